@@ -1,0 +1,24 @@
+"""morello: a reinforcement-learning agent with many more cherries.
+
+The public surface: ``make`` an environment, ``train`` an agent, ``load`` it again, ``read_runs`` to compare.
+Submodules are imported on first use, so that ``import morello`` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["load", "make", "read_runs", "train"]
+
+if TYPE_CHECKING:
+    from .agents.runs import load, read_runs
+    from .agents.training import train
+    from .envs import make
+
+_HOME = {"make": ".envs", "train": ".agents.training", "load": ".agents.runs", "read_runs": ".agents.runs"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'morello' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name], __name__), name)
