@@ -1,0 +1,11 @@
+"""Torsos (one observation to a vector) and memories (vectors over time)."""
+
+from .base import Features, SequenceModel, Sizes, Torso
+from .convolutional import DeepCNN, NatureCNN, ShallowCNN
+from .perceptron import Perceptron
+from .recurrent import GRU, LSTM, Feedforward
+
+TORSOS: dict[str, type[Torso]] = {"nature": NatureCNN, "shallow": ShallowCNN, "deep": DeepCNN, "mlp": Perceptron}
+MEMORIES: dict[str, type[SequenceModel]] = {"none": Feedforward, "lstm": LSTM, "gru": GRU}
+
+__all__ = ["MEMORIES", "TORSOS", "Features", "SequenceModel", "Sizes", "Torso"]

@@ -1,0 +1,106 @@
+"""The command line: ``morello COMMAND ...``. Imports what a command needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+USAGE = """morello: reinforcement learning with many more cherries
+
+  morello train [PRESET] --env ENV ...   train an agent (presets: morello list presets)
+  morello eval RUN                       score it beside a random policy, with 95 % intervals
+  morello watch RUN                      an mp4 of what it sees, where it goes and what it expects
+  morello list envs|presets|losses|intrinsic
+  morello bench throughput               steps a second, part by part
+
+Each command explains its flags with --help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. 2, with one sentence on standard error, is what the user got wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from . import __version__
+
+        print(__version__)
+        return 0
+    from .envs.errors import UserError, suggest
+
+    try:
+        if words[0] not in COMMANDS:
+            raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
+        return COMMANDS[words[0]](words[1:])
+    except UserError as error:
+        print(f"morello: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("morello: interrupted", file=sys.stderr)
+        return 130
+
+
+def _train(words: list[str]) -> int:
+    from .agents.learner import NonFiniteError
+    from .agents.training import preset_named, saved_config, train
+    from .flags import parse
+
+    preset = words.pop(0) if words and not words[0].startswith("-") else "a2c"
+    # A run that goes on takes its own settings as defaults.
+    preset, defaults = saved_config(words) or (preset, preset_named(preset))
+    config = parse(defaults, words, f"morello train {preset}")
+    try:
+        run = train(config, preset=preset)
+    except (NonFiniteError, OSError) as error:
+        print(f"morello: {error}", file=sys.stderr)
+        return 1
+    if not config.quiet:
+        print(f"next:  morello eval {run.path}    morello watch {run.path}")
+    return 0
+
+
+def _eval(words: list[str]) -> int:
+    from .agents.evaluate import EvalFlags, eval_run
+    from .flags import parse
+
+    return eval_run(parse(EvalFlags, words, "morello eval"))
+
+
+def _watch(words: list[str]) -> int:
+    from .agents.watch import WatchFlags, watch_run
+    from .flags import parse
+
+    return watch_run(parse(WatchFlags, words, "morello watch"))
+
+
+def _list(words: list[str]) -> int:
+    from .agents.catalogue import CATALOGUES, show
+    from .envs.errors import UserError, suggest
+
+    if not words or words[0] not in CATALOGUES:
+        raise UserError(f"morello list what? {suggest(words[0] if words else '', CATALOGUES)}")
+    return show(words[0])
+
+
+def _bench(words: list[str]) -> int:
+    from .benchmarks import BENCHMARKS
+    from .envs.errors import UserError, suggest
+    from .flags import parse
+
+    if not words or words[0] not in BENCHMARKS:
+        raise UserError(f"morello bench what? {suggest(words[0] if words else '', BENCHMARKS)}")
+    flags, run = BENCHMARKS[words[0]]
+    return run(parse(flags, words[1:], f"morello bench {words[0]}"))
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "eval": _eval,
+    "watch": _watch,
+    "list": _list,
+    "bench": _bench,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

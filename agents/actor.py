@@ -1,0 +1,125 @@
+"""Acting: the only place that steps environments."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..envs.experience import AgentState, Rollout, VectorEnv, empty_rollout, tree_map
+from .model import ActorCritic
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """-log(-log u): ``argmax(logits + gumbel)`` is a sample of softmax(logits) (Gumbel 1954)."""
+    uniform = torch.rand(shape, generator=generator, device=generator.device)
+    # rand is in [0, 1): the smallest positive float keeps both logarithms finite.
+    return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(torch.float32).tiny)))
+
+
+class Actor:
+    """Collects rollouts of ``unroll`` steps from one vector environment with the model's present weights.
+
+    The rollout lives in one preallocated buffer that is handed out again and again: it is borrowed until the
+    learner has stepped. Noise for the whole rollout is drawn beforehand from the actor's own generator, so the
+    steps themselves are deterministic and, on CUDA with a capturable environment, one graph.
+    """
+
+    def __init__(
+        self, env: VectorEnv, model: ActorCritic, unroll: int, seed: int = 0, source: int = 0, graph: bool = False
+    ) -> None:
+        self.env, self.model = env, model
+        device = model.policy.weight.device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        timestep = env.reset()
+        # The state after the last row; the rollout's own state, before row 0, is a copy of it.
+        self.state = model.initial_state(env.num_envs)
+        begin = tree_map(torch.clone, self.state)
+        self.rollout = empty_rollout(env.spec, timestep, unroll, begin)._replace(source=source)
+        self.noise = torch.zeros_like(self.rollout.logits)
+        self.rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
+        for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
+            mine.copy_(theirs)
+        self.seconds = {"environment": 0.0, "acting": 0.0}
+        self._graph: Any = torch.cuda.CUDAGraph() if graph else None
+        self._captured = False
+
+    def _end(self) -> list[Tensor]:
+        """Row T, where the next rollout begins."""
+        r = self.rollout
+        return [x[-1] for x in (*r.observation.values(), r.first, r.last, r.task, *r.info.values())]
+
+    @staticmethod
+    def _begin(step: Any) -> list[Tensor]:
+        return [*step.observation.values(), step.first, step.last, step.task, *step.info.values()]
+
+    def collect(self) -> Rollout:
+        """The next T steps. ``rollout.sequence`` counts them."""
+        r = self.rollout
+        self.noise.copy_(gumbel(tuple(self.noise.shape), self.generator))
+        if self._graph is None:
+            self._steps()
+        else:
+            if not self._captured:
+                self._capture()
+            self._graph.replay()
+        self.rollout = r._replace(sequence=r.sequence + 1)
+        return r
+
+    @torch.no_grad()
+    def _steps(self) -> None:
+        r, clock = self.rollout, time.perf_counter
+        for x in (*r.observation.values(), r.first, r.last, r.task, *r.info.values()):
+            x[0].copy_(x[-1])
+        tree_map(Tensor.copy_, r.state, self.state)
+        state = self.state
+        for t, row in enumerate(self.rows):
+            before = clock()
+            out = self.model.act({k: v[t] for k, v in r.observation.items()}, r.first[t], state)
+            r.logits[t] = out.logits[0]
+            torch.argmax(out.logits[0] + self.noise[t], dim=-1, out=r.action[t])
+            between = clock()
+            self.env.step(r.action[t], out=row)
+            state = AgentState(out.memory, r.action[t], r.reward[t])
+            self.seconds["acting"] += between - before
+            self.seconds["environment"] += clock() - between
+        tree_map(Tensor.copy_, self.state, state)
+
+    def _capture(self) -> None:
+        """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""
+        before = (self.env.state_dict(), tree_map(torch.clone, self.state), [x.clone() for x in self._end()])
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._steps()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(self._graph):
+            self._steps()
+        self.env.load_state_dict(before[0])
+        tree_map(Tensor.copy_, self.state, before[1])
+        for x, y in zip(self._end(), before[2], strict=True):
+            x.copy_(y)
+        self._captured = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Row T, the agent's state after it, the generator and the count: with the environment's, all of it."""
+        return {
+            "row": dict(enumerate(self._end())),
+            "state": self.state,
+            "generator": self.generator.get_state(),
+            "sequence": torch.tensor(self.rollout.sequence),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state_dict`` (the environment is loaded apart)."""
+        for i, x in enumerate(self._end()):
+            x.copy_(state["row"][i])
+        tree_map(Tensor.copy_, self.state, state["state"])
+        self.begin_anew(state)
+
+    def begin_anew(self, state: dict[str, Any]) -> None:
+        """Keep the noise and the count of ``state_dict``, but begin new episodes: the environment's state is lost."""
+        self.generator.set_state(state["generator"])
+        self.rollout = self.rollout._replace(sequence=int(state["sequence"]))

@@ -1,0 +1,158 @@
+"""Whole episodes, played apart from training, by any policy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..envs import make
+from ..envs.errors import UserError
+from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
+from .actor import gumbel
+from .agent import Agent
+from .model import ActorCritic, Output
+from .scores import Evaluation
+
+SEED = 1_000_003
+"""Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
+
+
+class Policy(Protocol):
+    """Whatever acts. It is shown every Timestep in turn, so it may remember; ``first`` tells it to forget."""
+
+    def __call__(self, timestep: Timestep) -> Tensor:
+        """[B] int64, the actions to take next."""
+        ...
+
+
+class AgentPolicy:
+    """A model as a policy: it samples with its own generator, or takes the likeliest action if ``greedy``.
+
+    ``output`` is the model's last answer, T = 1.
+    """
+
+    output: Output | None = None
+
+    def __init__(self, model: ActorCritic, num_envs: int, *, seed: int = 0, greedy: bool = False) -> None:
+        self.model, self.greedy = model, greedy
+        self.state: AgentState = model.initial_state(num_envs)
+        self.generator = torch.Generator(self.state.action.device).manual_seed(seed)
+
+    @torch.no_grad()
+    def __call__(self, timestep: Timestep) -> Tensor:
+        """[B] int64. The model forgets memory, previous action and reward where ``first``."""
+        before = self.state._replace(reward=timestep.reward)
+        self.output = self.model.act(timestep.observation, timestep.first, before)
+        logits = self.output.logits[0]
+        if not self.greedy:
+            logits = logits + gumbel(tuple(logits.shape), self.generator)
+        action = logits.argmax(-1)
+        self.state = self.state._replace(memory=self.output.memory, action=action)
+        return action
+
+
+def agent_policy(model: ActorCritic, num_envs: int, *, seed: int = 0, greedy: bool = False) -> AgentPolicy:
+    """Act as the model does."""
+    return AgentPolicy(model, num_envs, seed=seed, greedy=greedy)
+
+
+def random_policy(spec: Spec, seed: int = 0) -> Policy:
+    """Every action equally likely, whatever is seen."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def act(timestep: Timestep) -> Tensor:
+        batch, device = timestep.reward.shape, timestep.reward.device
+        return torch.randint(spec.num_actions, batch, generator=generator).to(device)
+
+    return act
+
+
+def batch_size(episodes: int, tasks: int = 1, limit: int = 64) -> int:
+    """How many environments to play ``episodes`` in: about ``limit`` at most, every task in as many."""
+    rounds = math.ceil(episodes / limit)
+    return math.ceil(math.ceil(episodes / rounds) / tasks) * tasks
+
+
+@torch.no_grad()
+def evaluate(
+    policy: Policy, env: VectorEnv, episodes: int, *, seed: int | None = None, max_steps: int = 1_000_000
+) -> Evaluation:
+    """Play at least ``episodes`` whole episodes in ``env``, whose episodes are begun anew (with ``seed``).
+
+    Each of the B environments plays the same number, ``episodes / B`` rounded up, and only those count:
+    taking the first episodes to finish anywhere would favour short ones. Raises RuntimeError if ``max_steps``
+    steps of every environment do not suffice.
+    """
+    if episodes < 1:
+        raise ValueError(f"an evaluation plays at least 1 episode, not {episodes}")
+    rounds = math.ceil(episodes / env.num_envs)
+    timestep = env.reset(seed)
+    device = timestep.reward.device
+    columns = torch.arange(env.num_envs, device=device)
+    count = torch.zeros_like(columns)
+    running = torch.zeros(2, env.num_envs, dtype=torch.float64, device=device)  # return and length
+    played = torch.zeros(5, rounds + 1, env.num_envs, dtype=torch.float64, device=device)  # last row: surplus
+    for steps in range(1, max_steps + 1):
+        timestep = env.step(policy(timestep))
+        moved = ~timestep.first
+        step = torch.stack([timestep.reward, torch.ones_like(timestep.reward)])
+        running = torch.where(moved, running + step, 0.0)
+        ended = timestep.last & moved
+        terminated = ended & (timestep.discount == 0)
+        flags = terminated, terminated & (timestep.reward > 0), timestep.task
+        row = torch.where(ended, count, rounds).clamp_(max=rounds)
+        played[:, row, columns] = torch.stack([*running, *(x.double() for x in flags)])
+        count += ended
+        # The host waits for the device here. Seldom will do: episodes beyond the last are surplus.
+        if (device.type == "cpu" or steps % 16 == 0) and bool((count >= rounds).all()):
+            break
+    else:
+        done, wanted = int(count.clamp(max=rounds).sum()), rounds * env.num_envs
+        raise RuntimeError(f"only {done} of {wanted} episodes ended in {max_steps:,} steps of each environment")
+    returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
+    return Evaluation(returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks)
+
+
+def environment_for(agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED) -> VectorEnv:
+    """The environment an agent was trained in, or the one of that name, on the agent's device.
+
+    UserError if its observations or actions are not those the agent knows.
+    """
+    name = name or str(agent.config["env"])
+    size = agent.config.get("frame_size")
+    options: dict[str, Any] = {} if size is None else {"height": size[0], "width": size[1]}
+    env = make(name, num_envs, agent.model.policy.weight.device, seed, **options)
+    theirs, ours = _played(env.spec), _played(agent.spec)
+    if theirs != ours:
+        raise UserError(f"the agent cannot play {name}: it knows {ours}, and there are {theirs}")
+    return env
+
+
+def _played(spec: Spec) -> str:
+    """Observations and number of actions in words."""
+    seen = [f"{name} {list(shape)}" for name, (shape, _) in sorted(spec.observation.items())]
+    return f"{' and '.join(seen)} and {spec.num_actions} actions"
+
+
+def evaluate_agent(
+    agent: Agent,
+    episodes: int = 100,
+    *,
+    env: str | None = None,
+    greedy: bool = False,
+    seed: int = SEED,
+    references: bool = True,
+) -> dict[str, Evaluation]:
+    """Scores of the agent, of a random policy and, where the environment has one, of its oracle: the same
+    number of episodes, begun alike. Without ``references`` only the agent's.
+    """
+    num_envs = batch_size(episodes, len(environment_for(agent, env).spec.tasks))
+    world = environment_for(agent, env, num_envs, seed)
+    policies: dict[str, Policy] = {"agent": agent_policy(agent.model, num_envs, seed=seed, greedy=greedy)}
+    if references:
+        policies["random"] = random_policy(world.spec, seed)
+    return {name: evaluate(policy, world, episodes, seed=seed) for name, policy in policies.items()}

@@ -1,0 +1,271 @@
+"""Learning: the only ``backward()``. Rollout in, weights moved, metrics out (still on the device)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..envs.experience import Rollout, State
+from . import losses
+from .model import ActorCritic, Output
+from .optim import RMSProp
+from .returns import across_resets, vtrace
+
+
+class Stream(NamedTuple):
+    """One summed component of reward, with its own value head."""
+
+    name: str
+    gamma: float
+    weight: float = 1.0
+    episodic: bool = True
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How the agent learns. Losses are means over valid steps."""
+
+    gamma: float = 0.99
+    """Discount per step of the extrinsic reward."""
+    value_cost: float = 0.5
+    """Weight of the value loss, half the squared error."""
+    entropy_cost: float = 0.01
+    """Weight of the entropy bonus, in nats."""
+    learning_rate: float = 7e-4
+    """At the first step; falls linearly to 0 over the budget unless --constant-rate."""
+    constant_rate: bool = False
+    """Keep the learning rate as it is."""
+    rms_decay: float = 0.99
+    """Of RMSProp's mean square."""
+    epsilon: float = 1e-5
+    """Of RMSProp. With losses averaged over a batch, gradients are small: inside the root 1e-5 would drown them."""
+    epsilon_inside: bool = False
+    """Epsilon inside the root, as TensorFlow has it, or outside, as PyTorch."""
+    initial_mean_square: float = 0.0
+    """What RMSProp's mean square begins with: TensorFlow 1, PyTorch 0."""
+    max_grad_norm: float = 0.5
+    """Global norm the gradient is clipped to."""
+    rho_bar: float = 1.0
+    """V-trace's clip of the importance ratio."""
+    c_bar: float = 1.0
+    """V-trace's clip of the trace."""
+    vtrace_lambda: float = 1.0
+    """V-trace's mixing of horizons; 1 is the n-step return."""
+    reward: Literal["raw", "clip", "sign"] = "raw"
+    """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign."""
+    timeout_terminates: bool = False
+    """A time limit cuts the return as a termination does, as most papers had it."""
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient became NaN or infinite; the optimiser did not step."""
+
+
+class Plugin(NamedTuple):
+    """An auxiliary module and what belongs to it alone, so that an ablation is clean."""
+
+    module: AuxiliaryLoss | IntrinsicReward
+    weight: float
+    optimizer: torch.optim.Optimizer | None = None
+    max_grad_norm: float = 10.0
+    gamma: float = 0.99  # of an intrinsic reward's stream
+
+    @property
+    def is_intrinsic(self) -> bool:
+        """Whether it brings a reward stream."""
+        return isinstance(self.module, IntrinsicReward)
+
+
+class Learner:
+    """Sums K reward streams and any auxiliary losses into one update of the model a rollout.
+
+    ``on_policy``: the rollout was collected with the present weights, so log pi - log mu is 0 by definition and
+    V-trace is the n-step return (A2C). ``total_steps`` ends the learning-rate schedule. Heads of the model's
+    value are the streams in order: extrinsic first, then the intrinsic plugins.
+    """
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        config: LearnerConfig,
+        total_steps: int,
+        *,
+        on_policy: bool = True,
+        plugins: Mapping[str, Plugin] | None = None,
+    ) -> None:
+        self.model, self.config, self.total_steps, self.on_policy = model, config, total_steps, on_policy
+        self.plugins = dict(plugins or {})
+        self.intrinsic = {k: p.module for k, p in self.plugins.items() if p.is_intrinsic}
+        self.streams = [Stream("extrinsic", config.gamma)] + [
+            Stream(k, self.plugins[k].gamma, self.plugins[k].weight, m.episodic) for k, m in self.intrinsic.items()
+        ]
+        if model.value.out_features != len(self.streams):
+            raise ValueError(
+                f"The model has {model.value.out_features} value heads for {len(self.streams)} reward streams "
+                f"({', '.join(s.name for s in self.streams)}); build it with streams={len(self.streams)}."
+            )
+        self.optimizer = RMSProp(
+            model.parameters(),
+            config.learning_rate,
+            config.rms_decay,
+            config.epsilon,
+            epsilon_inside=config.epsilon_inside,
+            initial_mean_square=config.initial_mean_square,
+        )
+        self.weights = {"policy": 1.0, "entropy": config.entropy_cost}
+        self.weights |= {_value_name(s): config.value_cost for s in self.streams}
+        # A reward's own loss trains the reward at full strength; its weight is that of its stream.
+        self.weights |= {k: 1.0 if k in self.intrinsic else p.weight for k, p in self.plugins.items()}
+        self.memories: dict[str, State] = {}
+        self.steps = 0
+        self.updates = 0
+
+    def step(self, rollout: Rollout) -> dict[str, Tensor]:
+        """One update. Raises NonFiniteError, naming the term, before any weight has changed (on CUDA the update is
+        gated on the device instead, and the metric ``finite`` tells).
+        """
+        out = self.model.unroll(rollout)
+        terms, metrics = self._losses(rollout, out)
+        if terms.keys() != self.weights.keys():
+            raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
+        reduced = {k: losses.reduce(value, mask) for k, (value, mask) in terms.items()}
+        total = torch.stack([self.weights[k] * v for k, v in reduced.items()]).sum()
+
+        optimizers = [self.optimizer, *(p.optimizer for p in self.plugins.values() if p.optimizer)]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        norms = {"agent": nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)}
+        for name, plugin in self.plugins.items():
+            norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
+        finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
+        gate = finite if finite.is_cuda else None
+        if gate is None and not finite:
+            raise NonFiniteError(self._diagnose(reduced, norms))
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate
+        self.optimizer.step(gate=gate)
+        for plugin in self.plugins.values():
+            if plugin.optimizer is not None:
+                plugin.optimizer.step()
+            plugin.module.after_update()
+        self.steps += rollout.action.numel()
+        self.updates += 1
+        metrics |= {f"loss/{k}": v.detach() for k, v in reduced.items()}
+        metrics |= {f"gradient_norm/{k}": v for k, v in norms.items()}
+        metrics["finite"] = finite.float()
+        return metrics
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update: linear to 0 at ``total_steps``."""
+        left = 1.0 if self.config.constant_rate else max(0.0, 1 - self.steps / self.total_steps)
+        return self.config.learning_rate * left
+
+    def _losses(
+        self, rollout: Rollout, out: Output
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        """Every term, unreduced with its mask, and what else is worth logging."""
+        valid, logits = rollout.valid, out.logits[:-1]
+        if self.on_policy:
+            log_rho = torch.zeros_like(rollout.reward)
+        else:
+            log_rho = (
+                losses.log_prob(logits, rollout.action) - losses.log_prob(rollout.logits, rollout.action)
+            ).detach()
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
+        metrics: dict[str, Tensor] = {}
+        rewards = self._rewards(rollout, out)
+        advantage = torch.zeros_like(rollout.reward)
+        for k, stream in enumerate(self.streams):
+            value = out.value[..., k]
+            target, part = self._targets(stream, rollout, rewards[stream.name], value.detach(), log_rho)
+            advantage = advantage + stream.weight * part
+            terms[_value_name(stream)] = losses.squared_error(value[:-1], target), valid
+            prefix = f"{stream.name}/"
+            metrics[prefix + "explained_variance"] = losses.explained_variance(value[:-1].detach(), target, valid)
+            metrics[prefix + "value"] = losses.reduce(value[:-1].detach(), valid)
+            metrics[prefix + "reward"] = losses.reduce(rewards[stream.name], valid)
+        terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
+        terms["entropy"] = losses.negative_entropy(logits), valid
+        for name, plugin in self.plugins.items():
+            terms[name] = plugin.module(rollout, out.features)
+        metrics["entropy"] = -losses.reduce(terms["entropy"][0].detach(), valid)
+        metrics["advantage"] = losses.reduce(advantage.abs(), valid)
+        return terms, metrics
+
+    @torch.no_grad()
+    def _rewards(self, rollout: Rollout, out: Output) -> dict[str, Tensor]:
+        """[T, B] of each stream. Bonus first, then statistics; the update comes after both."""
+        shape = {"raw": lambda r: r, "clip": lambda r: r.clamp(-1, 1), "sign": torch.sign}[self.config.reward]
+        rewards = {"extrinsic": shape(rollout.reward)}
+        for name, module in self.intrinsic.items():
+            state = self.memories.get(name)
+            if state is None:
+                state = module.initial_state(rollout.reward.shape[1])
+            raw, self.memories[name] = module.reward(rollout, out.features, state)
+            module.observe(rollout, out.features, raw, self.memories[name])
+            rewards[name] = raw
+        return rewards
+
+    def _targets(
+        self, stream: Stream, rollout: Rollout, reward: Tensor, value: Tensor, log_rho: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """V-trace target and advantage of one stream."""
+        c = self.config
+        valid, discount = rollout.valid, rollout.discount * stream.gamma
+        if c.timeout_terminates:
+            discount = torch.where(rollout.truncated, 0.0, discount)
+        if not stream.episodic:
+            log_rho, reward, discount, valid = across_resets(log_rho, reward, valid, gamma=stream.gamma)
+        return vtrace(
+            log_rho, reward, discount, value, valid, rho_bar=c.rho_bar, c_bar=c.c_bar, lambda_=c.vtrace_lambda
+        )
+
+    def _diagnose(self, reduced: dict[str, Tensor], norms: dict[str, Tensor]) -> str:
+        """One sentence: which loss is not finite, or else which parameter's gradient."""
+        bad = [f"loss '{k}'" for k, v in reduced.items() if not torch.isfinite(v)]
+        if not bad:
+            bad = [
+                f"the gradient of '{name}'"
+                for name, p in self.model.named_parameters()
+                if p.grad is not None and not torch.isfinite(p.grad).all()
+            ] or [f"the gradient of '{k}'" for k, v in norms.items() if not torch.isfinite(v)]
+        return (
+            f"{', '.join(bad[:3])} became non-finite at step {self.steps:,}; no weight was changed. "
+            "Lower --learning-rate or --max-grad-norm, or look at the rewards of this environment."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser slots, plugins and their memories, counters."""
+        slots = [self.optimizer.state[p]["mean_square"] for p in self.model.parameters()]
+        return {
+            "model": self.model.state_dict(),
+            "mean_square": dict(enumerate(slots)),
+            "plugins": {k: p.module.state_dict() for k, p in self.plugins.items()},
+            "optimizers": {k: p.optimizer.state_dict()["state"] for k, p in self.plugins.items() if p.optimizer},
+            "memories": self.memories,
+            "steps": torch.tensor(self.steps),
+            "updates": torch.tensor(self.updates),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state_dict``."""
+        self.model.load_state_dict(state["model"])
+        for i, p in enumerate(self.model.parameters()):
+            self.optimizer.state[p]["mean_square"].copy_(state["mean_square"][i])
+        for name, plugin in self.plugins.items():
+            plugin.module.load_state_dict(state["plugins"][name])
+            if plugin.optimizer is not None:
+                groups = plugin.optimizer.state_dict()["param_groups"]
+                plugin.optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
+        self.memories = state["memories"]
+        self.steps, self.updates = int(state["steps"]), int(state["updates"])
+
+
+def _value_name(stream: Stream) -> str:
+    return "value" if stream.name == "extrinsic" else f"value/{stream.name}"

@@ -1,0 +1,110 @@
+"""The agent's network: torso, memory, policy and one value a reward stream. Acting is an unroll of one row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import MEMORIES, TORSOS, Features, Sizes
+from ..backbones.convolutional import orthogonal
+from ..backbones.encoder import Encoder
+from ..envs.experience import AgentState, Rollout, Spec, State
+
+
+class Output(NamedTuple):
+    """What one unroll of T rows gives."""
+
+    logits: Tensor  # [T, B, A]
+    value: Tensor  # [T, B, K]
+    features: Features
+    memory: State  # after the last row
+
+
+class ActorCritic(nn.Module):
+    """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and K value heads.
+
+    The previous action is one-hot and the previous reward clipped to [-1, 1] (Espeholt et al. 2018, figure 3);
+    both are zero where an episode begins. ``bfloat16`` runs the torso in that precision; the rest is float32.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        torso: str = "nature",
+        memory: str = "none",
+        memory_size: int = 256,
+        streams: int = 1,
+        skill: int = 0,
+        bfloat16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_actions = spec.num_actions
+        self.encoder = Encoder(spec, TORSOS[torso], TORSOS["mlp"], bfloat16)
+        width = self.encoder.size + spec.num_actions + 1 + skill
+        self.memory = MEMORIES[memory](width, memory_size)
+        self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)
+        self.value = orthogonal(nn.Linear(self.memory.size, streams), gain=1.0)
+
+    @property
+    def sizes(self) -> Sizes:
+        """The widths of the features, for losses and rewards to build on."""
+        return self.encoder.sizes(self.memory.size)
+
+    def initial_state(self, batch: int) -> AgentState:
+        """What an agent carries before it has seen anything."""
+        device = self.policy.weight.device
+        return AgentState(
+            memory=self.memory.initial_state(batch),
+            action=torch.full((batch,), -1, dtype=torch.int64, device=device),
+            reward=torch.zeros(batch, device=device),
+        )
+
+    def forward(
+        self,
+        observation: dict[str, Tensor],
+        first: Tensor,
+        memory: State,
+        action: Tensor,
+        reward: Tensor,
+        skill: Tensor | None = None,
+    ) -> Output:
+        """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action
+        [T, B] (-1: none) and reward [T, B] of each row.
+        """
+        maps, vector = self.encoder(observation)
+        begun = first.unsqueeze(-1)
+        # Not F.one_hot, which would have the host check the range.
+        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
+        inputs = [vector, one_hot & ~begun, torch.where(begun, 0.0, reward.unsqueeze(-1).clamp(-1, 1))]
+        if skill is not None:
+            inputs.append(skill)
+        remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
+        logits = self.policy(remembered)
+        return Output(logits, self.value(remembered), Features(maps, vector, remembered), memory)
+
+    def unroll(self, rollout: Rollout) -> Output:
+        """All T + 1 rows of a rollout, from the state it began with."""
+        return self(
+            rollout.observation,
+            rollout.first,
+            rollout.state.memory,
+            torch.cat([rollout.state.action.unsqueeze(0), rollout.action]),
+            torch.cat([rollout.state.reward.unsqueeze(0), rollout.reward]),
+            rollout.skill if rollout.skill.shape[-1] else None,
+        )
+
+    def act(
+        self, observation: dict[str, Tensor], first: Tensor, state: AgentState, skill: Tensor | None = None
+    ) -> Output:
+        """One row: observation [B, ...], first [B] -> an Output of T = 1."""
+        return self(
+            {k: v.unsqueeze(0) for k, v in observation.items()},
+            first.unsqueeze(0),
+            state.memory,
+            state.action.unsqueeze(0),
+            state.reward.unsqueeze(0),
+            None if skill is None else skill.unsqueeze(0),
+        )

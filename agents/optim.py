@@ -1,0 +1,60 @@
+"""RMSProp as the actor-critic papers mean it.
+
+TensorFlow puts epsilon inside the root and starts the mean square at 1; PyTorch puts it outside and starts at 0.
+IMPALA's epsilon of 0.1 means what its paper means only with the first, so both are choices here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RMSProp(torch.optim.Optimizer):
+    """ms <- decay ms + (1 - decay) g^2;  p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
+
+    ``centered`` and momentum are left out: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where
+    it is False nothing changes, without the host having to look.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 7e-4,
+        decay: float = 0.99,
+        epsilon: float = 1e-5,
+        *,
+        epsilon_inside: bool = True,
+        initial_mean_square: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay, "epsilon": epsilon, "epsilon_inside": epsilon_inside})
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["mean_square"] = torch.full_like(p, initial_mean_square)
+
+    @torch.no_grad()
+    def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
+        """One update from ``p.grad``; parameters without a gradient stay."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            grads = [p.grad for p in params]
+            mean_square = [self.state[p]["mean_square"] for p in params]
+            new = torch._foreach_mul(mean_square, group["decay"])
+            torch._foreach_addcmul_(new, grads, grads, 1 - group["decay"])
+            if group["epsilon_inside"]:
+                root = torch._foreach_add(new, group["epsilon"])
+                torch._foreach_sqrt_(root)
+            else:
+                root = torch._foreach_sqrt(new)
+                torch._foreach_add_(root, group["epsilon"])
+            step = torch._foreach_div(grads, root)
+            if gate is not None:
+                step = [torch.where(gate, s, 0.0) for s in step]
+                new = [torch.where(gate, n, m) for n, m in zip(new, mean_square, strict=True)]
+            torch._foreach_copy_(mean_square, new)
+            torch._foreach_add_(params, step, alpha=-group["lr"])

@@ -1,0 +1,70 @@
+"""A run as data: every field is a flag. A preset is a set of defaults with a name and a paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .learner import LearnerConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train an agent. Steps are the agent's: one decision, several simulator frames."""
+
+    env: str = ""
+    """Environment as family:name, such as labyrinth:seekavoid_arena_01 (morello list envs shows all)."""
+    steps: int = 1_000_000
+    """Budget in agent steps, all environments together."""
+    seed: int = 0
+    """Of weights, action noise and environments."""
+    num_envs: int = 64
+    """Environments side by side."""
+    unroll: int = 20
+    """Steps of each environment between two updates."""
+    frame_size: tuple[int, int] | None = None
+    """Height and width of images, where the environment can choose; its own default if not given."""
+    torso: Literal["auto", "nature", "shallow", "deep", "mlp"] = "auto"
+    """Network from one observation to a vector; auto is the Nature CNN for images, a perceptron for vectors."""
+    memory: Literal["none", "lstm", "gru"] = "none"
+    """What the agent remembers with."""
+    memory_size: int = 256
+    """Width of the memory."""
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the torso; auto is bfloat16 where the processor multiplies it in hardware."""
+    threads: int | None = None
+    """CPU threads, for the network and the environments; all cores if not given."""
+    run: str | None = None
+    """Folder of the run; runs/<env>/<preset>/<seed>-<time> if not given."""
+    resume: bool = False
+    """Go on from the folder's newest checkpoint; start if there is none."""
+    log_every: int = 20_000
+    """Steps between two records of metrics."""
+    eval_every: int = 0
+    """Steps between two evaluations; 0 is never."""
+    eval_episodes: int = 64
+    """Episodes an evaluation plays."""
+    eval_video: bool = False
+    """Put a video of an episode into TensorBoard at each evaluation."""
+    checkpoint_every: int = 200_000
+    """Steps between two checkpoints; there is always one at the start and at the end."""
+    keep: int = 2
+    """Checkpoints kept."""
+    quiet: bool = False
+    """Print nothing but warnings and errors."""
+
+
+PRESETS: dict[str, Config] = {
+    "a2c": Config(),
+    "a2c-lstm": Config(torso="shallow", memory="lstm"),
+    "a2c-deep": Config(torso="deep", memory="lstm"),
+}
+
+ABOUT: dict[str, str] = {
+    "a2c": "Nature CNN, no memory; n-step actor-critic in lock-step (Mnih et al. 2016; Mnih et al. 2015)",
+    "a2c-lstm": "shallow CNN and LSTM of A3C and IMPALA (Espeholt et al. 2018, figure 3 left)",
+    "a2c-deep": "deep residual CNN and LSTM of IMPALA (Espeholt et al. 2018, figure 3 right)",
+}

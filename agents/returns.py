@@ -1,0 +1,105 @@
+"""Return estimators: one equation, one pure function, all over [T, B] with time first.
+
+``discount`` already includes gamma: 0 where the task terminated, gamma elsewhere, a time limit included.
+``value`` has T + 1 rows, the last one to bootstrap from. A row where ``valid`` is False crosses a reset: it is no
+transition, so its target is its own value, its advantage is 0 and it passes nothing back. The row before it thus
+bootstraps from the true last observation of its episode. What is not to be read may hold NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def _bootstrap(discount: Tensor, value: Tensor) -> Tensor:
+    """discount * value, and 0 rather than NaN where the value is not to be read."""
+    return torch.where(discount == 0, 0.0, discount * value)
+
+
+def vtrace(
+    log_rho: Float[Tensor, "T B"],
+    reward: Float[Tensor, "T B"],
+    discount: Float[Tensor, "T B"],
+    value: Float[Tensor, "T+1 B"],
+    valid: Bool[Tensor, "T B"],
+    *,
+    rho_bar: float = 1.0,
+    c_bar: float = 1.0,
+    lambda_: float = 1.0,
+) -> tuple[Float[Tensor, "T B"], Float[Tensor, "T B"]]:
+    """V-trace targets and policy-gradient advantages (Espeholt et al. 2018, section 4.1).
+
+    With rho = min(rho_bar, pi / mu) and c = lambda min(c_bar, pi / mu)::
+
+        delta_t = rho_t (r_t + gamma_t V_{t+1} - V_t)
+        v_t - V_t = delta_t + gamma_t c_t (v_{t+1} - V_{t+1}),    v_T = V_T
+        advantage_t = rho_t (r_t + gamma_t v_{t+1} - V_t)
+
+    ``log_rho`` is log pi - log mu of the action taken; 0 on-policy, where the target is the n-step return.
+    Returns (target, advantage), both constants to the gradient.
+    """
+    with torch.no_grad():
+        ratio = torch.where(valid, log_rho, 0.0).exp()
+        rho, c = ratio.clamp(max=rho_bar), lambda_ * ratio.clamp(max=c_bar)
+        delta = torch.where(valid, rho * (reward + _bootstrap(discount, value[1:]) - value[:-1]), 0.0)
+        trace = torch.where(valid, discount * c, 0.0)
+        error = torch.empty_like(delta)  # v_t - V_t
+        carry = torch.zeros_like(delta[0])
+        for t in reversed(range(delta.shape[0])):
+            carry = torch.addcmul(delta[t], trace[t], carry, out=error[t])
+        target = value.clone()
+        target[:-1] += error
+        advantage = rho * (reward + _bootstrap(discount, target[1:]) - value[:-1])
+        return target[:-1], torch.where(valid, advantage, 0.0)
+
+
+def n_step_return(
+    reward: Float[Tensor, "T B"],
+    discount: Float[Tensor, "T B"],
+    value: Float[Tensor, "T+1 B"],
+    valid: Bool[Tensor, "T B"],
+) -> Float[Tensor, "T B"]:
+    """R_t = r_t + gamma_t R_{t+1}, R_T = V_T: the return to the end of the unroll (Mnih et al. 2016, A3C)."""
+    with torch.no_grad():
+        target = value.clone()
+        for t in reversed(range(reward.shape[0])):
+            target[t] = torch.where(valid[t], reward[t] + _bootstrap(discount[t], target[t + 1]), value[t])
+        return target[:-1]
+
+
+def generalized_advantage(
+    reward: Float[Tensor, "T B"],
+    discount: Float[Tensor, "T B"],
+    value: Float[Tensor, "T+1 B"],
+    valid: Bool[Tensor, "T B"],
+    *,
+    lambda_: float,
+) -> Float[Tensor, "T B"]:
+    """A_t = delta_t + gamma_t lambda A_{t+1}, delta_t = r_t + gamma_t V_{t+1} - V_t (Schulman et al. 2016, GAE)."""
+    with torch.no_grad():
+        delta = torch.where(valid, reward + _bootstrap(discount, value[1:]) - value[:-1], 0.0)
+        trace = torch.where(valid, lambda_ * discount, 0.0)
+        advantage = torch.empty_like(delta)
+        carry = torch.zeros_like(delta[0])
+        for t in reversed(range(delta.shape[0])):
+            carry = torch.addcmul(delta[t], trace[t], carry, out=advantage[t])
+        return advantage
+
+
+def across_resets(
+    log_rho: Float[Tensor, "T B"],
+    reward: Float[Tensor, "T B"],
+    valid: Bool[Tensor, "T B"],
+    *,
+    gamma: float,
+) -> tuple[Float[Tensor, "T B"], Float[Tensor, "T B"], Float[Tensor, "T B"], Bool[Tensor, "T B"]]:
+    """What a non-episodic stream hands to ``vtrace``: its return runs on through resets (Burda et al. 2018, RND).
+
+    gamma applies at terminations too; the row that crosses a reset is a transparent link (reward 0, discount 1,
+    ratio 1), so that the last step of one episode bootstraps from the first observation of the next.
+    Returns (log_rho, reward, discount, valid) with every row valid.
+    """
+    discount = torch.where(valid, gamma, 1.0)
+    return torch.where(valid, log_rho, 0.0), torch.where(valid, reward, 0.0), discount, torch.ones_like(valid)

@@ -1,0 +1,35 @@
+"""Actor and learner take turns: lag 0, so V-trace is the n-step return and the agent is A2C (Mnih et al. 2016)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from ...envs.experience import Rollout
+from ..actor import Actor
+from ..learner import Learner
+
+
+class Sync:
+    """Iterates over (rollout, metrics), one update each, until the learner has seen ``total_steps``."""
+
+    def __init__(self, actor: Actor, learner: Learner) -> None:
+        self.actor, self.learner = actor, learner
+        self.seconds = {"learning": 0.0}
+
+    def __iter__(self) -> Iterator[tuple[Rollout, dict[str, Tensor]]]:
+        while self.learner.steps < self.learner.total_steps:
+            rollout = self.actor.collect()
+            before = time.perf_counter()
+            metrics = self.learner.step(rollout)
+            self.seconds["learning"] += time.perf_counter() - before
+            yield rollout, metrics
+
+    def drain_seconds(self) -> dict[str, float]:
+        """Where the time went since the last call."""
+        spent = {**self.actor.seconds, **self.seconds}
+        for clock in (self.actor.seconds, self.seconds):
+            clock.update(dict.fromkeys(clock, 0.0))
+        return spent

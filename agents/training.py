@@ -1,0 +1,397 @@
+"""Training as a person runs it: build, loop, log, evaluate, checkpoint, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbones import TORSOS
+from ..envs import make
+from ..envs.errors import UserError, suggest
+from ..envs.experience import Spec, VectorEnv
+from ..envs.statistics import EpisodeStatistics
+from . import checkpoint
+from .actor import Actor
+from .evaluate import SEED, agent_policy, batch_size, evaluate
+from .learner import Learner, LearnerConfig, NonFiniteError, Plugin
+from .model import ActorCritic
+from .presets import PRESETS, Config
+from .progress import Progress
+from .runners import Sync
+from .runs import CHECKPOINTS, Run, default_folder, read_config
+
+FREE_TO_CHANGE = {"run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video",
+                  "checkpoint_every", "steps", "device", "threads"}  # fmt: skip
+"""Settings a resumed run may change; any other would make it another run."""
+
+
+class Parts(NamedTuple):
+    """The four objects of a run; a loop of one's own needs no more."""
+
+    env: VectorEnv
+    model: ActorCritic
+    actor: Actor
+    learner: Learner
+
+
+def resolve(config: Config) -> Config:
+    """``config`` with every "auto" decided and every value checked. UserError names what is wrong."""
+    if not config.env:
+        raise UserError("No environment given: add --env family:name, such as --env labyrinth:seekavoid_arena_01.")
+    for name in ("steps", "num_envs", "unroll", "log_every", "keep", "memory_size", "eval_episodes"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(config, name)}.")
+    for name in ("eval_every", "checkpoint_every"):
+        if getattr(config, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} must be 0 (never) or more, not {getattr(config, name)}.")
+    if config.resume and config.run is None:
+        raise UserError("--resume needs the folder to go on in: add --run FOLDER.")
+    device = resolve_device(config.device)
+    cores = os.cpu_count() or 1
+    if config.threads is not None and not 1 <= config.threads <= cores:
+        raise UserError(f"--threads must be between 1 and this machine's {cores} cores, not {config.threads}.")
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores)
+
+
+def resolve_device(name: str) -> torch.device:
+    """"auto", "cpu", "cuda" or "cuda:1" to a device that is there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"Unknown device '{name}': {suggest(name, ['cpu', 'cuda', 'cuda:0', 'auto'])}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"Device '{name}' is not here: this machine has {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
+    """The environment a config names."""
+    options: dict[str, Any] = {}
+    if config.frame_size is not None:
+        options = {"height": config.frame_size[0], "width": config.frame_size[1]}
+    return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
+
+
+def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
+    """The untrained model of a config."""
+    torso = config.torso
+    if torso == "auto":
+        torso = "nature" if "image" in spec.observation else "mlp"
+    if torso not in TORSOS:
+        raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
+    return ActorCritic(
+        spec,
+        torso=torso,
+        memory=config.memory,
+        memory_size=config.memory_size,
+        streams=streams,
+        bfloat16=config.dtype == "bfloat16",
+    ).to(config.device)
+
+
+def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
+    """Environment, model, actor and learner of a resolved config, seeded."""
+    torch.set_num_threads(config.threads or 1)
+    torch.set_flush_denormal(True)
+    random.seed(config.seed)
+    np.random.seed(config.seed % 2**32)
+    torch.manual_seed(config.seed)
+    env = environment(config, config.num_envs, config.seed)
+    streams = 1 + sum(p.is_intrinsic for p in (plugins or {}).values())
+    model = network(config, env.spec, streams)
+    graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
+    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
+    return Parts(env, model, actor, Learner(model, config.learner, config.steps, plugins=plugins))
+
+
+def train(
+    settings: str | Config = "a2c",
+    *,
+    preset: str = "custom",
+    plugins: Mapping[str, Plugin] | None = None,
+    on_record: Callable[[dict[str, Any]], None] | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train an agent and return its run folder: what ``morello train`` does.
+
+    ``settings`` is the name of a preset or a whole Config (which ``preset`` names); ``overrides`` are fields of Config
+    or LearnerConfig (``env=..., steps=..., learning_rate=...``). ``plugins`` are auxiliary losses and intrinsic rewards by name.
+    ``on_record`` sees each record of metrics. Raises UserError for what the caller can put right and
+    NonFiniteError when training diverges.
+    """
+    if isinstance(settings, str):
+        preset, settings = settings, preset_named(settings)
+    config = resolve(with_overrides(settings, overrides))
+    return Training(preset, config, plugins).run(on_record)
+
+
+def preset_named(name: str) -> Config:
+    """The defaults of a preset."""
+    if name not in PRESETS:
+        raise UserError(f"Unknown preset '{name}': {suggest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def saved_config(words: Sequence[str]) -> tuple[str, Config] | None:
+    """Preset and settings of the run that ``--resume --run FOLDER`` in a command line names, if it has begun."""
+    if "--resume" not in words or "--run" not in words[:-1]:
+        return None
+    folder = Path(words[words.index("--run") + 1])
+    if not checkpoint.exists(folder / CHECKPOINTS):
+        return None
+    return read_settings(folder)
+
+
+def read_settings(folder: Path) -> tuple[str, Config]:
+    """Preset and Config a run was begun with."""
+    saved, _ = read_config(folder)
+    known = {f.name for f in dataclasses.fields(Config)}
+    values = {k: v for k, v in saved.items() if k in known}
+    values["learner"] = LearnerConfig(**saved["learner"])
+    if values.get("frame_size") is not None:
+        values["frame_size"] = tuple(values["frame_size"])
+    return saved["preset"], Config(**values)
+
+
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """``config`` with fields of its own or of its learner replaced by name."""
+    learner = {f.name for f in dataclasses.fields(config.learner)}
+    own = {f.name for f in dataclasses.fields(config)} - {"learner"}
+    unknown = [k for k in overrides if k not in own | learner]
+    if unknown:
+        raise UserError(f"Unknown setting '{unknown[0]}': {suggest(unknown[0], sorted(own | learner))}")
+    changed = dataclasses.replace(config.learner, **{k: v for k, v in overrides.items() if k in learner})
+    return dataclasses.replace(config, learner=changed, **{k: v for k, v in overrides.items() if k in own})
+
+
+class Training:
+    """One run in its folder, from the first step or from its newest checkpoint."""
+
+    def __init__(self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None) -> None:
+        self.config = config
+        self.parts = build(config, plugins)
+        self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
+        self.seconds_before = 0.0  # of earlier sittings
+        self.notes: list[str] = []
+        self.started = time.perf_counter()
+        self.mark = (0.0, 0)  # seconds and steps at the last record
+        settings = {**dataclasses.asdict(config), "preset": preset}
+        folder = Path(config.run) if config.run else default_folder(config.env, preset, config.seed)
+        if config.resume and checkpoint.exists(folder / CHECKPOINTS):
+            self.folder = Run.open(folder)
+            self._refuse_other(settings)
+            found = checkpoint.load(folder / CHECKPOINTS)
+            assert found is not None
+            self._restore(found[1])
+            self.folder.truncate_metrics(self.steps)
+        else:
+            self.folder = Run.create(folder, settings, self.parts.env.spec, restart=config.resume)
+
+    @property
+    def steps(self) -> int:
+        """Agent steps so far."""
+        return self.parts.learner.steps
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this run, earlier sittings included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
+        """Train to the end of the budget, or until a signal asks to stop."""
+        config = self.config
+        runner = Sync(self.parts.actor, self.parts.learner)
+        self.started = time.perf_counter()
+        self.mark = (self.seconds, self.steps)
+        failed: OSError | None = None
+        with (
+            self.folder,
+            Progress(config, self.folder.path, self.steps) as progress,
+            stop_requested() as stop,
+        ):
+            for change in self.folder.changes:
+                progress.message(f"not as at the last start: {change}", warning=True)
+            for note in self.notes:
+                progress.message(note, warning=True)
+            if self.steps == 0:
+                failed = self._checkpoint(progress)
+            for rollout, metrics in runner:
+                self.statistics.update(rollout)
+                self._accumulate(metrics)
+                finished = self.steps >= config.steps
+                if self._due("log", config.log_every) or finished:
+                    record = self._record(runner)
+                    if self._due("eval", config.eval_every) or (finished and config.eval_every):
+                        record |= self._evaluate(progress)
+                    self.folder.log(record)
+                    progress.update(record)
+                    if on_record is not None:
+                        on_record(record)
+                if self._due("checkpoint", config.checkpoint_every) or finished or stop:
+                    failed = self._checkpoint(progress)
+                if stop:
+                    progress.message(f"stopped at step {self.steps:,}; go on with --resume --run {self.folder.path}")
+                    break
+        if failed is not None:
+            raise failed
+        return self.folder
+
+    def _due(self, what: str, every: int) -> bool:
+        """Whether a multiple of ``every`` steps was passed since the last time."""
+        if every and self.steps // every > self.done[what] // every:
+            self.done[what] = self.steps
+            return True
+        return False
+
+    def _accumulate(self, metrics: dict[str, Tensor]) -> None:
+        for k, v in metrics.items():
+            self.sums[k] = self.sums[k] + v if k in self.sums else v
+        self.count += 1
+
+    def _record(self, runner: Sync) -> dict[str, Any]:
+        """Means since the last record: the one place where the host waits for the device."""
+        names = list(self.sums)
+        values = (torch.stack([self.sums[k].double() for k in names]) / self.count).tolist()
+        means = dict(zip(names, values, strict=True))
+        if means.pop("finite") < 1:
+            raise NonFiniteError(
+                f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
+                "Lower --learning-rate or --max-grad-norm."
+            )
+        spent = runner.drain_seconds()
+        seconds, steps = self.seconds - self.mark[0], self.steps - self.mark[1]
+        self.mark = (self.seconds, self.steps)
+        record: dict[str, Any] = {
+            "step": self.steps,
+            "frames": self.steps * self.parts.env.spec.frames_per_step,
+            "updates": self.parts.learner.updates,
+            **self.statistics.report(self.parts.env.spec.tasks),
+            **means,
+            "learning_rate": self.parts.learner.learning_rate,
+            "time/seconds": self.seconds,
+            "time/steps_per_second": steps / seconds,
+            **{f"time/{k}": v for k, v in spent.items()},
+            "time/other": max(0.0, seconds - sum(spent.values())),
+        }
+        self.sums, self.count = {}, 0
+        return record
+
+    def _evaluate(self, progress: Progress) -> dict[str, float]:
+        """Score of the present policy in environments of its own, seeded by the step."""
+        config, model = self.config, self.parts.model
+        tasks = len(self.parts.env.spec.tasks)
+        env = environment(config, batch_size(config.eval_episodes, tasks, config.num_envs), config.seed + SEED)
+        result = evaluate(agent_policy(model, env.num_envs, seed=self.steps), env, config.eval_episodes)
+        low, high = result.interval
+        progress.message(f"evaluation at step {self.steps:,}: {result.mean:.2f} [{low:.2f}, {high:.2f}]")
+        if config.eval_video:
+            from .watch import clip
+
+            self.folder.video("evaluation", clip(model, environment(config, 1, config.seed + SEED)), self.steps)
+        return {"eval/return": result.mean, "eval/low": low, "eval/high": high, "eval/success": result.success}
+
+    def _checkpoint(self, progress: Progress) -> OSError | None:
+        """Write one; a full disk costs the checkpoint, never the run."""
+        self.done["checkpoint"] = self.steps
+        try:
+            checkpoint.save(self.folder.path / CHECKPOINTS, self.steps, self._state(), self.config.keep)
+        except checkpoint.CheckpointNotWritten as error:
+            progress.message(str(error), warning=True)
+            return error
+        progress.message(f"checkpoint at step {self.steps:,}")
+        return None
+
+    def _state(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on."""
+        env = self.parts.env
+        return {
+            "learner": self.parts.learner.state_dict(),
+            "actor": self.parts.actor.state_dict(),
+            "environment": env.state_dict() if env.spec.resumable else None,
+            "statistics": self.statistics.state_dict(),
+            "sums": self.sums,
+            "count": self.count,
+            "done": self.done,
+            "seconds": self.seconds,
+            "torch": torch.get_rng_state(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        parts = self.parts
+        parts.learner.load_state_dict(state["learner"])
+        self.statistics.load_state_dict(state["statistics"])
+        if state["environment"] is None:
+            self.notes.append(f"{self.config.env} cannot save its state: its episodes begin anew.")
+            parts.actor.begin_anew(state["actor"])
+        else:
+            parts.env.load_state_dict(state["environment"])
+            parts.actor.load_state_dict(state["actor"])
+        self.sums, self.count, self.done = state["sums"], state["count"], state["done"]
+        self.seconds_before = state["seconds"]
+        torch.set_rng_state(state["torch"])
+
+    def _refuse_other(self, settings: dict[str, Any]) -> None:
+        """A resumed run must be the run that was begun."""
+        for name, value in settings.items():
+            begun = self.folder.config.get(name)
+            if name not in FREE_TO_CHANGE and _plain(value) != _plain(begun):
+                raise UserError(
+                    f"{self.folder.path} was begun with {name} = {begun}, not {value}: resume it with its own settings, "
+                    "or start another run in another folder."
+                )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+@contextmanager
+def stop_requested() -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM, SIGINT or SIGUSR1 asks to stop; a second signal stops at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(number, before[number])
+
+    before = {n: signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,196 @@
+"""Watching an agent: a video of what it sees, where it is, what it expects and what it does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from ..envs import make
+from ..envs.errors import UserError
+from ..envs.experience import Timestep, VectorEnv
+from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
+from .model import ActorCritic
+from .picture import VIEW, Moment, Picture, Pixels
+from .presets import Config
+from .runs import VIDEOS, load
+
+FPS = 15
+"""Steps a second: real time where a step is four frames of a 60 Hz simulator."""
+
+
+def moments(
+    policy: Policy, env: VectorEnv, large: VectorEnv | None = None, *, episodes: int = 1, steps: int | None = None
+) -> Iterator[Moment]:
+    """Environment 0 of ``env``, begun anew, step by step: ``episodes`` whole episodes, or ``steps`` steps
+    whatever the number of episodes. ``large`` is the same environment with larger images, to be acted in
+    alike.
+    """
+    timestep, enlarged = env.reset(), None if large is None else large.reset()
+    step, episode, total = 0, 0, 0.0
+    for n in itertools.count(1):
+        first, last = bool(timestep.first[0]), bool(timestep.last[0])
+        reward = 0.0 if first else float(timestep.reward[0])
+        step, total = (0, 0.0) if first else (step + 1, total + reward)
+        action = policy(timestep)
+        output = policy.output if isinstance(policy, AgentPolicy) else None
+        yield Moment(
+            step=step,
+            episode=episode,
+            reward=reward,
+            episode_return=total,
+            last=last,
+            image=_first_image(timestep),
+            view=None if enlarged is None else _first_image(enlarged),
+            vector=timestep.observation["vector"][0].cpu().numpy() if "vector" in timestep.observation else None,
+            value=None if output is None else float(output.value[0, 0, 0]),
+            probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
+            action=None if last else int(action[0]),
+        )
+        episode += last
+        if n == steps if steps is not None else episode == episodes:
+            return
+        timestep = env.step(action)
+        enlarged = None if large is None else large.step(action)
+
+
+def _first_image(timestep: Timestep) -> Pixels | None:
+    image = timestep.observation.get("image")
+    return None if image is None else image[0].cpu().numpy()
+
+
+def frames(
+    policy: Policy,
+    env: VectorEnv,
+    large: VectorEnv | None = None,
+    *,
+    episodes: int = 1,
+    steps: int | None = None,
+    title: str = "",
+    note: str = "",
+) -> Iterator[Pixels]:
+    """uint8 [540, 960, 3], a frame a step; the last of an episode stands for a second. See ``moments``."""
+    picture = Picture(env.spec.action_names, title, note, env.spec.max_steps)
+    for moment in moments(policy, env, large, episodes=episodes, steps=steps):
+        frame = picture.draw(moment)
+        for _ in range(FPS if moment.last else 1):
+            yield frame
+
+
+def watch(
+    run: str | Path,
+    *,
+    env: str | None = None,
+    out: str | Path | None = None,
+    episodes: int = 1,
+    seconds: float | None = None,
+    seed: int = SEED,
+    greedy: bool = False,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> Path:
+    """Film the agent of a run folder for ``episodes``, or for ``seconds`` of 15 steps; the path of the film.
+
+    It goes to ``out``, by default ``videos/<step>.mp4`` in the run. The agent plays where it was trained, or
+    in ``env`` if that has the same observations and actions. UserError for what the caller can put right.
+    """
+    if episodes < 1 or (seconds is not None and seconds <= 0):
+        raise UserError("there must be something to watch: episodes of at least 1, or seconds above 0")
+    agent = load(run, device)
+    name = env or str(agent.config["env"])
+    world = environment_for(agent, env, 1, seed)
+    other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
+    path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
+    pictures = frames(
+        agent_policy(agent.model, 1, seed=seed, greedy=greedy),
+        world,
+        enlarged(world, name, device, seed),
+        episodes=episodes,
+        steps=None if seconds is None else max(1, round(seconds * FPS)),
+        title=name,
+        note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
+    )
+    write_video(
+        track(pictures, description="filming", console=Console(stderr=True), transient=True, disable=quiet), path
+    )
+    return path
+
+
+def enlarged(env: VectorEnv, name: str, device: str | torch.device, seed: int) -> VectorEnv | None:
+    """The environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
+    none.
+
+    Only where the seed and the actions decide all that happens (``spec.resumable``).
+    """
+    if "image" not in env.spec.observation or not env.spec.resumable:
+        return None
+    height, width, _ = env.spec.observation["image"][0]
+    scale = min((VIEW[3] - VIEW[1]) / height, (VIEW[2] - VIEW[0]) / width)
+    try:
+        return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale))
+    except UserError:  # images of one size only
+        return None
+
+
+def tensorboard_video(model: ActorCritic, config: Config, length: int = 100, every: int = 3) -> Pixels:
+    """uint8 [T <= length, 270, 480, 3]: the beginning of an episode, every third step, at half the size."""
+    env = make(config.env, 1, config.device, SEED)
+    shown = frames(agent_policy(model, 1, seed=SEED), env, title=config.env)
+    return np.stack([frame[::2, ::2] for frame in itertools.islice(shown, 0, length * every, every)])
+
+
+def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
+    """Write uint8 [H, W, 3] pictures, H and W even, as an H.264 film that every player takes.
+
+    ``out`` is whole or not there. UserError if ffmpeg is missing or fails.
+    """
+    stream = iter(pictures)
+    first = next(stream)
+    scratch = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    command = [
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{first.shape[1]}x{first.shape[0]}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
+        "-v", "error", "-y", "-f", "mp4", str(scratch),
+    ]  # fmt: skip
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile() as complaints:
+            ffmpeg = subprocess.Popen([_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints)
+            try:
+                assert ffmpeg.stdin is not None
+                with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:
+                    for picture in itertools.chain([first], stream):
+                        pipe.write(np.ascontiguousarray(picture).data)
+                ffmpeg.wait()
+            finally:
+                ffmpeg.kill()
+                ffmpeg.wait()
+            if ffmpeg.returncode:
+                complaints.seek(0)
+                said = " ".join(complaints.read().decode(errors="replace").split())
+                raise UserError(f"ffmpeg could not write {out}: {said[-300:] or f'exit code {ffmpeg.returncode}'}")
+        scratch.replace(out)
+    except OSError as error:
+        raise UserError(f"the film {out} could not be written: {error.strerror or error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _ffmpeg() -> str:
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise UserError(
+            "there is no ffmpeg to make a film with: install it, or point IMAGEIO_FFMPEG_EXE at one"
+        ) from error

@@ -1,0 +1,56 @@
+"""What backbones promise to the heads, losses and rewards built on them."""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..envs.experience import State
+
+
+class Features(NamedTuple):
+    """One unroll's activations, shared by all heads, losses and rewards. N = (T + 1) B, row-major."""
+
+    map: Tensor | None  # [N, channels, height, width], the last convolutional map; None without an image
+    vector: Tensor  # [T + 1, B, E], the torso's output
+    memory: Tensor  # [T + 1, B, D], what the heads read
+
+
+class Sizes(NamedTuple):
+    """The widths of ``Features``, known before anything runs."""
+
+    map: tuple[int, int, int] | None  # channels, height, width
+    vector: int  # E
+    memory: int  # D
+
+
+class SequenceModel(nn.Module, abc.ABC):
+    """Memory over time: one contract for policies, densities and contexts.
+
+    ``forward`` takes ``x`` [T, B, E], the state before row 0 and ``first`` [T, B]; it resets rows to the initial
+    state where ``first`` is True, *before* they take in that row, and returns [T, B, D] and the state after row
+    T - 1. T = 1 when acting; any split of an unroll gives the same output. ``cond`` [T, B, C] is side information.
+    """
+
+    size: int  # D
+
+    @abc.abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The state before anything was seen: a tree of batch-first tensors on the module's device."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
+        """[T, B, E] -> [T, B, D] and the next state."""
+
+
+class Torso(nn.Module, abc.ABC):
+    """One observation to one vector: [N, ...] of an image (uint8 HWC) or a vector (float32) -> [N, E]."""
+
+    size: int  # E
+    map_shape: tuple[int, int, int] | None = None  # channels, height, width of the map, for image torsos
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """(map or None, vector [N, E])."""

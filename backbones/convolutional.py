@@ -1,0 +1,101 @@
+"""Image torsos: the Nature CNN and the two networks of IMPALA. uint8 [N, H, W, C] in, a map and a vector out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import Torso
+
+
+def orthogonal(layer: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
+    """Orthogonal weights, zero bias (Saxe et al. 2014), as the A2C baselines initialise."""
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    nn.init.orthogonal_(layer.weight, gain)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ConvolutionalTorso(Torso):
+    """Scales pixels to [0, 1], applies ``self.map``, then one linear layer with ReLU.
+
+    Simulators' [N, H, W, C] is torch's channels-last layout of [N, C, H, W]: the permutation copies nothing.
+    """
+
+    def __init__(self, shape: tuple[int, ...], convolutions: nn.Module, size: int) -> None:
+        super().__init__()
+        height, width, channels = shape
+        self.convolutions = convolutions.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            try:
+                sample = convolutions(torch.zeros(1, channels, height, width))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{type(self).__name__} cannot take images of {height}x{width}: they are smaller than its "
+                    "filters; use a larger frame or torso 'deep'."
+                ) from error
+        self.map_shape = tuple(sample.shape[1:])
+        self.linear = orthogonal(nn.Linear(sample.numel(), size))
+        self.size = size
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, H, W, C] -> map [N, channels, h, w], vector [N, E]."""
+        maps = self.convolutions(x.permute(0, 3, 1, 2) * (1 / 255))
+        return maps, F.relu(self.linear(maps.flatten(1)))
+
+
+class NatureCNN(ConvolutionalTorso):
+    """32 8x8/4, 64 4x4/2, 64 3x3/1, linear 512 (Mnih et al. 2015)."""
+
+    def __init__(self, shape: tuple[int, ...], size: int = 512) -> None:
+        layers = []
+        for channels_in, channels_out, kernel, stride in ((shape[-1], 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1)):
+            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
+        super().__init__(shape, nn.Sequential(*layers), size)
+
+
+class ShallowCNN(ConvolutionalTorso):
+    """16 8x8/4, 32 4x4/2, linear 256 (Espeholt et al. 2018, figure 3 left; the network of A3C and UNREAL)."""
+
+    def __init__(self, shape: tuple[int, ...], size: int = 256) -> None:
+        layers = []
+        for channels_in, channels_out, kernel, stride in ((shape[-1], 16, 8, 4), (16, 32, 4, 2)):
+            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
+        super().__init__(shape, nn.Sequential(*layers), size)
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(relu(x)))), all 3x3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = orthogonal(nn.Conv2d(channels, channels, 3, padding=1))
+        self.second = orthogonal(nn.Conv2d(channels, channels, 3, padding=1), gain=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, h, w] -> the same."""
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+class DeepCNN(ConvolutionalTorso):
+    """Three sections of 16, 32, 32 channels, each conv 3x3, max-pool 3x3/2, two residual blocks; linear 256.
+
+    Espeholt et al. 2018, figure 3 right. 84x84 frames flatten to 32 * 11 * 11 = 3872.
+    """
+
+    def __init__(self, shape: tuple[int, ...], size: int = 256) -> None:
+        layers: list[nn.Module] = []
+        channels_in = shape[-1]
+        for channels in (16, 32, 32):
+            layers += [
+                orthogonal(nn.Conv2d(channels_in, channels, 3, padding=1), gain=1.0),
+                nn.MaxPool2d(3, 2, padding=1),
+                Residual(channels),
+                Residual(channels),
+            ]
+            channels_in = channels
+        super().__init__(shape, nn.Sequential(*layers, nn.ReLU()), size)

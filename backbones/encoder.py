@@ -1,0 +1,49 @@
+"""Observations to vectors: one torso a key, side by side, in cache-sized chunks of rows on a CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..envs.experience import Spec
+from .base import Sizes, Torso
+
+CHUNK_VALUES = 256 * 84 * 84 * 3
+"""Input values a chunk on a CPU: what its caches hold with the activations (measured: 256 frames of 84x84x3)."""
+
+
+class Encoder(nn.Module):
+    """"image" through ``image_torso`` and "vector" through ``vector_torso``, concatenated."""
+
+    def __init__(
+        self, spec: Spec, image_torso: Callable[..., Torso], vector_torso: Callable[..., Torso], bfloat16: bool = False
+    ) -> None:
+        super().__init__()
+        kinds = {"image": image_torso, "vector": vector_torso}
+        self.torsos = nn.ModuleDict({k: kinds[k](shape) for k, (shape, _) in sorted(spec.observation.items())})
+        self.bfloat16 = bfloat16
+        self.size = sum(t.size for t in self.torsos.values())
+        self.rows = max(1, CHUNK_VALUES // max(math.prod(shape) for shape, _ in spec.observation.values()))
+        self.map_shape = self.torsos["image"].map_shape if "image" in self.torsos else None
+
+    def sizes(self, memory: int) -> Sizes:
+        """The widths of the features this encoder and a memory of width ``memory`` give."""
+        return Sizes(self.map_shape, self.size, memory)
+
+    def forward(self, observation: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
+        """[T, B, ...] -> map [T B, channels, h, w] or None, vector [T, B, E] float32."""
+        T, B = next(iter(observation.values())).shape[:2]
+        device = next(iter(observation.values())).device
+        # On a CPU activations of one chunk stay in cache; evenly sized chunks, so that none is a sliver.
+        pieces = max(1, round(T * B / self.rows)) if device.type == "cpu" else 1
+        maps, vectors = [], []
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            for key, torso in self.torsos.items():
+                results = [torso(rows) for rows in observation[key].flatten(0, 1).tensor_split(pieces)]
+                maps += [m for m, _ in results if m is not None]
+                vectors.append(torch.cat([v for _, v in results]) if pieces > 1 else results[0][1])
+        joined = torch.cat(vectors, dim=-1) if len(vectors) > 1 else vectors[0]
+        return (torch.cat(maps) if len(maps) > 1 else maps[0] if maps else None), joined.float().unflatten(0, (T, B))

@@ -1,0 +1,103 @@
+"""A diagnostic environment that counts, so that a misplaced row shows.
+
+Environment i's episodes last ``3 + (5 * i) % 7`` steps. Even ones terminate (task 0, discount 0), odd ones run out
+of time (task 1, discount 1). The observation says who, when and after which action; the reward of step s is
+``100 * (i + 1) + s``, an integer no other environment or step shares while episodes are short of 100 steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .experience import Spec, Timestep
+
+VECTOR = ("seed", "index", "episode", "step", "action")
+"""What ``vector`` holds; ``action`` is the one that led here, -1 at the first row of an episode."""
+
+
+def episode_length(index: Tensor) -> Tensor:
+    """Steps of every episode of the environment with this global index."""
+    return 3 + (5 * index) % 7
+
+
+class Counting:
+    """B counting environments; ``env_offset`` is the global index of environment 0."""
+
+    def __init__(
+        self, num_envs: int, device: torch.device, seed: int, *, height: int = 5, width: int = 7, env_offset: int = 0
+    ) -> None:
+        self.num_envs = num_envs
+        self._index = torch.arange(env_offset, env_offset + num_envs, device=device)
+        self._seed = torch.full_like(self._index, seed)
+        self._episode = torch.full_like(self._index, -1)
+        self._step = torch.zeros_like(self._index)
+        self._action = torch.full_like(self._index, -1)
+        self.spec = Spec(
+            observation={"vector": ((len(VECTOR),), torch.float32), "image": ((height, width, 3), torch.uint8)},
+            num_actions=3,
+            action_names=("zero", "one", "two"),
+            tasks=("terminates", "truncates"),
+            frames_per_step=1,
+            max_steps=int(episode_length(self._index).max()),
+            resumable=True,
+        )
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes where ``mask`` is True; ``seed`` is only written into the observation."""
+        begin = torch.ones_like(self._index, dtype=torch.bool) if mask is None else mask
+        if seed is not None:
+            self._seed = torch.where(begin, seed, self._seed)
+            self._episode = torch.where(begin, -1, self._episode)
+        self._begin(begin)
+        return self._answer(None)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Count on; where the episode had ended, begin the next one."""
+        ended = self._step == episode_length(self._index)
+        self._step = self._step + 1
+        self._action = action.clone()
+        self._begin(ended)
+        return self._answer(out)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The counters."""
+        return {"seed": self._seed, "episode": self._episode, "step": self._step, "action": self._action}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Count on from ``state_dict``."""
+        self._seed, self._episode = state["seed"].clone(), state["episode"].clone()
+        self._step, self._action = state["step"].clone(), state["action"].clone()
+
+    def _begin(self, where: Tensor) -> None:
+        self._episode = self._episode + where
+        self._step = torch.where(where, 0, self._step)
+        self._action = torch.where(where, -1, self._action)
+
+    def _answer(self, out: Timestep | None) -> Timestep:
+        first = self._step == 0
+        last = self._step == episode_length(self._index)
+        task = self._index % 2
+        image = torch.stack([self._index, self._episode, self._step], -1).remainder(256).to(torch.uint8)
+        height, width, _ = self.spec.observation["image"][0]
+        now = Timestep(
+            observation={
+                "vector": torch.stack([self._seed, self._index, self._episode, self._step, self._action], -1).float(),
+                "image": image[:, None, None, :].expand(-1, height, width, -1).contiguous(),
+            },
+            reward=torch.where(first, 0, 100 * (self._index + 1) + self._step).float(),
+            discount=torch.where(last & (task == 0), 0.0, 1.0),
+            first=first,
+            last=last,
+            task=task,
+            info={"position": torch.stack([self._index, self._step], -1).float(), "cell": self._step.clone()},
+        )
+        if out is None:
+            return now
+        for name, tensor in now.observation.items():
+            out.observation[name].copy_(tensor)
+        for name, tensor in now.info.items():
+            out.info[name].copy_(tensor)
+        for target, tensor in zip(out[1:6], now[1:6], strict=True):
+            target.copy_(tensor)
+        return out

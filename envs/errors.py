@@ -1,0 +1,17 @@
+"""What the user got wrong, said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake the user can put right. The command line prints it and exits with code 2."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown ``name``: its near misses among ``known``, or all of them if it has none."""
+    names = list(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

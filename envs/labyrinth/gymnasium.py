@@ -1,0 +1,181 @@
+"""Labyrinth through Gymnasium: ``gymnasium.make("Labyrinth/seekavoid_arena_01-v0")``, or ``make_vec``.
+
+Speaks NumPy and hands out fresh arrays. A seed s means s + i for environment i, which then plays the episodes of a
+single environment seeded so. Vector environments reset an ended one at its next step (``AutoresetMode.NEXT_STEP``).
+Torch and Warp are imported when an environment is made, not when the levels are registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from .level import REPEAT
+from .levels import LEVELS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..experience import Timestep
+    from .labyrinth import Labyrinth
+
+Array = NDArray[Any]
+Info = dict[str, Any]
+
+
+def register() -> None:
+    """Register every level as ``Labyrinth/<level>-v0``, unless done before."""
+    for name in LEVELS:
+        id = f"Labyrinth/{name}-v0"
+        if id not in gymnasium.registry:
+            gymnasium.register(
+                id,
+                entry_point=f"{__name__}:LabyrinthEnv",
+                vector_entry_point=f"{__name__}:LabyrinthVectorEnv",
+                kwargs={"level": name},
+            )
+
+
+def _worlds(level: str, num_envs: int, **options: Any) -> Labyrinth:
+    from .labyrinth import Labyrinth
+
+    env = Labyrinth([level], num_envs, **options)
+    env.world.env_index.zero_()  # the seed alone tells environments apart
+    return env
+
+
+def _numpy(answer: Timestep) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
+    """Observation, reward, terminated, truncated, info of all environments, copied."""
+
+    def fresh(tensor: Tensor) -> Array:
+        return tensor.cpu().numpy().copy()
+
+    last, discount = fresh(answer.last), fresh(answer.discount)
+    info = {name: fresh(value) for name, value in answer.info.items()}
+    image, reward = fresh(answer.observation["image"]), fresh(answer.reward)
+    return image, reward, last & (discount == 0), last & (discount == 1), info
+
+
+class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
+    """One environment. ``height`` and ``width`` in pixels; ``device`` "cpu" or "cuda"."""
+
+    metadata = {  # noqa: RUF012"render_modes": ["rgb_array"], "render_fps": 15}
+
+    def __init__(
+        self, level: str, render_mode: str | None = None, height: int = 84, width: int = 84, device: str = "cpu"
+    ) -> None:
+        self.metadata = {**self.metadata, "render_fps": LEVELS[level].physics.hz / REPEAT}
+        self.render_mode = render_mode
+        self._worlds = _worlds(level, 1, height=height, width=width, device=device)
+        self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self.action_space = spaces.Discrete(self._worlds.spec.num_actions)
+        self._frame: Array | None = None
+        self._seeded = False
+
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Array, Info]:
+        """Begin an episode; without a seed the stream goes on, or starts at random if it never did."""
+        super().reset(seed=seed)
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**31))
+        self._seeded = True
+        observation, *_, info = _numpy(self._worlds.reset(seed))
+        self._frame = observation[0]
+        return observation[0].copy(), {name: value[0] for name, value in info.items()}
+
+    def step(self, action: np.int64) -> tuple[Array, float, bool, bool, Info]:
+        """Act for four simulator ticks."""
+        import torch
+
+        answer = self._worlds.step(torch.tensor([int(action)]))
+        observation, reward, terminated, truncated, info = _numpy(answer)
+        self._frame = observation[0]
+        values = {name: value[0] for name, value in info.items()}
+        return observation[0].copy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), values
+
+    def render(self) -> Array | None:  # type: ignore[override]
+        """The last observation."""
+        return None if self.render_mode is None or self._frame is None else self._frame.copy()
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._worlds.close()
+
+
+class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
+    """``num_envs`` environments in one batch."""
+
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array"], "render_fps": 15, "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        level: str,
+        num_envs: int = 1,
+        render_mode: str | None = None,
+        height: int = 84,
+        width: int = 84,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.metadata = {**self.metadata, "render_fps": LEVELS[level].physics.hz / REPEAT}
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self._worlds = _worlds(level, num_envs, height=height, width=width, device=device, threads=threads)
+        self.single_observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self.single_action_space = spaces.Discrete(self._worlds.spec.num_actions)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._frames: Array | None = None
+        self._seeded = False
+
+    def reset(  # type: ignore[override]
+        self, *, seed: int | Sequence[int] | None = None, options: Info | None = None
+    ) -> tuple[Array, Info]:
+        """Begin episodes, everywhere or where ``options["reset_mask"]`` is True."""
+        import torch
+
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**31))
+        seeds = None
+        if seed is not None:
+            every = np.arange(seed, seed + self.num_envs) if isinstance(seed, int) else np.asarray(seed)
+            if every.shape != (self.num_envs,):
+                raise ValueError(f"{len(every)} seeds for {self.num_envs} environments")
+            seeds = torch.from_numpy(every.astype(np.int64))
+        self._seeded = True
+        mask = (options or {}).get("reset_mask")
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+                raise ValueError(f"reset_mask must be bool, of length {self.num_envs}, with at least one True")
+            mask = torch.from_numpy(mask)
+        self._frames, *_, info = _numpy(self._worlds.reset(seeds, mask))
+        return self._frames.copy(), self._masked(info)
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Info]:
+        """Act; where an episode had ended the action is ignored and a new one begins."""
+        import torch
+
+        answer = self._worlds.step(torch.as_tensor(np.asarray(actions)))
+        self._frames, reward, terminated, truncated, info = _numpy(answer)
+        return self._frames.copy(), reward, terminated, truncated, self._masked(info)
+
+    def render(self) -> tuple[Array, ...] | None:
+        """The last observations."""
+        return None if self.render_mode is None or self._frames is None else tuple(self._frames.copy())
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the worker threads."""
+        self._worlds.close()
+
+    def _masked(self, info: dict[str, Array]) -> Info:
+        """Gymnasium's vector convention: beside each key a mask of who has it."""
+        return {**info, **{f"_{name}": np.ones(self.num_envs, bool) for name in info}}

@@ -1,0 +1,167 @@
+"""Labyrinth: thousands of first-person worlds, stepped and drawn at once by Warp kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from ..errors import UserError, suggest
+from ..experience import Spec, Timestep
+from .arrays import Levels, Worlds, view, view_all
+from .items import kinds_table
+from .launcher import Launcher
+from .level import REPEAT, Level
+from .levels import LEVELS
+from .maps import num_cells
+from .render import look_row, render
+from .rules import step_worlds
+from .tables import compile_levels, new_world
+from .textures import TEXTURES, texture_table
+
+
+class Labyrinth:
+    """B environments of one level, or of several: environment i plays ``levels[i % K]``, i being its global index.
+
+    ``threads`` parts of the batch run side by side on a CPU (default: torch's threads). ``env_offset`` is the global
+    index of environment 0; with the seed it decides every episode, whatever else shares the batch. ``info`` holds
+    ``position`` [B, 2] in map units, ``heading`` [B] in radians, and ``cell`` [B], the number below ``num_cells`` of
+    the square of the floor the agent stands on.
+    """
+
+    def __init__(
+        self,
+        levels: list[str],
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        *,
+        height: int = 84,
+        width: int = 84,
+        threads: int | None = None,
+        env_offset: int = 0,
+        depth: bool = False,
+    ) -> None:
+        for name in levels:
+            if name not in LEVELS:
+                raise UserError(f"labyrinth has no level {name!r}; {suggest(name, LEVELS)}")
+        if min(num_envs, height, width, 1 if threads is None else threads) < 1:
+            raise UserError("num_envs, height, width and threads must be at least 1")
+        self.levels = [LEVELS[name] for name in levels]
+        actions = tuple(self.levels[0].actions)
+        for level in self.levels:
+            if tuple(level.actions) != actions:
+                raise UserError(f"{levels[0]} and {level.name} have different actions and cannot share a batch")
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.spec = Spec(
+            observation={"image": ((height, width, 3), torch.uint8)},
+            num_actions=len(actions),
+            action_names=actions,
+            tasks=tuple(levels),
+            frames_per_step=REPEAT,
+            max_steps=max(level.max_steps for level in self.levels),
+            resumable=True,
+        )
+        self.num_cells = max(num_cells(level) for level in self.levels)
+        self.tables = compile_levels(self.levels, self.device)
+        self.world = new_world(self.tables, num_envs, seed, env_offset)
+        cells = int((self.tables.height * self.tables.width).max())
+        self._scratch = torch.zeros(num_envs, 2 * cells, dtype=torch.int32, device=self.device)
+        self._look = torch.tensor([_look(level) for level in self.levels], device=self.device)
+        self._kinds = torch.from_numpy(kinds_table()).to(self.device)
+        self._textures = torch.from_numpy(texture_table().copy()).to(self.device)
+        self._action = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
+        self._chosen = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        self._own = self._new_timestep()
+        self._launcher = Launcher(num_envs, self.device, threads)
+        self._started = False
+
+    def reset(self, seed: int | Tensor | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed``, one for all or one each [B], restarts
+        the random streams there.
+        """
+        if mask is None:
+            self._chosen.fill_(True)
+        else:
+            self._chosen.copy_(mask)
+        if seed is not None:
+            seeds = torch.as_tensor(seed, device=self.device).expand(self.num_envs)
+            self.world.seed.copy_(torch.where(self._chosen, seeds, self.world.seed))
+            self.world.episode.masked_fill_(self._chosen, 0)
+        self._started = True
+        self._run(self._own, resetting=True)
+        return self._own
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        if not self._started:
+            raise UserError("reset the environment before its first step")
+        if action.shape != self._action.shape:
+            raise ValueError(f"action has shape {tuple(action.shape)}, not ({self.num_envs},)")
+        if self.device.type == "cpu" and not 0 <= int(action.min()) <= int(action.max()) < self.spec.num_actions:
+            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}")
+        self._action.copy_(action)
+        answer = self._own if out is None else out
+        self._run(answer, resetting=False)
+        return answer
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that decides the future."""
+        return {name: tensor.clone() for name, tensor in self.world._asdict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict`` of an environment made with the same levels and number of environments."""
+        for name, tensor in self.world._asdict().items():
+            if state[name].shape != tensor.shape:
+                raise UserError(f"saved {name} is {list(state[name].shape)}, this environment's {list(tensor.shape)}")
+        for name, tensor in self.world._asdict().items():
+            tensor.copy_(state[name])
+        self._started = True
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._launcher.close()
+
+    def _run(self, out: Timestep, resetting: bool) -> None:
+        outputs = (
+            out.reward, out.discount, out.first, out.last, out.task,
+            out.info["position"], out.info["heading"], out.info["cell"], out.observation["image"],
+        )  # fmt: skip
+
+        def record(part: slice) -> list[Any]:
+            w = view_all(Worlds, self.world, part)
+            kinds = view(self._kinds)
+            *rows, image = (view(tensor[part]) for tensor in outputs)
+            step = [w, view_all(Levels, self.tables), kinds, view(self._scratch[part]), view(self._action[part])]
+            step += [view(self._chosen[part]), int(resetting), REPEAT, *rows]
+            draw = [w.position, w.heading, w.walls, w.item_position, w.item_kind, w.task]
+            draw += [view(self._look), kinds, view(self._textures), image]
+            B, device = part.stop - part.start, wp.device_from_torch(self.device)
+            return [
+                wp.launch(step_worlds, B, step, device=device, record_cmd=True),
+                wp.launch(render, (B, image.shape[2]), draw, device=device, record_cmd=True),
+            ]
+
+        self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs)), record)
+
+    def _new_timestep(self) -> Timestep:
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(self.num_envs, *shape, dtype=dtype, device=self.device)
+
+        return Timestep(
+            observation={name: zeros(*shape, dtype=dtype) for name, (shape, dtype) in self.spec.observation.items()},
+            reward=zeros(),
+            discount=zeros(),
+            first=zeros(dtype=torch.bool),
+            last=zeros(dtype=torch.bool),
+            task=zeros(dtype=torch.int64),
+            info={"position": zeros(2), "heading": zeros(), "cell": zeros(dtype=torch.int64)},
+        )
+
+
+def _look(level: Level) -> list[float]:
+    ceiling = TEXTURES[level.ceiling] if level.ceiling else 0
+    return look_row(level.layout.cell, level.wall_height, level.eye_height, TEXTURES[level.floor], ceiling)

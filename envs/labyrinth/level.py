@@ -1,0 +1,132 @@
+"""A level is data: a map, what lies in it, and the rules. Pure Python, so that listing levels imports nothing heavy.
+
+Maps are text, the top line being north. A *block map* has one character a cell, and ``#`` fills a whole cell. A
+*thin-wall map* of H x W cells has (2H + 1) x (2W + 1) characters: cells at odd rows and columns, and between them
+``-``, ``|`` or a space for the wall or the gap. In a cell, a letter of `MARKS` is an item; any other character is
+open ground, and a level says which characters agents start on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MARKS = {
+    "A": "apple", "L": "lemon", "S": "strawberry", "F": "fungi", "G": "goal", "W": "watermelon", "M": "mango",
+    "V": "vest",
+}  # fmt: skip
+
+REPEAT = 4
+"""Ticks a step."""
+
+Action = tuple[float, float, float]
+"""Forward, strafe to the right, turn to the left in degrees a tick."""
+
+LOOK = 20 * 5 * 0.022  # pixels a frame x sensitivity x degrees a pixel
+LAB_ACTIONS: dict[str, Action] = {
+    "forward": (1, 0, 0),
+    "backward": (-1, 0, 0),
+    "strafe_left": (0, -1, 0),
+    "strafe_right": (0, 1, 0),
+    "look_left": (0, 0, LOOK),
+    "look_right": (0, 0, -LOOK),
+    "forward_look_left": (1, 0, LOOK),
+    "forward_look_right": (1, 0, -LOOK),
+    "fire": (0, 0, 0),
+}
+"""The nine actions of the IMPALA and SEED experiments on DeepMind Lab; firing does nothing here."""
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The constants of motion (motion.py). Rates are a second, lengths in map units."""
+
+    hz: int  # ticks a second
+    radius: float  # half the side of the agent's box
+    speed: float  # wished for by a move
+    friction: float
+    acceleration: float
+    stop_speed: float  # below which friction no longer weakens
+
+
+QUAKE = Physics(hz=60, radius=15, speed=320, friction=6, acceleration=10, stop_speed=100)
+DOOM = Physics(hz=35, radius=16, speed=25 / 3 * 35, friction=0.09375 * 35, acceleration=0.09375 * 35, stop_speed=0)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A block map. An edge wears the texture that ``textures`` names for its open cell's character, else for its
+    solid cell's, else the level's.
+    """
+
+    text: str
+    cell: float = 100
+    textures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ThinWalls:
+    """A thin-wall map."""
+
+    text: str
+    cell: float = 100
+
+
+@dataclass(frozen=True)
+class MazeGenerator:
+    """Rooms joined by corridors, drawn afresh each episode (mazes.py). Sizes in cells, odd."""
+
+    height: int
+    width: int
+    rooms: int  # at most
+    room_min: int = 3
+    room_max: int = 5
+    extra_connections: float = 0  # probability of opening a connector that nothing needs
+    room_starts: int = 5  # start cells a room
+    room_objects: int = 4  # cells a room where the goal may stand
+    cell: float = 100
+
+
+@dataclass(frozen=True)
+class DrawnGoal:
+    """A goal in a cell drawn each episode, and apples on a share of the other cells (rounded down)."""
+
+    kind: str = "goal"
+    apple_share: float = 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level. Lengths in map units, angles in degrees counter-clockwise from east."""
+
+    name: str
+    summary: str
+    layout: Blocks | ThinWalls | MazeGenerator
+    seconds: float  # time limit of an episode: truncates, never terminates
+    actions: Mapping[str, Action] = field(default_factory=lambda: LAB_ACTIONS)
+    physics: Physics = QUAKE
+    items: tuple[tuple[str, float, float], ...] = ()  # kind, x, y; besides those on the map
+    starts: tuple[tuple[float, float, float | None], ...] = ()  # x, y, heading (None: drawn)
+    start_marks: str = "P"  # map characters whose cells are starts as well, heading drawn
+    start_distance: int = 0  # if not 0: start in any cell with a longer path to the goal, in cells
+    goal: DrawnGoal | None = None
+    restart_when_cleared: bool = False  # the map restarts when nothing worth having is left
+    tick_reward: float = 0
+    wall: str = "brick_grey"
+    floor: str = "floor_stone"
+    ceiling: str | None = None  # None: open sky
+    decals: tuple[str, ...] = ()  # consecutive textures
+    decal_share: float = 0  # of the walls
+    wall_height: float = 100
+    eye_height: float = 50
+    visit_size: float | None = None  # side of the squares of info["cell"]; None: the map's cells
+
+    @property
+    def max_ticks(self) -> int:
+        """The longest episode, in simulator ticks."""
+        return round(self.seconds * self.physics.hz)
+
+    @property
+    def max_steps(self) -> int:
+        """The longest episode, in agent steps."""
+        return -(-self.max_ticks // REPEAT)

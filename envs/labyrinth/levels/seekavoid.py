@@ -1,0 +1,25 @@
+"""seekavoid_arena_01: gather the apples of a small arena, leave the lemons."""
+
+from __future__ import annotations
+
+from ..level import Blocks, Level
+
+APPLES = (
+    (95, 95), (95, 215), (105, 340), (90, 470), (110, 570), (225, 150), (240, 400), (330, 530), (385, 175),
+    (450, 460), (520, 330), (570, 560), (610, 130), (690, 250), (700, 480),
+)  # fmt: skip
+LEMONS = ((170, 290), (190, 490), (300, 290), (310, 80), (430, 330), (490, 225), (600, 420), (715, 370))
+
+LEVELS = [
+    Level(
+        name="seekavoid_arena_01",
+        summary="15 apples (+1) and 8 lemons (-1) in one walled arena of 800 x 650; eat all apples and they return.",
+        layout=Blocks("\n".join(["#" * 18, *["#" + " " * 16 + "#"] * 13, "#" * 18]), cell=50.0),
+        seconds=20,
+        items=(*(("apple", x + 50, y + 50) for x, y in APPLES), *(("lemon", x + 50, y + 50) for x, y in LEMONS)),
+        starts=((450.0, 95.0, 90.0),),
+        restart_when_cleared=True,
+        wall="stone_sand",
+        floor="floor_grass",
+    )
+]

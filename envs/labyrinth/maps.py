@@ -1,0 +1,97 @@
+"""From a level's text to arrays: walls on the edges of cells, items and start points in map units."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .level import MARKS, Blocks, Level, MazeGenerator, ThinWalls
+from .textures import TEXTURES
+
+RANDOM_HEADING = 1e3
+"""Stands for "drawn afresh" in the heading of a start."""
+
+
+Marks = dict[str, list[tuple[int, int]]]
+"""Character -> the cells (i, j) it stands in."""
+
+
+class Plan(NamedTuple):
+    """A map as arrays. Row 0 is the south."""
+
+    walls: NDArray[np.uint8]  # [2, H + 1, W + 1], see world.py
+    open: NDArray[np.bool_]  # [H, W]
+    marks: Marks
+    items: list[tuple[str, float, float]]  # kind, x, y
+    starts: list[tuple[float, float, float]]  # x, y, heading in radians or RANDOM_HEADING
+
+
+def plan(level: Level) -> Plan:
+    """The map of a level. A generated one is empty; the kernel fills it."""
+    layout, texture = level.layout, TEXTURES[level.wall]
+    if isinstance(layout, MazeGenerator):
+        walls = np.zeros((2, layout.height + 1, layout.width + 1), np.uint8)
+        return Plan(walls, np.ones((layout.height, layout.width), bool), {}, [], [])
+    walls, ground, marks = _blocks(layout, texture) if isinstance(layout, Blocks) else _thin(layout, texture)
+    if level.decals:
+        _hang(walls, TEXTURES[level.decals[0]], len(level.decals), level.decal_share)
+
+    def centres(mark: str) -> list[tuple[float, float]]:
+        return [((j + 0.5) * layout.cell, (i + 0.5) * layout.cell) for i, j in marks.get(mark, [])]
+
+    items = [(kind, x, y) for mark, kind in MARKS.items() for x, y in centres(mark)]
+    starts = [(x, y, RANDOM_HEADING) for mark in level.start_marks for x, y in centres(mark)]
+    starts += [(x, y, RANDOM_HEADING if h is None else float(np.deg2rad(h))) for x, y, h in level.starts]
+    return Plan(walls, ground, marks, [*items, *level.items], starts)
+
+
+def num_cells(level: Level) -> int:
+    """The squares of side ``visit_size`` that cover the map, walls and all."""
+    size = level.visit_size or level.layout.cell
+    height, width = (-(-n * level.layout.cell // size) for n in plan(level).open.shape)
+    return int(height * width)
+
+
+def _blocks(layout: Blocks, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:
+    """Walls between open and solid cells; all is solid outside the map."""
+    grid = _grid(layout.text)
+    height, width = grid.shape
+    char = np.pad(grid, 1, constant_values="#")
+    walls = np.zeros((2, height + 1, width + 1), np.uint8)
+    for axis, i, j in np.ndindex(2, height + 1, width + 1):
+        here, there = char[i + 1, j + 1], char[i + 1, j] if axis == 0 else char[i, j + 1]
+        if (here == "#") != (there == "#"):
+            front, back = (there, here) if here == "#" else (here, there)
+            name = layout.textures.get(front, layout.textures.get(back))
+            walls[axis, i, j] = TEXTURES[name] if name else texture
+    return walls, grid != "#", _marks(grid)
+
+
+def _thin(layout: ThinWalls, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:
+    """The walls the text draws."""
+    grid = _grid(layout.text)
+    height, width = (n // 2 for n in grid.shape)
+    walls = np.zeros((2, height + 1, width + 1), np.uint8)
+    walls[0, :height] = np.where(grid[1::2, ::2] == " ", 0, texture)
+    walls[1, :, :width] = np.where(grid[::2, 1::2] == " ", 0, texture)
+    return walls, np.ones((height, width), bool), _marks(grid[1::2, 1::2])
+
+
+def _grid(text: str) -> NDArray[np.str_]:
+    """Characters [rows, columns], south first."""
+    return np.array([list(line) for line in reversed(text.strip("\n").split("\n"))])
+
+
+def _marks(grid: NDArray[np.str_]) -> Marks:
+    """Where each character stands."""
+    return {str(m): [(int(i), int(j)) for i, j in np.argwhere(grid == m)] for m in np.unique(grid) if m != "#"}
+
+
+def _hang(walls: NDArray[np.uint8], first: int, count: int, share: float) -> None:
+    """Put decals on a share of the walls, spread by Knuth's multiplicative hash of the edge's number."""
+    edges = np.flatnonzero(walls)
+    key = (edges.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
+    chosen = edges[key < share * 2**32]
+    walls.reshape(-1)[chosen] = first + np.arange(len(chosen)) % count

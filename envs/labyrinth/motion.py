@@ -1,0 +1,131 @@
+"""How the agent's box moves: friction, acceleration and wall sliding, one tick at a time.
+
+Ground movement in the manner of Quake III, which DeepMind Lab inherits: friction takes ``friction * dt`` of the
+speed (of ``stop_speed``, if slower), then the velocity grows towards the wished direction by at most
+``acceleration * speed * dt`` and never beyond ``speed`` along it. Doom's thrust is the same law: its velocity
+factor 0.90625 a tic is a friction of 0.09375 * 35 a second, its thrust 25 * 2048 / 65536 = 0.78125 units a tic
+every tic is an equal acceleration, and both laws rest at 0.78125 / 0.09375 = 8.333 units a tic.
+
+Walls have no thickness here and the agent is an axis-aligned box, so each axis moves on its own: the leading face
+stops at the first line that carries a wall inside the box's span, or the tip of a wall that runs along the path.
+"""
+
+# mypy: ignore-errors
+# Kernels are a language of their own, which Warp types.
+from __future__ import annotations
+
+import warp as wp
+
+from .arrays import Levels, Worlds
+
+REST_SPEED = wp.constant(1.0)  # units a second: what is slower stands still
+
+
+@wp.func
+def accelerate(
+    velocity: wp.vec2, wish: wp.vec2, speed: float, friction: float, acceleration: float, stop: float, dt: float
+) -> wp.vec2:
+    """The velocity a tick later; ``wish`` is a unit vector, or zero."""
+    now = wp.length(velocity)
+    v = velocity
+    if now < REST_SPEED:
+        v = wp.vec2(0.0, 0.0)
+    else:
+        v = velocity * (wp.max(now - wp.max(now, stop) * friction * dt, 0.0) / now)
+    missing = speed * wp.length(wish) - wp.dot(v, wish)
+    if missing > 0.0:
+        v = v + wish * wp.min(acceleration * dt * speed, missing)
+    return v
+
+
+@wp.func
+def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, low: float, high: float, cell: float) -> bool:
+    """Whether grid line ``line`` across ``axis`` stops a box that spans (low, high) along it.
+
+    ``axis`` 0: lines of constant x, span in y; 1: lines of constant y, span in x. ``ahead`` is the row of cells
+    being entered, whose walls along the path are met at their tips.
+    """
+    start = int(wp.floor(low / cell))
+    stop = int(wp.ceil(high / cell))
+    blocked = False
+    for n in range(start, stop):
+        if axis == 0:
+            if w.walls[e, 0, n, line] > wp.uint8(0):
+                blocked = True
+            if n > start:
+                if w.walls[e, 1, n, ahead] > wp.uint8(0):
+                    blocked = True
+        else:
+            if w.walls[e, 1, line, n] > wp.uint8(0):
+                blocked = True
+            if n > start:
+                if w.walls[e, 0, ahead, n] > wp.uint8(0):
+                    blocked = True
+    return blocked
+
+
+@wp.func
+def slide(w: Worlds, e: int, axis: int, at: float, across: float, step: float, radius: float, cell: float) -> float:
+    """Where the centre comes to rest along ``axis`` when it moves from ``at`` by ``step``, ``across`` being still."""
+    goal = at + step
+    if step > 0.0:
+        face = at + radius
+        line = int(wp.ceil(face / cell))
+        while float(line) * cell < face + step:
+            if line_blocks(w, e, axis, line, line, across - radius, across + radius, cell):
+                return float(line) * cell - radius
+            line += 1
+    if step < 0.0:
+        face = at - radius
+        line = int(wp.floor(face / cell))
+        while float(line) * cell > face + step:
+            if line_blocks(w, e, axis, line, line - 1, across - radius, across + radius, cell):
+                return float(line) * cell + radius
+            line -= 1
+    return goal
+
+
+@wp.func
+def turned(heading: float, turn: float) -> float:
+    """``heading + turn`` in [-pi, pi)."""
+    h = heading + turn
+    if h >= wp.pi:
+        h -= 2.0 * wp.pi
+    if h < -wp.pi:
+        h += 2.0 * wp.pi
+    return h
+
+
+@wp.func
+def move(w: Worlds, levels: Levels, e: int, k: int, action: int) -> None:
+    """One tick of ``action`` for environment ``e`` of level ``k``."""
+    forward = levels.actions[k, action, 0]
+    strafe = levels.actions[k, action, 1]
+    heading = turned(w.heading[e], levels.actions[k, action, 2])
+    c = wp.cos(heading)
+    s = wp.sin(heading)
+    wish = wp.vec2(forward * c + strafe * s, forward * s - strafe * c)
+    if wp.length(wish) > 0.0:
+        wish = wp.normalize(wish)
+    dt = levels.tick_seconds[k]
+    v = accelerate(
+        wp.vec2(w.velocity[e, 0], w.velocity[e, 1]),
+        wish, levels.speed[k], levels.friction[k], levels.acceleration[k], levels.stop_speed[k], dt,
+    )  # fmt: skip
+    cell = levels.cell_size[k]
+    radius = levels.radius[k]
+    x = w.position[e, 0]
+    y = w.position[e, 1]
+    vx = v[0]
+    vy = v[1]
+    next_x = slide(w, e, 0, x, y, vx * dt, radius, cell)
+    if next_x != x + vx * dt:
+        vx = 0.0
+    next_y = slide(w, e, 1, y, next_x, vy * dt, radius, cell)
+    if next_y != y + vy * dt:
+        vy = 0.0
+    w.position[e, 0] = next_x
+    w.position[e, 1] = next_y
+    w.velocity[e, 0] = vx
+    w.velocity[e, 1] = vy
+    w.heading[e] = heading

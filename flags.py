@@ -1,0 +1,41 @@
+"""Dataclasses as command-line flags, and whatever is wrong with them in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from typing import TypeVar
+
+import tyro
+
+from .envs.errors import UserError
+
+T = TypeVar("T")
+
+
+def parse(flags: T | type[T], words: list[str], program: str) -> T:
+    """``words`` as fields of a dataclass, given as the class or as an instance whose values are the defaults.
+
+    Raises UserError where tyro would print a panel; --help prints and exits.
+    """
+    kind, default = (flags, None) if isinstance(flags, type) else (type(flags), flags)
+    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            if default is None:
+                return tyro.cli(kind, args=words, prog=program, config=options)
+            return tyro.cli(kind, args=words, prog=program, config=options, default=default)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        raise UserError(_sentence(said.getvalue(), program)) from None
+
+
+def _sentence(panel: str, program: str) -> str:
+    """tyro's panel without its frame and its title."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in panel.splitlines()[1:]]
+    text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
+    text = re.sub(r"For full helptext, (see|run) .*$", "", text).strip()
+    return f"{text} ({program} --help explains every flag)"

@@ -1,0 +1,32 @@
+"""What every test gets: one torch thread, its own seeded generators, and `gpu` tests only where there is a GPU.
+
+Nothing of morello is imported here: shape annotations are checked only in modules imported after pytest's set-up.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("morello", deadline=None, derandomize=True)  # same examples every time
+hypothesis.settings.load_profile("morello")
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="no CUDA device; `make gpu` runs it where there is one")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
+
+
+def pytest_runtest_setup(item):
+    """A test's random numbers do not depend on which tests ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)

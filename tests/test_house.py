@@ -1,0 +1,244 @@
+"""The rules of the house: who imports whom, what is packaged, what is registered, how fast an import is."""
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+SETUPTOOLS = TOOLS["setuptools"]
+NOT_PACKAGED = {"tests", "examples", "docs", "build", "dist", "runs"}
+RESULTS = ROOT / "benchmarks" / "results"  # recorded measurements: in the repository, not in the wheel
+
+MAY_IMPORT = {
+    "envs": (),
+    "backbones": ("envs.experience",),
+    "auxiliaries": ("envs.experience", "backbones"),
+    "agents": ("envs", "backbones", "auxiliaries"),
+    "benchmarks": ("envs", "backbones", "auxiliaries", "agents"),
+    "__init__": ("envs", "backbones", "auxiliaries", "agents"),
+    "flags": ("envs.errors",),
+    "__main__": ("envs", "backbones", "auxiliaries", "agents", "benchmarks", "flags"),
+}
+"""What a top-level folder or root module may import of ours, beside itself and ``__version__``."""
+
+
+@cache
+def packages() -> tuple[Path, ...]:
+    """The root and every folder below it that holds Python files; not hidden ones, not virtual environments."""
+    found = []
+    for path, inner, files in os.walk(ROOT):
+        folder = Path(path)
+        skipped = {"__pycache__", *(NOT_PACKAGED if folder == ROOT else ())}
+        inner[:] = [
+            d for d in inner
+            if d not in skipped and not d.startswith(".") and not (folder / d / "pyvenv.cfg").exists()
+        ]  # fmt: skip
+        if any(file.endswith(".py") for file in files):
+            found.append(folder)
+    return tuple(sorted(found))
+
+
+def modules() -> list[Path]:
+    return [file for folder in packages() for file in sorted(folder.glob("*.py"))]
+
+
+def dotted(path: Path) -> str:
+    """The import name of a folder or file: ``morello.envs.labyrinth``."""
+    parts = path.relative_to(ROOT).parts
+    return ".".join(["morello", *parts]).removesuffix(".py")
+
+
+def imported(source: str, package: str) -> set[str]:
+    """What a module of ``package`` imports of ours, names included: ``morello.envs.experience.Rollout``.
+
+    Imports inside functions and under TYPE_CHECKING count too.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")
+            base = above[: len(above) + 1 - node.level] if node.level else []
+            base += node.module.split(".") if node.module else []
+            found |= {".".join([*base, alias.name]) for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "morello"}
+
+
+def test_imports_are_read():
+    source = """
+import morello.agents.actor
+from morello.envs import make
+from .. import __version__
+from ..envs.experience import Rollout
+from . import base
+from .base import Torso as T
+import torch, numpy as np
+def later():
+    from ...benchmarks import throughput
+"""
+    found = imported(source, "morello.agents.runners")
+    assert found == {
+        "morello.agents.actor", "morello.envs.make", "morello.agents.__version__",
+        "morello.agents.envs.experience.Rollout", "morello.agents.runners.base", "morello.agents.runners.base.Torso",
+        "morello.benchmarks.throughput",
+    }  # fmt: skip
+    assert imported("from . import envs", "morello") == {"morello.envs"}
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for file in modules():
+        place = file.relative_to(ROOT).parts[0].removesuffix(".py")
+        assert place in MAY_IMPORT, f"{place} is new at the top level: say in MAY_IMPORT what it may import"
+        package = dotted(file.parent) if file.parent != ROOT else "morello"
+        allowed = [f"morello.{name}" for name in (*MAY_IMPORT[place], place, "__version__")]
+        wrong += [
+            f"{file.relative_to(ROOT)} imports {name}"
+            for name in sorted(imported(file.read_text(encoding="utf-8"), package))
+            if not any(name == a or name.startswith(a + ".") for a in allowed)
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_folder_with_code_is_packaged():
+    """An editable install finds a folder missing here; the wheel lacks it, in silence."""
+    assert {dotted(folder) for folder in packages()} == set(SETUPTOOLS["packages"])
+    assert [folder for folder in packages() if not (folder / "__init__.py").exists()] == []
+
+
+def test_every_data_file_is_packaged():
+    data = {ROOT / "py.typed"}
+    for top in packages():
+        if top.parent == ROOT:
+            data |= {file for file in top.rglob("*") if file.is_file() and not file.name.startswith(".")}
+    data = {f for f in data if f.suffix != ".py" and "__pycache__" not in f.parts and RESULTS not in f.parents}
+    covered = set()
+    for folder in packages():
+        for pattern in SETUPTOOLS["package-data"].get(dotted(folder), ()):
+            matched = set(folder.glob(pattern))
+            assert matched, f"package-data {dotted(folder)}: {pattern} matches nothing"
+            covered |= matched
+    assert data - covered == set(), "add these to package-data in pyproject.toml"
+
+
+def test_type_checkers_see_every_folder():
+    """``.typings/morello`` holds one link per top-level folder and root module, and nothing else."""
+    links = {link.name: os.readlink(link) for link in (ROOT / ".typings" / "morello").iterdir()}
+    top = [folder for folder in packages() if folder.parent == ROOT] + list(ROOT.glob("*.py")) + [ROOT / "py.typed"]
+    assert links == {path.name: f"../../{path.name}" for path in top}
+
+
+def test_shapes_are_checked_wherever_they_are_annotated():
+    """A module that writes ``Float[Tensor, "T B"]`` is named in pytest's options, which makes tests check it."""
+    annotated = {dotted(f) for f in modules() if "jaxtyping" in f.read_text(encoding="utf-8")}
+    options = TOOLS["pytest"]["ini_options"]["addopts"].split()
+    (option,) = (o for o in options if o.startswith("--jaxtyping-packages="))
+    *named, checker = option.partition("=")[2].split(",")
+    assert checker == "beartype.beartype"
+    assert set(named) == annotated
+
+
+def test_a_wrong_shape_is_an_error_in_tests():
+    from morello.agents.losses import reduce
+
+    with pytest.raises(Exception, match="Type-check error"):
+        reduce(torch.zeros(3, 2), torch.ones(2, 3, dtype=torch.bool))
+
+
+def test_importing_morello_is_fast():
+    """No torch until it is needed. Processor time, the least of three: a busy machine must not fail this."""
+    program = (
+        "import sys, time; start = time.process_time(); import morello; spent = time.process_time() - start\n"
+        "print(spent, *(m for m in ('torch', 'numpy', 'warp', 'gymnasium') if m in sys.modules))"
+    )
+    runs = []
+    for _ in range(3):
+        spent, *heavy = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+        assert heavy == [], f"import morello imports {heavy}"
+        runs.append(float(spent))
+    assert min(runs) < 0.3
+
+
+REGISTRIES = {
+    "morello.envs.FAMILIES": None,
+    "morello.envs.labyrinth.levels.LEVELS": "morello.envs.labyrinth.level.Level",
+    "morello.backbones.TORSOS": "morello.backbones.Torso",
+    "morello.backbones.MEMORIES": "morello.backbones.SequenceModel",
+    "morello.auxiliaries.AUXILIARY_LOSSES": "morello.auxiliaries.AuxiliaryLoss",
+    "morello.auxiliaries.INTRINSIC_REWARDS": "morello.auxiliaries.IntrinsicReward",
+    "morello.agents.presets.PRESETS": "morello.agents.presets.Config",
+}
+"""Each registry and what its entries are, or are subclasses of; None: functions."""
+
+
+def named(path: str) -> object:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_registries_hold_objects_not_names_of_them(registry):
+    entries, kind = named(registry), REGISTRIES[registry]
+    assert isinstance(entries, dict)
+    for name, entry in entries.items():
+        assert re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name), f"{name!r} is no lower-case word for the command line"
+        if kind is None:
+            assert inspect.isfunction(entry), name
+        elif inspect.isclass(entry):
+            assert issubclass(entry, named(kind)), name
+            assert not inspect.isabstract(entry), name
+            assert inspect.getmodule(entry).__doc__, f"{name}: its file must say what it is and where it is from"
+        else:
+            assert isinstance(entry, named(kind)), name
+
+
+def test_every_torso_and_memory_builds():
+    """Image torsos say which map they give, and give it; others take a vector."""
+    from morello.backbones import MEMORIES, TORSOS
+
+    for name, torso_class in TORSOS.items():
+        image = torch.randint(0, 256, (2, 67, 71, 3), dtype=torch.uint8)
+        torso = torso_class(image.shape[1:])
+        if torso.map_shape is None:
+            torso = torso_class((5,))
+        maps, vector = torso(torch.randn(2, 5) if torso.map_shape is None else image)
+        assert vector.shape == (2, torso.size), name
+        assert (None if maps is None else maps.shape[1:]) == torso.map_shape, name
+    for name, memory_class in MEMORIES.items():
+        memory = memory_class(11, 13)
+        first = torch.zeros(3, 2, dtype=torch.bool)
+        output, _ = memory(torch.randn(3, 2, 11), memory.initial_state(2), first)
+        assert output.shape == (3, 2, memory.size), name
+
+
+def test_every_preset_builds_and_is_explained():
+    from morello.agents.presets import ABOUT, PRESETS
+    from morello.agents.training import network, resolve
+    from morello.envs import make
+
+    assert ABOUT.keys() == PRESETS.keys()
+    env = make("counting:steps", 2, height=67, width=71)
+    for name, preset in PRESETS.items():
+        config = resolve(replace(preset, env="counting:steps", device="cpu"))
+        model = network(config, env.spec)
+        assert sum(p.numel() for p in model.parameters()) > 0, name
+
+
+def test_levels_are_registered_by_their_own_name():
+    from morello.envs.labyrinth.levels import LEVELS
+
+    assert {name: level.name for name, level in LEVELS.items()} == {name: name for name in LEVELS}
+    assert all(level.summary for level in LEVELS.values())

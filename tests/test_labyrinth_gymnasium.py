@@ -1,0 +1,90 @@
+"""Labyrinth keeps Gymnasium's rules."""
+
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+
+from morello.envs.labyrinth.gymnasium import register
+from morello.envs.labyrinth.levels import LEVELS
+
+register()
+SIZE = {"height": 13, "width": 17}
+
+
+@pytest.mark.parametrize("level", ["seekavoid_arena_01", "nav_maze_random_goal_01", "my_way_home_dense"])
+def test_check_env_has_no_complaints(level: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(f"Labyrinth/{level}-v0", **SIZE).unwrapped)
+
+
+def test_every_level_is_registered_once() -> None:
+    register()
+    assert {f"Labyrinth/{name}-v0" for name in LEVELS} == {i for i in gymnasium.registry if i.startswith("Labyrinth/")}
+
+
+def test_a_vector_environment_plays_the_single_ones_in_lockstep() -> None:
+    level = "Labyrinth/nav_maze_random_goal_01-v0"
+    vector = gymnasium.make_vec(level, num_envs=3, **SIZE)
+    assert vector.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert vector.spec is not None
+    singles = [gymnasium.make(level, **SIZE).unwrapped for _ in range(3)]
+    seen, _ = vector.reset(seed=40)
+    for i, single in enumerate(singles):
+        np.testing.assert_array_equal(seen[i], single.reset(seed=40 + i)[0])
+    ended = np.zeros(3, bool)
+    for t, actions in enumerate(np.random.default_rng(0).integers(vector.single_action_space.n, size=(907, 3))):
+        seen, reward, terminated, truncated, info = vector.step(actions)
+        assert seen in vector.observation_space
+        assert info["_cell"].all()
+        for i, single in enumerate(singles):
+            if ended[i]:
+                expected = (single.reset()[0], 0.0, False, False)
+            else:
+                expected = single.step(actions[i])[:4]
+            np.testing.assert_array_equal(seen[i], expected[0])
+            assert (reward[i], terminated[i], truncated[i]) == expected[1:]
+        ended = terminated | truncated
+        assert ended.all() == (t == 899)
+    vector.close()
+
+
+def test_a_masked_reset_keeps_the_other_observations() -> None:
+    vector = gymnasium.make_vec("Labyrinth/explore_goal_locations_small-v0", num_envs=3, **SIZE)
+    vector.reset(seed=3)
+    for _ in range(5):
+        before = vector.step(np.array([6, 7, 0]))[0]
+    mask = np.array([True, False, False])
+    after, _ = vector.reset(options={"reset_mask": mask})
+    assert (after[1:] == before[1:]).all()
+    assert (after[0] != before[0]).any()
+    with pytest.raises(ValueError, match="reset_mask"):
+        vector.reset(options={"reset_mask": np.zeros(3, bool)})
+
+
+def test_arrays_are_fresh_and_unseeded_streams_differ() -> None:
+    a = gymnasium.make_vec("Labyrinth/nav_maze_static_01-v0", num_envs=2, **SIZE)
+    b = gymnasium.make_vec("Labyrinth/nav_maze_static_01-v0", num_envs=2, **SIZE)
+    first, _ = a.reset()
+    kept = first.copy()
+    a.step(np.array([4, 5]))
+    assert (first == kept).all()
+    assert (first != b.reset()[0]).any()
+
+
+def test_a_level_is_found_through_the_module_prefix_without_torch_at_registration() -> None:
+    code = (
+        "import gymnasium, sys\n"
+        "from morello.envs.labyrinth.gymnasium import register\n"
+        "register()\n"
+        "assert 'torch' not in sys.modules and 'warp' not in sys.modules\n"
+        "env = gymnasium.make('Labyrinth/seekavoid_arena_01-v0', height=5, width=7)\n"
+        "assert env.reset(seed=0)[0].shape == (5, 7, 3)\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
