@@ -43,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(words: list[str]) -> int:
     from .agents.learner import NonFiniteError
+    from .agents.presets import Config
     from .agents.training import preset_named, saved_config, train
     from .flags import parse
 
     preset = words.pop(0) if words and not words[0].startswith("-") else "a2c"
     # A run that goes on takes its own settings as defaults.
     preset, defaults = saved_config(words) or (preset, preset_named(preset))
-    config = parse(defaults, words, f"morello train {preset}")
+    config = parse(Config, words, f"morello train {preset}", defaults)
     try:
         run = train(config, preset=preset)
     except (NonFiniteError, OSError) as error:
@@ -75,23 +76,23 @@ def _watch(words: list[str]) -> int:
 
 
 def _list(words: list[str]) -> int:
-    from .agents.catalogue import CATALOGUES, show
+    from .agents.catalogue import CATALOGUES
     from .envs.errors import UserError, suggest
 
     if not words or words[0] not in CATALOGUES:
         raise UserError(f"morello list what? {suggest(words[0] if words else '', CATALOGUES)}")
-    return show(words[0])
+    for name, about in CATALOGUES[words[0]]():
+        print(f"{name:44} {about}")
+    return 0
 
 
 def _bench(words: list[str]) -> int:
     from .benchmarks import BENCHMARKS
     from .envs.errors import UserError, suggest
-    from .flags import parse
 
     if not words or words[0] not in BENCHMARKS:
         raise UserError(f"morello bench what? {suggest(words[0] if words else '', BENCHMARKS)}")
-    flags, run = BENCHMARKS[words[0]]
-    return run(parse(flags, words[1:], f"morello bench {words[0]}"))
+    return BENCHMARKS[words[0]](words[1:])
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

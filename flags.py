@@ -14,12 +14,11 @@ from .envs.errors import UserError
 T = TypeVar("T")
 
 
-def parse(flags: T | type[T], words: list[str], program: str) -> T:
-    """``words`` as fields of a dataclass, given as the class or as an instance whose values are the defaults.
+def parse(kind: type[T], words: list[str], program: str, default: T | None = None) -> T:
+    """``words`` as the fields of a dataclass; ``default`` holds the values of those not given.
 
     Raises UserError where tyro would print a panel; --help prints and exits.
     """
-    kind, default = (flags, None) if isinstance(flags, type) else (type(flags), flags)
     options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     said = io.StringIO()
     try:

@@ -31,7 +31,7 @@ class Actor:
         self, env: VectorEnv, model: ActorCritic, unroll: int, seed: int = 0, source: int = 0, graph: bool = False
     ) -> None:
         self.env, self.model = env, model
-        device = model.policy.weight.device
+        device = model.device
         self.generator = torch.Generator(device).manual_seed(seed)
         timestep = env.reset()
         # The state after the last row; the rollout's own state, before row 0, is a copy of it.
@@ -90,7 +90,7 @@ class Actor:
     def _capture(self) -> None:
         """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""
         before = (self.env.state_dict(), tree_map(torch.clone, self.state), [x.clone() for x in self._end()])
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             self._steps()

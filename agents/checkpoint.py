@@ -196,7 +196,6 @@ def _publish(temporary: Path, pointer: Path, target: Path) -> None:
         os.rename(temporary, target)
         sync_folder(target.parent)
         os.replace(pointer, target.parent / LATEST)
-        sync_folder(target.parent)
     except BaseException:
         if target.exists():
             os.rename(target, temporary)
@@ -210,19 +209,20 @@ def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> N
 
     Later checkpoints are there only after a fallback: broken ones go, good ones are not ours to delete.
     """
-    kept: list[int] = []
-    for found, path in _candidates(folder):
-        if found > step:
-            surplus = not _intact(path, found)
-        else:
-            surplus = found in kept or len(kept) >= keep
-            kept.append(found)
-        if surplus:
-            try:
+    kept: set[int] = set()
+    try:
+        sync_folder(folder)  # nothing goes before all that replaces it, pointer too, is on the disk
+        for found, path in _candidates(folder):
+            if found > step:
+                surplus = not _intact(path, found)
+            else:
+                surplus = found in kept or len(kept) >= keep
+                kept.add(found)
+            if surplus:
                 os.rename(path, _temporary(path))
                 shutil.rmtree(_temporary(path))
-            except OSError as error:
-                warn(f"the old checkpoint {path} could not be deleted: {error.strerror}")
+    except OSError as error:
+        warn(f"old checkpoints in {folder} could not be deleted: {error.strerror}")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
+from tyro.conf import Positional
 
 from ..envs import make
 from ..envs.errors import UserError
 from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
+from . import checkpoint
 from .actor import gumbel
 from .agent import Agent
 from .model import ActorCritic, Output
-from .scores import Evaluation
+from .runs import load
+from .scores import Evaluation, as_dict, scores_table
 
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
@@ -88,7 +95,7 @@ def evaluate(
     steps of every environment do not suffice.
     """
     if episodes < 1:
-        raise ValueError(f"an evaluation plays at least 1 episode, not {episodes}")
+        raise UserError(f"an evaluation plays at least 1 episode, not {episodes}")
     rounds = math.ceil(episodes / env.num_envs)
     timestep = env.reset(seed)
     device = timestep.reward.device
@@ -125,7 +132,7 @@ def environment_for(agent: Agent, name: str | None = None, num_envs: int = 1, se
     name = name or str(agent.config["env"])
     size = agent.config.get("frame_size")
     options: dict[str, Any] = {} if size is None else {"height": size[0], "width": size[1]}
-    env = make(name, num_envs, agent.model.policy.weight.device, seed, **options)
+    env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)
     theirs, ours = _played(env.spec), _played(agent.spec)
     if theirs != ours:
         raise UserError(f"the agent cannot play {name}: it knows {ours}, and there are {theirs}")
@@ -136,6 +143,42 @@ def _played(spec: Spec) -> str:
     """Observations and number of actions in words."""
     seen = [f"{name} {list(shape)}" for name, (shape, _) in sorted(spec.observation.items())]
     return f"{' and '.join(seen)} and {spec.num_actions} actions"
+
+
+@dataclass(frozen=True)
+class EvalFlags:
+    """Score the agent of a run beside a random policy and, where there is one, the environment's oracle."""
+
+    run: Positional[str]
+    """Folder of the run."""
+    episodes: int = 100
+    """Episodes each of them plays, at least."""
+    env: str | None = None
+    """Another environment with the same observations and actions; the run's own if not given."""
+    greedy: bool = False
+    """Take the likeliest action instead of sampling."""
+    seed: int = SEED
+    """Of the environments and the policies; the episodes begin alike for all."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+
+
+def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
+    """``morello eval``: print the table and write ``evaluation.json`` into the run folder."""
+    from .training import resolve_device  # which imports this file
+
+    agent = load(flags.run, resolve_device(flags.device))
+    scores = evaluate_agent(agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed)
+    name, path = flags.env or agent.config["env"], Path(flags.run) / "evaluation.json"
+    console = console or Console()
+    console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
+    facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
+    try:
+        checkpoint.replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    console.print(f"every episode: {path}", style="dim", soft_wrap=True, highlight=False)
+    return 0
 
 
 def evaluate_agent(

@@ -100,7 +100,7 @@ class Learner:
     ) -> None:
         self.model, self.config, self.total_steps, self.on_policy = model, config, total_steps, on_policy
         self.plugins = dict(plugins or {})
-        self.intrinsic = {k: p.module for k, p in self.plugins.items() if p.is_intrinsic}
+        self.intrinsic = {k: p.module for k, p in self.plugins.items() if isinstance(p.module, IntrinsicReward)}
         self.streams = [Stream("extrinsic", config.gamma)] + [
             Stream(k, self.plugins[k].gamma, self.plugins[k].weight, m.episodic) for k, m in self.intrinsic.items()
         ]
@@ -142,7 +142,8 @@ class Learner:
         total.backward()  # type: ignore[no-untyped-call]
         norms = {"agent": nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)}
         for name, plugin in self.plugins.items():
-            norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
+            if plugin.optimizer is not None:
+                norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
         gate = finite if finite.is_cuda else None
         if gate is None and not finite:
@@ -151,7 +152,7 @@ class Learner:
         self.optimizer.step(gate=gate)
         for plugin in self.plugins.values():
             if plugin.optimizer is not None:
-                plugin.optimizer.step()
+                plugin.optimizer.step()  # type: ignore[no-untyped-call]
             plugin.module.after_update()
         self.steps += rollout.action.numel()
         self.updates += 1

@@ -6,6 +6,7 @@ first forgets what came after its checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -119,6 +120,9 @@ class Metrics:
             self._writer.flush()
         except OSError as error:
             self._events_end = True
+            if self._writer is not None:
+                with contextlib.suppress(OSError):  # the same one again
+                    self._writer.close()
             self.warn(f"TensorBoard gets nothing more: {self.events} cannot be written ({error.strerror})")
 
 

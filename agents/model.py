@@ -49,13 +49,18 @@ class ActorCritic(nn.Module):
         self.value = orthogonal(nn.Linear(self.memory.size, streams), gain=1.0)
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.policy.weight.device
+
+    @property
     def sizes(self) -> Sizes:
         """The widths of the features, for losses and rewards to build on."""
         return self.encoder.sizes(self.memory.size)
 
     def initial_state(self, batch: int) -> AgentState:
         """What an agent carries before it has seen anything."""
-        device = self.policy.weight.device
+        device = self.device
         return AgentState(
             memory=self.memory.initial_state(batch),
             action=torch.full((batch,), -1, dtype=torch.int64, device=device),
@@ -87,7 +92,7 @@ class ActorCritic(nn.Module):
 
     def unroll(self, rollout: Rollout) -> Output:
         """All T + 1 rows of a rollout, from the state it began with."""
-        return self(
+        return self.forward(
             rollout.observation,
             rollout.first,
             rollout.state.memory,
@@ -100,7 +105,7 @@ class ActorCritic(nn.Module):
         self, observation: dict[str, Tensor], first: Tensor, state: AgentState, skill: Tensor | None = None
     ) -> Output:
         """One row: observation [B, ...], first [B] -> an Output of T = 1."""
-        return self(
+        return self.forward(
             {k: v.unsqueeze(0) for k, v in observation.items()},
             first.unsqueeze(0),
             state.memory,

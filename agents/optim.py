@@ -54,7 +54,7 @@ class RMSProp(torch.optim.Optimizer):
                 torch._foreach_add_(root, group["epsilon"])
             step = torch._foreach_div(grads, root)
             if gate is not None:
-                step = [torch.where(gate, s, 0.0) for s in step]
-                new = [torch.where(gate, n, m) for n, m in zip(new, mean_square, strict=True)]
+                step = tuple(torch.where(gate, s, 0.0) for s in step)
+                new = tuple(torch.where(gate, n, m) for n, m in zip(new, mean_square, strict=True))
             torch._foreach_copy_(mean_square, new)
             torch._foreach_add_(params, step, alpha=-group["lr"])

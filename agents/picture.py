@@ -26,6 +26,7 @@ GROUND, PANEL, LINE = (15, 16, 20), (25, 27, 33), (52, 55, 64)
 INK, DIM = (232, 234, 239), (139, 144, 156)
 CHERRY, GOLD, STEEL = (226, 74, 94), (234, 181, 92), (110, 168, 216)
 
+VIEW_SIZE, MAP_SIZE = 460, 200  # the largest picture that fits
 VIEW: Box = (20, 52, 488, 520)
 MAP: Box = (508, 52, 724, 268)
 FACTS: Box = (740, 52, 940, 268)

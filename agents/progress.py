@@ -112,7 +112,7 @@ class Progress:
     def line(self) -> Text:
         """The last record in one line."""
         r, left = self.record, self.seconds_left
-        share = r["step"] / self.config.steps
+        share = min(1.0, r["step"] / self.config.steps)
         parts = [
             f"step {r['step']:,}/{self.config.steps:,} ({share:.0%})",
             f"{self.steps_per_second:,.0f} steps/s",

@@ -31,10 +31,7 @@ def provenance() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
-        "git": {
-            "morello": checkout(Path(__file__).parents[1], root=True),
-            "working_folder": checkout(Path.cwd()),
-        },
+        "git": {"morello": checkout(Path(__file__).parents[1], root=True), "working_folder": checkout(Path.cwd())},
         "versions": versions(),
         "hardware": hardware(),
         "job": {name: os.environ[name] for name in JOB if name in os.environ},
@@ -43,18 +40,17 @@ def provenance() -> dict[str, Any]:
 
 def checkout(folder: Path, root: bool = False) -> dict[str, str] | None:
     """Commit and uncommitted changes of the git checkout that ``folder`` is in; with ``root``, is the root of."""
-    top = _git(folder, "rev-parse", "--show-toplevel")
-    commit = _git(folder, "rev-parse", "HEAD")
-    if top is None or commit is None or (root and Path(top.strip()).resolve() != folder.resolve()):
+    top, _, commit = _git(folder, "rev-parse", "--show-toplevel", "HEAD").strip().rpartition("\n")
+    if not top or (root and Path(top).resolve() != folder.resolve()):
         return None
-    diff = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or ""
+    diff = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
     if len(diff) > LONGEST_DIFF:
         diff = f"{diff[:LONGEST_DIFF]}\n[{len(diff) - LONGEST_DIFF:,} more characters]"
-    return {"commit": commit.strip(), "diff": diff}
+    return {"commit": commit, "diff": diff}
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None if there is no git or it refuses."""
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints; nothing if there is no git or it refuses."""
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
@@ -64,8 +60,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+        return ""
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
 
 
 def versions() -> dict[str, str | None]:

@@ -183,32 +183,34 @@ class _Lock:
     """flock on a file: gone with the process, however it ends; the processes it forks do not inherit it."""
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
-        self.held = False
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._close = weakref.finalize(self, os.close, descriptor)
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = os.pread(self.descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self.descriptor)
+            pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+            self.release()
             raise UserError(
                 f"{path.parent} is in use by process {pid}: wait until it ends, or choose another folder"
             ) from error
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                os.close(self.descriptor)
+                self.release()
                 raise
             warn(f"{path.parent} cannot be locked ({error.strerror}): see that nothing else writes there")
-        self.held = True
         _LOCKS.add(self)
         with contextlib.suppress(OSError):  # a full disk: only the other's message is poorer for it
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, str(os.getpid()).encode(), 0)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+    @property
+    def held(self) -> bool:
+        """Until released."""
+        return self._close.alive
 
     def release(self) -> None:
         """Let go; once is enough, more is harmless."""
-        if self.held:
-            self.held = False
-            os.close(self.descriptor)
+        self._close()
 
 
 def _leave_to_parent() -> None:

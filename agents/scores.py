@@ -104,7 +104,7 @@ def normalised_score(agent: Evaluation, random: Evaluation, oracle: Evaluation) 
     return score, *(interval(finite) if len(finite) else (math.nan, math.nan))
 
 
-def table(scores: Mapping[str, Evaluation], title: str = "") -> Table:
+def scores_table(scores: Mapping[str, Evaluation], title: str = "") -> Table:
     """A row for each policy of ``scores`` ("agent", "random", "oracle", ...), the agent's tasks below it, and
     the normalised score where random and oracle are there to measure it by.
     """

@@ -87,7 +87,7 @@ def resolve_device(name: str) -> torch.device:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
@@ -367,8 +367,8 @@ class Training:
             begun = self.folder.config.get(name)
             if name not in FREE_TO_CHANGE and _plain(value) != _plain(begun):
                 raise UserError(
-                    f"{self.folder.path} was begun with {name} = {begun}, not {value}: resume it with its own settings, "
-                    "or start another run in another folder."
+                    f"{self.folder.path} was begun with {name} = {begun}, not {value}: resume it "
+                    "with its own settings, or start another run in another folder."
                 )
 
 
@@ -389,7 +389,7 @@ def stop_requested() -> Iterator[list[int]]:
         asked.append(number)
         signal.signal(number, before[number])
 
-    before = {n: signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    before = {int(n): signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
     try:
         yield asked
     finally:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from tyro.conf import Positional
 
 from ..envs import make
 from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
-from .picture import VIEW, Moment, Picture, Pixels
-from .presets import Config
+from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""
+MAP_EVERY = 3
+"""Steps between two drawings of the map, which takes longer than the rest of the frame."""
 
 
 def moments(
@@ -37,10 +42,16 @@ def moments(
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
+    trail: list[NDArray[np.float32]] = []
+    above: Pixels | None = None
     for n in itertools.count(1):
         first, last = bool(timestep.first[0]), bool(timestep.last[0])
         reward = 0.0 if first else float(timestep.reward[0])
-        step, total = (0, 0.0) if first else (step + 1, total + reward)
+        step, total, trail = (0, 0.0, []) if first else (step + 1, total + reward, trail)
+        if "position" in timestep.info:
+            trail.append(timestep.info["position"][0].cpu().numpy().copy())
+        if first or last or step % MAP_EVERY == 0:
+            above = seen_from_above(env, trail)
         action = policy(timestep)
         output = policy.output if isinstance(policy, AgentPolicy) else None
         yield Moment(
@@ -51,7 +62,8 @@ def moments(
             last=last,
             image=_first_image(timestep),
             view=None if enlarged is None else _first_image(enlarged),
-            vector=timestep.observation["vector"][0].cpu().numpy() if "vector" in timestep.observation else None,
+            map=above,
+            vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
             value=None if output is None else float(output.value[0, 0, 0]),
             probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
             action=None if last else int(action[0]),
@@ -61,11 +73,23 @@ def moments(
             return
         timestep = env.step(action)
         enlarged = None if large is None else large.step(action)
+        if enlarged is not None and not torch.equal(enlarged.reward[:1], timestep.reward[:1]):
+            raise RuntimeError("the environment with larger images went another way than the agent's")
 
 
 def _first_image(timestep: Timestep) -> Pixels | None:
     image = timestep.observation.get("image")
-    return None if image is None else image[0].cpu().numpy()
+    return None if image is None else image[0].cpu().numpy().copy()
+
+
+def seen_from_above(env: VectorEnv, trail: list[NDArray[np.float32]]) -> Pixels | None:
+    """uint8 [H, W, 3], the map of environment 0 and where it has been; None for what has no map."""
+    from ..envs.labyrinth.labyrinth import Labyrinth
+    from ..envs.labyrinth.topdown import topdown
+
+    if not isinstance(env, Labyrinth):
+        return None
+    return topdown(env.world, env.tables, 0, MAP_SIZE, MAP_SIZE, np.array(trail))
 
 
 def frames(
@@ -86,26 +110,54 @@ def frames(
             yield frame
 
 
+@dataclass(frozen=True)
+class WatchFlags:
+    """Film the agent of a run: what it sees, where it goes, what it expects and what it does."""
+
+    run: Positional[str]
+    """Folder of the run."""
+    out: str | None = None
+    """The film; videos/<step>.mp4 in the run if not given."""
+    episodes: int = 1
+    """Whole episodes to film."""
+    seconds: float | None = None
+    """Film so many seconds (15 steps each) instead of whole episodes."""
+    env: str | None = None
+    """Another environment with the same observations and actions; the run's own if not given."""
+    greedy: bool = False
+    """Take the likeliest action instead of sampling."""
+    seed: int = SEED
+    """Of the environment and the policy."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+
+
+def watch_run(flags: WatchFlags) -> int:
+    """``morello watch``: film, and say where the film is."""
+    print(watch(**dataclasses.asdict(flags)))
+    return 0
+
+
 def watch(
     run: str | Path,
     *,
-    env: str | None = None,
     out: str | Path | None = None,
     episodes: int = 1,
     seconds: float | None = None,
-    seed: int = SEED,
+    env: str | None = None,
     greedy: bool = False,
-    device: str = "cpu",
-    quiet: bool = False,
+    seed: int = SEED,
+    device: str = "auto",
 ) -> Path:
-    """Film the agent of a run folder for ``episodes``, or for ``seconds`` of 15 steps; the path of the film.
+    """Film the agent of a run folder; the path of the film. The arguments are those of ``WatchFlags``.
 
-    It goes to ``out``, by default ``videos/<step>.mp4`` in the run. The agent plays where it was trained, or
-    in ``env`` if that has the same observations and actions. UserError for what the caller can put right.
+    UserError for what the caller can put right.
     """
+    from .training import resolve_device  # which imports this file
+
     if episodes < 1 or (seconds is not None and seconds <= 0):
-        raise UserError("there must be something to watch: episodes of at least 1, or seconds above 0")
-    agent = load(run, device)
+        raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds")
+    agent = load(run, resolve_device(device))
     name = env or str(agent.config["env"])
     world = environment_for(agent, env, 1, seed)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
@@ -113,19 +165,17 @@ def watch(
     pictures = frames(
         agent_policy(agent.model, 1, seed=seed, greedy=greedy),
         world,
-        enlarged(world, name, device, seed),
+        enlarged(world, name, seed, agent.initial_state(1).action.device),
         episodes=episodes,
         steps=None if seconds is None else max(1, round(seconds * FPS)),
         title=name,
         note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
     )
-    write_video(
-        track(pictures, description="filming", console=Console(stderr=True), transient=True, disable=quiet), path
-    )
+    write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path
 
 
-def enlarged(env: VectorEnv, name: str, device: str | torch.device, seed: int) -> VectorEnv | None:
+def enlarged(env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu") -> VectorEnv | None:
     """The environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
     none.
 
@@ -134,17 +184,18 @@ def enlarged(env: VectorEnv, name: str, device: str | torch.device, seed: int) -
     if "image" not in env.spec.observation or not env.spec.resumable:
         return None
     height, width, _ = env.spec.observation["image"][0]
-    scale = min((VIEW[3] - VIEW[1]) / height, (VIEW[2] - VIEW[0]) / width)
+    scale = VIEW_SIZE / max(height, width)
     try:
         return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale))
     except UserError:  # images of one size only
         return None
 
 
-def tensorboard_video(model: ActorCritic, config: Config, length: int = 100, every: int = 3) -> Pixels:
-    """uint8 [T <= length, 270, 480, 3]: the beginning of an episode, every third step, at half the size."""
-    env = make(config.env, 1, config.device, SEED)
-    shown = frames(agent_policy(model, 1, seed=SEED), env, title=config.env)
+def clip(model: ActorCritic, env: VectorEnv, length: int = 100, every: int = 3) -> Pixels:
+    """uint8 [T <= length, 270, 480, 3]: an episode's beginning, every third step, at half the size (for
+    TensorBoard).
+    """
+    shown = frames(agent_policy(model, env.num_envs, seed=SEED), env, title=" + ".join(env.spec.tasks))
     return np.stack([frame[::2, ::2] for frame in itertools.islice(shown, 0, length * every, every)])
 
 
@@ -177,7 +228,7 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
             if ffmpeg.returncode:
                 complaints.seek(0)
                 said = " ".join(complaints.read().decode(errors="replace").split())
-                raise UserError(f"ffmpeg could not write {out}: {said[-300:] or f'exit code {ffmpeg.returncode}'}")
+                raise UserError(f"ffmpeg could not write {out}: {said[:300] or f'exit code {ffmpeg.returncode}'}")
         scratch.replace(out)
     except OSError as error:
         raise UserError(f"the film {out} could not be written: {error.strerror or error}") from error
@@ -186,7 +237,7 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
 
 
 def _ffmpeg() -> str:
-    import imageio_ffmpeg
+    import imageio_ffmpeg  # type: ignore[import-untyped]
 
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from torch.nn import functional as F
 
 from .base import Torso
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
-def orthogonal(layer: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
+
+def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
     """Orthogonal weights, zero bias (Saxe et al. 2014), as the A2C baselines initialise."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
     nn.init.orthogonal_(layer.weight, gain)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -29,7 +31,7 @@ class ConvolutionalTorso(Torso):
     def __init__(self, shape: tuple[int, ...], convolutions: nn.Module, size: int) -> None:
         super().__init__()
         height, width, channels = shape
-        self.convolutions = convolutions.to(memory_format=torch.channels_last)
+        self.convolutions = convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.no_grad():
             try:
                 sample = convolutions(torch.zeros(1, channels, height, width))
@@ -52,7 +54,7 @@ class NatureCNN(ConvolutionalTorso):
     """32 8x8/4, 64 4x4/2, 64 3x3/1, linear 512 (Mnih et al. 2015)."""
 
     def __init__(self, shape: tuple[int, ...], size: int = 512) -> None:
-        layers = []
+        layers: list[nn.Module] = []
         for channels_in, channels_out, kernel, stride in ((shape[-1], 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1)):
             layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
         super().__init__(shape, nn.Sequential(*layers), size)
@@ -62,7 +64,7 @@ class ShallowCNN(ConvolutionalTorso):
     """16 8x8/4, 32 4x4/2, linear 256 (Espeholt et al. 2018, figure 3 left; the network of A3C and UNREAL)."""
 
     def __init__(self, shape: tuple[int, ...], size: int = 256) -> None:
-        layers = []
+        layers: list[nn.Module] = []
         for channels_in, channels_out, kernel, stride in ((shape[-1], 16, 8, 4), (16, 32, 4, 2)):
             layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
         super().__init__(shape, nn.Sequential(*layers), size)
@@ -78,7 +80,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, h, w] -> the same."""
-        return x + self.second(F.relu(self.first(F.relu(x))))
+        y: Tensor = self.second(F.relu(self.first(F.relu(x))))
+        return x + y
 
 
 class DeepCNN(ConvolutionalTorso):

@@ -23,11 +23,12 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         kinds = {"image": image_torso, "vector": vector_torso}
-        self.torsos = nn.ModuleDict({k: kinds[k](shape) for k, (shape, _) in sorted(spec.observation.items())})
-        self.bfloat16 = bfloat16
-        self.size = sum(t.size for t in self.torsos.values())
+        torsos = {k: kinds[k](shape) for k, (shape, _) in sorted(spec.observation.items())}
+        self.torsos = nn.ModuleDict(torsos)
+        self.autocast = bfloat16
+        self.size = sum(t.size for t in torsos.values())
         self.rows = max(1, CHUNK_VALUES // max(math.prod(shape) for shape, _ in spec.observation.values()))
-        self.map_shape = self.torsos["image"].map_shape if "image" in self.torsos else None
+        self.map_shape = torsos["image"].map_shape if "image" in torsos else None
 
     def sizes(self, memory: int) -> Sizes:
         """The widths of the features this encoder and a memory of width ``memory`` give."""
@@ -40,7 +41,7 @@ class Encoder(nn.Module):
         # On a CPU activations of one chunk stay in cache; evenly sized chunks, so that none is a sliver.
         pieces = max(1, round(T * B / self.rows)) if device.type == "cpu" else 1
         maps, vectors = [], []
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
             for key, torso in self.torsos.items():
                 results = [torso(rows) for rows in observation[key].flatten(0, 1).tensor_split(pieces)]
                 maps += [m for m, _ in results if m is not None]

@@ -143,7 +143,7 @@ def item(world, look, kind, place, m, dx, dy):
     origin = np.stack([right, -middle * length, np.full_like(dx, look[k.EYE_HEIGHT] - centre)], -1)
     ray = np.stack([np.zeros_like(dx), length, -m], -1)
     t, shine, shade = np.full(dx.shape, np.inf), np.zeros_like(dx), np.zeros_like(dx)
-    stalk = np.zeros(dx.shape, bool)
+    extra, growth = np.zeros(dx.shape, bool), np.zeros((*dx.shape, 3))
     if shape in (SHAPES["apple"], SHAPES["lemon"]):
         if shape == SHAPES["apple"]:
             t = quadric(origin, ray, np.array([radius] * 3))
@@ -157,9 +157,12 @@ def item(world, look, kind, place, m, dx, dy):
         light = normal @ np.array([-0.45, -0.66, 0.60])
         shine, shade = np.clip(8 * light - 7.2, 0, 0.7), 0.4 + 0.6 * np.maximum(light, 0)
         if shape == SHAPES["apple"]:
-            z = origin[..., 2] - middle * m
-            stalk = (abs(right) < 0.1 * radius) & (z > 0.8 * radius) & (z <= 1.4 * radius) & ~np.isfinite(t)
-            t = np.where(stalk, middle, t)
+            u, z = right / radius, (origin[..., 2] - middle * m) / radius
+            stalk = (abs(u) < 0.1) & (abs(z - 1.2) <= 0.2)
+            leaf = (u >= 0.1) & (u < 0.6) & (abs(z - 1.2) <= 0.2 * (1 - ((u - 0.35) / 0.25) ** 2))
+            growth = np.where(stalk[..., None], np.array([112.0, 74, 38]), np.array([112.0, 196, 60]))
+            extra = (stalk | leaf) & ~np.isfinite(t)
+            t = np.where(extra, middle, t)
     elif shape == SHAPES["gem"]:
         t = octahedron(origin, ray, radius)
         hit = origin + np.where(np.isfinite(t), t, 1)[..., None] * ray
@@ -174,7 +177,7 @@ def item(world, look, kind, place, m, dx, dy):
         t = np.where(shade > 0, middle, np.inf)
     t = np.where((middle > 0), t, np.inf)
     lit = color * (shade * (1 - shine))[..., None] + 255 * shine[..., None]
-    return np.where(stalk[..., None], np.array([92.0, 62, 30]), lit), t
+    return np.where(extra[..., None], growth, lit), t
 
 
 def picture(world, look, kinds, height, width):

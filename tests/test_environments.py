@@ -61,7 +61,8 @@ def assert_same(a: Timestep, b: Timestep, where: Tensor | None = None) -> None:
 
 
 def differs(a: list[Timestep], b: list[Timestep]) -> bool:
-    return any(not torch.equal(x, y) for s, t in zip(a, b, strict=True) for x, y in zip(leaves(s).values(), leaves(t).values()))
+    pairs = [pair for s, t in zip(a, b, strict=True) for pair in zip(leaves(s).values(), leaves(t).values())]
+    return any(not torch.equal(x, y) for x, y in pairs)
 
 
 def play(env: VectorEnv, steps: int, seed: int = 0) -> list[Timestep]:

@@ -44,10 +44,7 @@ def test_a_vector_environment_plays_the_single_ones_in_lockstep() -> None:
         assert seen in vector.observation_space
         assert info["_cell"].all()
         for i, single in enumerate(singles):
-            if ended[i]:
-                expected = (single.reset()[0], 0.0, False, False)
-            else:
-                expected = single.step(actions[i])[:4]
+            expected = (single.reset()[0], 0.0, False, False) if ended[i] else single.step(actions[i])[:4]
             np.testing.assert_array_equal(seen[i], expected[0])
             assert (reward[i], terminated[i], truncated[i]) == expected[1:]
         ended = terminated | truncated

@@ -1,0 +1,1 @@
+"""Labyrinth: our own vectorised first-person suite, on GPU and CPU."""

@@ -28,9 +28,9 @@ def _silence_native() -> Iterator[None]:
 if hasattr(wp.config, "log_level"):
     wp.config.log_level = wp.LOG_WARNING
 else:
-    wp.config.quiet = True  # type: ignore[attr-defined]
+    wp.config.quiet = True
 with contextlib.nullcontext() if torch.cuda.is_available() else _silence_native():
-    wp.init()  # type: ignore[no-untyped-call]
+    wp.init()
 
 _WARP_TYPES = {
     torch.float32: wp.float32,

@@ -65,7 +65,7 @@ def _numpy(answer: Timestep) -> tuple[Array, Array, Array, Array, dict[str, Arra
 class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
     """One environment. ``height`` and ``width`` in pixels; ``device`` "cpu" or "cuda"."""
 
-    metadata = {  # noqa: RUF012"render_modes": ["rgb_array"], "render_fps": 15}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
 
     def __init__(
         self, level: str, render_mode: str | None = None, height: int = 84, width: int = 84, device: str = "cpu"
@@ -98,7 +98,7 @@ class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
         values = {name: value[0] for name, value in info.items()}
         return observation[0].copy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), values
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Array | None:
         """The last observation."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 
@@ -135,7 +135,7 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         self._frames: Array | None = None
         self._seeded = False
 
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | Sequence[int] | None = None, options: Info | None = None
     ) -> tuple[Array, Info]:
         """Begin episodes, everywhere or where ``options["reset_mask"]`` is True."""

@@ -79,7 +79,7 @@ def first_touch(w: Worlds, kinds: Floats2, e: int, after: int) -> int:
 @wp.func
 def anything_left(w: Worlds, kinds: Floats2, e: int) -> bool:
     """Whether an item worth having is still there."""
-    left = False
+    left = bool(False)
     for i in range(w.item_kind.shape[1]):
         if kinds[int(w.item_kind[e, i]), REWARD] > 0.0:
             left = True

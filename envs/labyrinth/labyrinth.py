@@ -16,7 +16,7 @@ from .launcher import Launcher
 from .level import REPEAT, Level
 from .levels import LEVELS
 from .maps import num_cells
-from .render import look_row, render
+from .render import look_row, render, render_depth
 from .rules import step_worlds
 from .tables import compile_levels, new_world
 from .textures import TEXTURES, texture_table
@@ -28,7 +28,7 @@ class Labyrinth:
     ``threads`` parts of the batch run side by side on a CPU (default: torch's threads). ``env_offset`` is the global
     index of environment 0; with the seed it decides every episode, whatever else shares the batch. ``info`` holds
     ``position`` [B, 2] in map units, ``heading`` [B] in radians, and ``cell`` [B], the number below ``num_cells`` of
-    the square of the floor the agent stands on.
+    the square of the floor the agent stands on. ``depth`` adds an observation: map units along the view direction.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Labyrinth:
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.spec = Spec(
-            observation={"image": ((height, width, 3), torch.uint8)},
+            observation={"image": ((height, width, 3), torch.uint8)}
+            | ({"depth": ((height, width), torch.float32)} if depth else {}),
             num_actions=len(actions),
             action_names=actions,
             tasks=tuple(levels),
@@ -128,21 +129,23 @@ class Labyrinth:
     def _run(self, out: Timestep, resetting: bool) -> None:
         outputs = (
             out.reward, out.discount, out.first, out.last, out.task,
-            out.info["position"], out.info["heading"], out.info["cell"], out.observation["image"],
+            out.info["position"], out.info["heading"], out.info["cell"], *out.observation.values(),
         )  # fmt: skip
 
         def record(part: slice) -> list[Any]:
             w = view_all(Worlds, self.world, part)
             kinds = view(self._kinds)
-            *rows, image = (view(tensor[part]) for tensor in outputs)
+            rows = [view(tensor[part]) for tensor in outputs[:8]]
+            image, *depth = (view(out.observation[name][part]) for name in self.spec.observation)
             step = [w, view_all(Levels, self.tables), kinds, view(self._scratch[part]), view(self._action[part])]
             step += [view(self._chosen[part]), int(resetting), REPEAT, *rows]
-            draw = [w.position, w.heading, w.walls, w.item_position, w.item_kind, w.task]
-            draw += [view(self._look), kinds, view(self._textures), image]
-            B, device = part.stop - part.start, wp.device_from_torch(self.device)
+            seen = [w.position, w.heading, w.walls, w.item_position, w.item_kind, w.task, view(self._look), kinds]
+            count, device = part.stop - part.start, wp.device_from_torch(self.device)
+            columns = (count, image.shape[2])
+            drawn = [(render, [*seen, view(self._textures), image]), *((render_depth, [*seen, d]) for d in depth)]
             return [
-                wp.launch(step_worlds, B, step, device=device, record_cmd=True),
-                wp.launch(render, (B, image.shape[2]), draw, device=device, record_cmd=True),
+                wp.launch(step_worlds, count, step, device=device, record_cmd=True),
+                *(wp.launch(kernel, columns, given, device=device, record_cmd=True) for kernel, given in drawn),
             ]
 
         self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs)), record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class Launcher:
     def __init__(self, num_envs: int, device: torch.device, threads: int | None) -> None:
         workers = min(threads or torch.get_num_threads(), num_envs) if device.type == "cpu" else 1
         edges = [num_envs * n // workers for n in range(workers + 1)]
-        self.parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self._device = device
         self._pool = ThreadPoolExecutor(workers - 1, "labyrinth") if workers > 1 else None
         self._recorded: dict[tuple[int, ...], list[list[Any]]] = {}
@@ -38,7 +39,7 @@ class Launcher:
             if len(self._recorded) >= MAX_RECORDED:
                 self._recorded.clear()
             launches = self._recorded[key] = [record(part) for part in self.parts]
-        stream = None if self._device.type == "cpu" else wp.stream_from_torch(self._device)  # type: ignore[no-untyped-call]
+        stream = None if self._device.type == "cpu" else wp.stream_from_torch(self._device)
         pending = [self._pool.submit(_launch, part, stream) for part in launches[1:]] if self._pool else []
         _launch(launches[0], stream)
         for future in pending:

@@ -6,8 +6,6 @@ back ("horseshoes") are cut short. One thread makes one maze. ``grid`` [B, 2 * c
 each cell's region (0 rock, then the rooms, then the corridors), the second the backtracker's stack.
 """
 
-# mypy: ignore-errors
-# Kernels are a language of their own, which Warp types.
 from __future__ import annotations
 
 import warp as wp
@@ -33,7 +31,7 @@ def place_rooms(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> int:
     low = levels.room_min[k]
     high = levels.room_max[k]
     middle = low + (high - low) / 4 * 2
-    placed = 0
+    placed = int(0)
     for _ in range(ATTEMPTS):
         if placed < levels.rooms[k]:
             rows = odd_between(w, e, low, middle)
@@ -44,7 +42,7 @@ def place_rooms(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> int:
                 columns = odd_between(w, e, columns, high)
             south = 1 + 2 * next_below(w, e, (height - rows) / 2)
             west = 1 + 2 * next_below(w, e, (width - columns) / 2)
-            free = True
+            free = bool(True)
             for i in range(south, south + rows):
                 for j in range(west, west + columns):
                     if grid[e, i * width + j] > 0:
@@ -90,10 +88,10 @@ def carve_corridors(
             region += 1
             grid[e, root] = region
             grid[e, stack] = root
-            depth = 1
+            depth = int(1)
             while depth > 0:
                 c = grid[e, stack + depth - 1]
-                ways = 0
+                ways = int(0)
                 for side in range(4):
                     n = neighbour(c, side, 2, height, width)
                     if n >= 0:
@@ -121,8 +119,8 @@ def sides(grid: Ints2, e: int, c: int, height: int, width: int) -> wp.vec2i:
     """The regions that rock cell ``c`` lies between, the smaller first; equal if it joins nothing."""
     i = c / width
     j = c - i * width
-    a = 0
-    b = 0
+    a = int(0)
+    b = int(0)
     if i % 2 == 1 and j % 2 == 0 and j > 0 and j < width - 1:
         a = grid[e, c - 1]
         b = grid[e, c + 1]
@@ -140,8 +138,8 @@ def join_regions(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, regions
     corridor = regions + 1
     for a in range(1, regions):
         for b in range(a + 1, regions + 1):
-            found = 0
-            chosen = -1
+            found = int(0)
+            chosen = int(-1)
             for c in range(height * width):
                 if grid[e, c] == 0:
                     s = sides(grid, e, c, height, width)
@@ -164,7 +162,7 @@ def join_regions(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, regions
 @wp.func
 def exits(grid: Ints2, e: int, c: int, height: int, width: int) -> int:
     """Open neighbours of cell ``c``."""
-    count = 0
+    count = int(0)
     for side in range(4):
         n = neighbour(c, side, 1, height, width)
         if n >= 0:
@@ -176,9 +174,9 @@ def exits(grid: Ints2, e: int, c: int, height: int, width: int) -> int:
 @wp.func
 def fill_dead_ends(grid: Ints2, e: int, rooms: int, height: int, width: int) -> None:
     """Turn corridor cells with a single exit back to rock until none is left."""
-    changed = True
+    changed = bool(True)
     while changed:
-        changed = False
+        changed = bool(False)
         for c in range(height * width):
             if grid[e, c] > rooms:
                 if exits(grid, e, c, height, width) < 2:
@@ -189,7 +187,7 @@ def fill_dead_ends(grid: Ints2, e: int, rooms: int, height: int, width: int) -> 
 @wp.func
 def is_bend(grid: Ints2, e: int, c: int, rooms: int, height: int, width: int) -> bool:
     """Whether ``c`` is a corridor cell with exactly two exits."""
-    found = False
+    found = bool(False)
     if grid[e, c] > rooms:
         found = exits(grid, e, c, height, width) == 2
     return found
@@ -200,9 +198,9 @@ def cut_horseshoes(grid: Ints2, e: int, rooms: int, height: int, width: int) -> 
     """Where a corridor leaves cell p sideways, runs two cells along and comes back at q = p + 2 steps, join p and q
     directly and fill the detour.
     """
-    changed = True
+    changed = bool(True)
     while changed:
-        changed = False
+        changed = bool(False)
         for p in range(height * width):
             i = p / width
             j = p - i * width
@@ -218,7 +216,7 @@ def cut_horseshoes(grid: Ints2, e: int, rooms: int, height: int, width: int) -> 
                     far = neighbour(p, out_side, 2, height, width)
                     if q >= 0 and far >= 0:
                         if grid[e, q] > 0 and grid[e, p + along] == 0:
-                            bends = 0
+                            bends = int(0)
                             for n in range(5):
                                 c = p + away
                                 if n == 1:
@@ -250,7 +248,7 @@ def raise_walls(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
         for i in range(height):
             for j in range(width):
                 behind = i * width + j - wp.where(axis == 0, 1, width)
-                texture = 0
+                texture = int(0)
                 if wp.where(axis == 0, j, i) > 0:
                     if (grid[e, i * width + j] > 0) != (grid[e, behind] > 0):
                         texture = levels.wall_texture[k]
@@ -267,10 +265,10 @@ def choose_cells(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: 
         w.spawn_cell[e, s] = -1
     for s in range(w.object_cell.shape[1]):
         w.object_cell[e, s] = -1
-    num_starts = 0
-    num_objects = 0
+    num_starts = int(0)
+    num_objects = int(0)
     for room in range(1, rooms + 1):
-        remaining = 0
+        remaining = int(0)
         for c in range(cells):
             if grid[e, c] == room:
                 remaining += 1
@@ -309,7 +307,7 @@ def draw_maze(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
 @wp.func
 def draw_listed(w: Worlds, e: int, cells: Ints2) -> int:
     """One of the cells that ``cells[e]`` lists before its first -1."""
-    count = 0
+    count = int(0)
     for s in range(cells.shape[1]):
         if cells[e, s] >= 0:
             count += 1

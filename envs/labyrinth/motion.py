@@ -10,8 +10,6 @@ Walls have no thickness here and the agent is an axis-aligned box, so each axis 
 stops at the first line that carries a wall inside the box's span, or the tip of a wall that runs along the path.
 """
 
-# mypy: ignore-errors
-# Kernels are a language of their own, which Warp types.
 from __future__ import annotations
 
 import warp as wp
@@ -47,7 +45,7 @@ def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, low: float,
     """
     start = int(wp.floor(low / cell))
     stop = int(wp.ceil(high / cell))
-    blocked = False
+    blocked = bool(False)
     for n in range(start, stop):
         if axis == 0:
             if w.walls[e, 0, n, line] > wp.uint8(0):

@@ -6,10 +6,15 @@ negative indices, a quarter of the time a frame takes on a CPU. So a frame may h
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import warp as wp
 
-Bytes = wp.array(dtype=wp.uint8)
-Floats = wp.array(dtype=wp.float32)
+if TYPE_CHECKING:
+    Bytes: TypeAlias = Any
+    Floats: TypeAlias = Any
+else:
+    Bytes, Floats = wp.array(dtype=wp.uint8), wp.array(dtype=wp.float32)
 
 wp.set_module_options({"enable_backward": False})
 

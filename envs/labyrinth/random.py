@@ -6,8 +6,6 @@ of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number gener
 two environments of one seed never share a stream.
 """
 
-# mypy: ignore-errors
-# Kernels are a language of their own, which Warp types.
 from __future__ import annotations
 
 import warp as wp

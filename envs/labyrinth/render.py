@@ -31,6 +31,7 @@ FAR = wp.constant(20000.0)
 """Depth of the sky, map units; nothing is drawn farther away."""
 
 _LEVELS, _SIZE, _BITS = wp.constant(LEVELS), wp.constant(SIZE), wp.constant(SIZE.bit_length() - 1)
+_POSITIVE = wp.constant(4096.0)  # a multiple of every texture's size: makes truncation round downwards
 _LIT = wp.constant(120.0)  # nearer than this, walls and floors have full brightness
 
 wp.set_module_options({"enable_backward": False})
@@ -122,28 +123,33 @@ def fill_plane(
     last = n + 2 * (end - begin)
     pixel = first + (height - 1 + sign * n) / 2 * width
     lit = int(0.4 * 65536.0 * _LIT * pitch / drop)
-    s = scale / float(1 << (_LEVELS - 1))
     level = int(_LEVELS - 1)
+    bound = wp.sqrt(2.0 * scale * drop / (2.8 * pitch * float(1 << (level - 1))))  # of n at this level
+    area = int(_SIZE * _SIZE) >> (2 * level)
+    before = mip_base(count, 0, level)
+    s = scale / float(1 << level)
     while level >= 0:
         stop = int(last)
         if level > 0:
-            slope = wp.sqrt(2.0 * pitch * scale * drop / (2.8 * float(1 << (level - 1))))
-            stop = wp.clamp(2 * first_row(slope, pitch, height) + 1 - height, n, last)
+            stop = wp.min(last, int(wp.ceil(bound)))
         mask = (_SIZE >> level) - 1
         shift = _BITS - level
-        base = mip_base(count, texture, level)
-        x0 = x * s
-        y0 = y * s
+        base = before + texture * area
+        x0 = x * s + _POSITIVE
+        y0 = y * s + _POSITIVE
         along_x = dx * s * drop / pitch
         along_y = dy * s * drop / pitch
         while n < stop:
             nearness = 1.0 / float(n)
-            u = int(wp.floor(x0 + along_x * nearness)) & mask
-            v = int(wp.floor(y0 + along_y * nearness)) & mask
+            u = int(x0 + along_x * nearness) & mask
+            v = int(y0 + along_y * nearness) & mask
             put_texel(frame, pixel, texels, base + (v << shift) + u, 153 + wp.min(103, (lit * n) >> 8))
             n += 2
             pixel += sign * width
         level -= 1
+        bound = bound * 1.4142135
+        area = area << 2
+        before -= count * area
         s = s * 2.0
 
 
@@ -164,12 +170,12 @@ def fill_wall(
     shift = _BITS - level
     base = mip_base(count, texture, level) + (int(wp.floor(place * s)) & mask)
     f = int((0.6 + 0.4 * wp.min(1.0, _LIT / t)) * (256.0 - 48.0 * float(axis)))
-    v = (t * float(2 * begin + 1 - height) * pitch - eye) * s
+    v = (t * float(2 * begin + 1 - height) * pitch - eye) * s + 1024.0  # truncates downwards
     dv = 2.0 * t * pitch * s
     row = int(begin)
     pixel = first + begin * width
     while row < end:
-        put_texel(frame, pixel, texels, base + ((int(wp.floor(v)) & mask) << shift), f)
+        put_texel(frame, pixel, texels, base + ((int(v) & mask) << shift), f)
         v += dv
         row += 1
         pixel += width

@@ -1,7 +1,5 @@
 """What happens in an episode: how it begins, what a step does, when the map starts again and when all ends."""
 
-# mypy: ignore-errors
-# Kernels are a language of their own, which Warp types.
 from __future__ import annotations
 
 import warp as wp
@@ -27,8 +25,8 @@ def measure_distances(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -
     goal = w.goal_cell[e]
     w.goal_distance[e, goal] = 0
     queue[e, 0] = goal
-    head = 0
-    tail = 1
+    head = int(0)
+    tail = int(1)
     while head < tail:
         c = queue[e, head]
         head += 1
@@ -77,7 +75,7 @@ def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
     lay(w, levels, e, k, 0, goal, levels.goal_kind[k])
     remaining = cells - 1
     wanted = int(wp.floor(float(remaining) * levels.apple_share[k] + 0.001))
-    slot = 1
+    slot = int(1)
     for c in range(cells):
         if c != goal:
             if wanted > 0:
@@ -93,7 +91,7 @@ def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
 def far_cell(w: Worlds, levels: Levels, e: int, k: int) -> int:
     """A cell drawn among those whose path to the goal is longer than ``start_distance``."""
     cells = levels.height[k] * levels.width[k]
-    count = 0
+    count = int(0)
     for c in range(cells):
         if w.goal_distance[e, c] > levels.start_distance[k]:
             count += 1
@@ -125,12 +123,12 @@ def start_map(w: Worlds, levels: Levels, e: int, k: int) -> None:
     for i in range(w.item_kind.shape[1]):
         w.item_kind[e, i] = w.home_kind[e, i]
     if levels.start[k] == START_POINTS:
-        s = 0
+        s = int(0)
         if levels.num_starts[k] > 1:
             s = next_below(w, e, levels.num_starts[k])
         stand(w, levels.starts[k, s, 0], levels.starts[k, s, 1], e, levels.starts[k, s, 2])
     else:
-        c = 0
+        c = int(0)
         if levels.start[k] == START_FAR:
             c = far_cell(w, levels, e, k)
         else:
@@ -169,14 +167,14 @@ def take_step(
     w: Worlds, levels: Levels, kinds: Floats2, e: int, k: int, action: int, repeat: int
 ) -> None:
     """``repeat`` ticks of one action, cut short where the episode ends."""
-    reward = 0.0
-    discount = 1.0
-    last = False
+    reward = float(0.0)
+    discount = float(1.0)
+    last = bool(False)
     for _ in range(repeat):
         if not last:
             move(w, levels, e, k, action)
             reward += levels.tick_reward[k]
-            restart = False
+            restart = bool(False)
             i = first_touch(w, kinds, e, 0)
             while i >= 0:
                 kind = int(w.item_kind[e, i])

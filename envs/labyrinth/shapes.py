@@ -41,16 +41,21 @@ def draw_fruit(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
     wall: float, t: float, u: float, shape: int, radius: float, centre: float, color: wp.vec3,
 ):  # fmt: skip
-    """A solid of round slices, lit from above left behind the eye: an apple with its stalk, or a lemon."""
+    """A solid of round slices, lit from above left behind the eye: an apple with stalk and leaf, or a lemon."""
     drop = eye - centre
     squared = 1.0 - u * u
     if shape == LEMON:
         squared = lemon_slice(wp.abs(u))
-    elif wp.abs(u) < 0.1 and t < wall:
-        row = first_row((drop - 1.4 * radius) / t, pitch, height)
-        end = first_row((drop - 0.8 * radius) / t, pitch, height)
+    elif u > -0.1 and u < 0.6 and t < wall:
+        half = 0.2 - 3.2 * (u - 0.35) * (u - 0.35)
+        tint = wp.vec3(112.0, 196.0, 60.0)
+        if u < 0.1:
+            half = 0.2
+            tint = wp.vec3(112.0, 74.0, 38.0)
+        row = first_row((drop - (1.2 + half) * radius) / t, pitch, height)
+        end = first_row((drop - (1.2 - half) * radius) / t, pitch, height)
         while row < end:
-            put_lit(frame, depth, first + row * width, t, wp.vec3(92.0, 62.0, 30.0), 1.0, 0.0)
+            put_lit(frame, depth, first + row * width, t, tint, 1.0, 0.0)
             row += 1
     squared = wp.max(squared, 0.0) * radius * radius
     ground = t * t * length * length

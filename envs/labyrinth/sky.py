@@ -45,9 +45,7 @@ def skyline(dx: float, dy: float):
 
 
 @wp.func
-def fill_sky(
-    frame: Bytes, first: int, width: int, height: int, end: int, pitch: float, dx: float, dy: float
-):
+def fill_sky(frame: Bytes, first: int, width: int, height: int, end: int, pitch: float, dx: float, dy: float):
     """Open sky above rows ..end, paler towards the horizon, and a skyline that turns with the heading."""
     length = wp.sqrt(dx * dx + dy * dy)
     far, shade, which = skyline(dx / length, dy / length)

@@ -40,7 +40,8 @@ def compile_levels(levels: list[Level], device: torch.device) -> Tables:
         shape = np.maximum(np.max([row.shape for row in rows], axis=0), 1)
         out = np.zeros((len(rows), *shape), rows[0].dtype)
         for k, row in enumerate(rows):
-            out[(k, *(slice(n) for n in row.shape))] = row
+            inside: tuple[slice, ...] = tuple(map(slice, row.shape))
+            out[k][inside] = row
         return torch.from_numpy(out).to(device)
 
     return Tables(

@@ -1,6 +1,10 @@
-"""Every level of Labyrinth, by name."""
+"""Every level of Labyrinth, by name, and what is known to score on it."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 from ..level import Level
 from . import explore, my_way_home, nav_maze, seekavoid
@@ -8,3 +12,10 @@ from . import explore, my_way_home, nav_maze, seekavoid
 LEVELS: dict[str, Level] = {
     level.name: level for family in (seekavoid, nav_maze, explore, my_way_home) for level in family.LEVELS
 }
+SCORES = Path(__file__).parent.parent / "scores.json"
+
+
+def recorded_scores(level: str) -> dict[str, dict[str, Any]]:
+    """Scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes."""
+    scores: dict[str, dict[str, dict[str, Any]]] = json.loads(SCORES.read_text())
+    return scores[level]

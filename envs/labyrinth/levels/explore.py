@@ -8,7 +8,7 @@ from .nav_maze import POSTERS
 LEVELS = [
     Level(
         name="explore_goal_locations_small",
-        summary="A maze of 11 x 11 cells with up to 4 rooms, new each episode; its goal (+10) sends you to a new start.",
+        summary="A maze of 11 x 11 cells with up to 4 rooms, new each episode; its goal (+10) sends you elsewhere.",
         layout=MazeGenerator(height=11, width=11, rooms=4),
         seconds=90,
         goal=DrawnGoal(),

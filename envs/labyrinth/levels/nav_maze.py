@@ -84,7 +84,7 @@ def static(number: int, text: str, seconds: float, size: str, apples: int) -> Le
     """A maze where goal and apples never move."""
     return Level(
         name=f"nav_maze_static_{number:02}",
-        summary=f"A fixed {size} maze, {apples} apples (+1); the fixed goal (+10) sends you to a new start, apples return.",
+        summary=f"A fixed {size} maze, {apples} apples (+1); a goal (+10) that sends you elsewhere; apples return.",
         layout=ThinWalls(text),
         seconds=seconds,
         start_marks=" A",
@@ -98,7 +98,7 @@ def random_goal(number: int, text: str, seconds: float, size: str) -> Level:
     """The same walls; the goal's cell and the apples are drawn each episode."""
     return Level(
         name=f"nav_maze_random_goal_{number:02}",
-        summary=f"A fixed {size} maze; goal (+10) and apples (+1) elsewhere each episode; found, it sends you far away.",
+        summary=f"A fixed {size} maze; goal (+10) and apples (+1) elsewhere each episode; found, it sends you away.",
         layout=ThinWalls(text.translate(str.maketrans("AG.", "   "))),
         seconds=seconds,
         goal=DrawnGoal(apple_share=0.1),

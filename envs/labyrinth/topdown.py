@@ -1,0 +1,138 @@
+"""A map of one world seen from above, for people: walls, items, the agent and where it has been. North is up."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .items import BLUE, RADIUS, RED, REWARD, kinds_table
+from .textures import TEXTURES, texture_table
+from .world import Tables, World
+
+Floats = NDArray[np.floating]
+Color = tuple[float, float, float]
+ROCK, AGENT, EDGE = (38.0, 38.0, 44.0), (255.0, 140.0, 20.0), (20.0, 20.0, 20.0)
+FINE = 2  # the map is drawn this much larger and averaged down
+
+
+def topdown(
+    world: World, tables: Tables, b: int, height: int, width: int, trail: Floats | None = None
+) -> NDArray[np.uint8]:
+    """A picture [height, width, 3] of environment ``b``. ``trail`` [T, 2]: its positions so far, in map units.
+
+    Ground that neither the agent nor an item can reach is dark. Walls and floor wear the mean colour of their
+    texture; things worth having are drawn with a light rim, others with a dark one.
+    """
+    k = int(world.task[b])
+    rows, columns, cell = int(tables.height[k]), int(tables.width[k]), float(tables.cell_size[k])
+    walls = world.walls[b, :, : rows + 1, : columns + 1].cpu().numpy()
+    agent = world.position[b].cpu().numpy()
+    present = world.item_kind[b].cpu().numpy()
+    places, looks = world.item_position[b].cpu().numpy()[present > 0], kinds_table()[present[present > 0]]
+
+    x, y, unit = _grid(rows * cell, columns * cell, height * FINE, width * FINE)
+    ground = _reached(walls, [(int(py // cell), int(px // cell)) for px, py in (agent, *places)])
+    j, i = np.floor(x / cell).astype(int), np.floor(y / cell).astype(int)
+    inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+    open_here = inside & ground[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
+    image = np.where(open_here[..., None], _means()[TEXTURES["floor_stone"]] * 0.4 + 150, np.array(ROCK))
+    if trail is not None and len(trail) > 1:
+        _draw_trail(image, x, y, np.asarray(trail), 1.4 * FINE * unit)
+    _draw_walls(image, walls, x / cell, y / cell, max(0.05, 1.2 * FINE * unit / cell))
+    for place, look in zip(places, looks, strict=True):
+        rim = (255.0, 255.0, 255.0) if look[REWARD] > 0 else EDGE
+        radius = max(float(look[RADIUS]), 3 * FINE * unit)
+        _draw_disc(image, x, y, place, radius + 1.2 * FINE * unit, rim)
+        _draw_disc(image, x, y, place, radius, look[RED : BLUE + 1])
+    _draw_agent(image, x, y, agent, float(world.heading[b]), max(22.0, 5 * FINE * unit), unit)
+    small: Floats = image.reshape(height, FINE, width, FINE, 3).mean((1, 3))
+    return np.round(small.clip(0, 255)).astype(np.uint8)
+
+
+def _grid(tall: float, wide: float, height: int, width: int) -> tuple[Floats, Floats, float]:
+    """Map coordinates (x, y) of pixel centres, the map centred with a margin, and map units a pixel."""
+    unit = max(tall / height, wide / width) * 1.06
+    x = (np.arange(width) + 0.5 - width / 2) * unit + wide / 2
+    y = (height / 2 - np.arange(height) - 0.5) * unit + tall / 2
+    across, up = np.meshgrid(x, y)
+    return across.astype(np.float32), up.astype(np.float32), unit
+
+
+def _means() -> Floats:
+    """The mean colour of every texture, [count, 3]."""
+    count = len(TEXTURES)
+    means: Floats = texture_table()[:count].reshape(count, -1, 3).mean(1)
+    return means
+
+
+def _reached(walls: NDArray[np.uint8], starts: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """The cells that can be walked to from ``starts``."""
+    rows, columns = walls.shape[1] - 1, walls.shape[2] - 1
+    seen = np.zeros((rows, columns), bool)
+    queue = deque((i, j) for i, j in starts if 0 <= i < rows and 0 <= j < columns)
+    while queue:
+        i, j = queue.popleft()
+        if seen[i, j]:
+            continue
+        seen[i, j] = True
+        for wall, to_i, to_j in (
+            (walls[0, i, j], i, j - 1), (walls[0, i, j + 1], i, j + 1),
+            (walls[1, i, j], i - 1, j), (walls[1, i + 1, j], i + 1, j),
+        ):  # fmt: skip
+            if not wall and 0 <= to_i < rows and 0 <= to_j < columns:
+                queue.append((to_i, to_j))
+    return seen
+
+
+def _draw_walls(image: Floats, walls: NDArray[np.uint8], x: Floats, y: Floats, half: float) -> None:
+    """Walls as bars ``2 * half`` cells thick; (x, y) are in cells."""
+    means = _means()
+    for axis, across, along in ((0, x, y), (1, y, x)):
+        line = np.round(across).astype(int)
+        near = np.abs(across - line) < half
+        for end in (-half, half):  # a bar reaches over its ends, so that corners close
+            at = np.floor(along + end).astype(int)
+            i, j = (at, line) if axis == 0 else (line, at)
+            valid = near & (i >= 0) & (j >= 0) & (i < walls.shape[1]) & (j < walls.shape[2])
+            texture = np.where(valid, walls[axis, i.clip(0, walls.shape[1] - 1), j.clip(0, walls.shape[2] - 1)], 0)
+            image[texture > 0] = means[texture[texture > 0]]
+
+
+def _draw_disc(image: Floats, x: Floats, y: Floats, place: Floats, radius: float, color: Floats | Color) -> None:
+    image[(x - place[0]) ** 2 + (y - place[1]) ** 2 < radius * radius] = color
+
+
+def _draw_agent(
+    image: Floats, x: Floats, y: Floats, place: Floats, heading: float, size: float, unit: float
+) -> None:
+    """An arrowhead, and its field of view of 90 degrees as a pale fan."""
+    ahead = (x - place[0]) * np.cos(heading) + (y - place[1]) * np.sin(heading)
+    aside = np.abs((x - place[0]) * np.sin(heading) - (y - place[1]) * np.cos(heading))
+    fan = (ahead > aside) & (ahead * ahead + aside * aside < (4.5 * size) ** 2)
+    image[fan] = 0.65 * image[fan] + 0.35 * np.array((255, 250, 200))
+    for grow, color in ((1.3 * FINE * unit, EDGE), (0.0, AGENT)):
+        tip = (ahead < size + grow - 2.0 * aside + grow) & (ahead > -0.8 * size - grow)
+        notch = ahead < -0.8 * size + 0.55 * (0.9 * size - aside) - 2 * grow
+        image[tip & ~notch & (aside < 0.9 * size + grow)] = color
+
+
+def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float) -> None:
+    """A line from blue (long ago) to red (now); jumps of a restart are left out."""
+    unit, left, top = float(x[0, 1] - x[0, 0]), float(x[0, 0]), float(y[0, 0])
+    reach = int(np.ceil(width / unit))
+    for n, (start, end) in enumerate(pairwise(trail)):
+        length = float(np.hypot(*(end - start)))
+        if length > 120:
+            continue
+        age = n / max(1, len(trail) - 2)
+        color = (40 + 200 * age, 60, 240 - 200 * age)
+        for part in np.linspace(0, 1, int(length / width) + 1):
+            px, py = start + part * (end - start)
+            c, r = int((px - left) / unit), int((top - py) / unit)
+            rows = slice(max(0, r - reach), max(0, r + reach + 1))
+            columns = slice(max(0, c - reach), max(0, c + reach + 1))
+            near = (x[rows, columns] - px) ** 2 + (y[rows, columns] - py) ** 2 < width * width
+            image[rows, columns][near] = color

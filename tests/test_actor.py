@@ -1,0 +1,111 @@
+"""Acting: rows are aligned, rollouts join, and what was acted on is what the learner unrolls."""
+
+import pytest
+import torch
+
+import morello
+from morello.agents.actor import Actor, gumbel
+from morello.agents.model import ActorCritic
+from morello.envs.experience import tree_map
+
+B, T = 7, 5
+
+
+def counting(memory="lstm"):
+    env = morello.make("counting:steps", num_envs=B, seed=3, height=36, width=44)
+    return env, ActorCritic(env.spec, torso="nature", memory=memory, memory_size=11)
+
+
+def test_rollouts_are_the_environments_own_sequence():
+    env, model = counting()
+    actor = Actor(env, model, T, seed=1)
+    rollouts = []
+    for _ in range(6):
+        rollouts.append(tree_map(torch.clone, actor.collect()[:10]))
+    index, lengths = torch.arange(B), 3 + (5 * torch.arange(B)) % 7
+    at = torch.zeros(B, dtype=torch.int64)  # where each environment is in its episode, worked out apart
+    episode = torch.zeros(B, dtype=torch.int64)
+    action = torch.full((B,), -1)
+    for number, rollout in enumerate(rollouts):
+        observation, first, last, task, _, acted, _, reward, discount, _ = rollout
+        for t in range(T + 1):
+            seen = observation["vector"][t]
+            assert seen[:, 1].equal(index.float())
+            assert seen[:, 2].equal(episode.float())
+            assert seen[:, 3].equal(at.float())
+            assert seen[:, 4].equal(action.float())
+            assert first[t].equal(at == 0)
+            assert last[t].equal(at == lengths)
+            assert task[t].equal(index % 2)
+            if t == T:
+                break
+            crossing = at == lengths
+            at = torch.where(crossing, 0, at + 1)
+            episode = episode + crossing
+            action = torch.where(crossing, -1, acted[t])
+            assert reward[t].equal(torch.where(crossing, 0, 100 * (index + 1) + at).float())
+            assert discount[t].equal(torch.where((at == lengths) & (index % 2 == 0), 0.0, 1.0))
+        if number:
+            before = rollouts[number - 1]
+            assert observation["image"][0].equal(before[0]["image"][T])
+
+
+@pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
+def test_unrolling_a_rollout_repeats_the_logits_it_was_acted_with(memory):
+    env, model = counting(memory)
+    actor = Actor(env, model, T, seed=2)
+    for _ in range(4):
+        rollout = actor.collect()
+        torch.testing.assert_close(model.unroll(rollout).logits[:-1], rollout.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_previous_action_and_reward_reach_the_memory_and_are_zero_where_an_episode_begins():
+    env, model = counting("none")
+    actor = Actor(env, model, T, seed=2)
+    actor.collect()
+    before = actor.rollout
+    action, reward = before.action[-1].clone(), before.reward[-1].clone()
+    rollout = actor.collect()
+    x = model.unroll(rollout).features.memory[..., model.encoder.size :]
+    previous_action = torch.cat([action.unsqueeze(0), rollout.action])
+    previous_reward = torch.cat([reward.unsqueeze(0), rollout.reward])
+    for t in range(T + 1):
+        for b in range(B):
+            expected = [0.0] * 4
+            if not rollout.first[t, b]:
+                expected[int(previous_action[t, b])] = 1.0
+                expected[3] = min(1.0, float(previous_reward[t, b]))
+            assert x[t, b].tolist() == expected
+    assert rollout.first[1:].any()
+
+
+def test_valid_and_truncated_rows():
+    env, model = counting()
+    rollout = Actor(env, model, 23, seed=0).collect()
+    assert rollout.valid.equal(~rollout.first[1:])
+    assert rollout.truncated.equal(rollout.last[1:] & (torch.arange(B) % 2 == 1))
+    assert rollout.truncated.any()
+
+
+def test_gumbel_noise_samples_the_softmax():
+    logits = torch.tensor([1.5, 0.0, -0.7, 0.4])
+    noise = gumbel((200_000, 4), torch.Generator().manual_seed(0))
+    assert torch.isfinite(noise).all()
+    share = torch.bincount((logits + noise).argmax(-1), minlength=4) / 200_000
+    torch.testing.assert_close(share, logits.softmax(-1), atol=4e-3, rtol=0)
+
+
+def test_an_actor_continues_from_its_state():
+    env, model = counting()
+    actor = Actor(env, model, T, seed=5)
+    actor.collect()
+    saved = tree_map(torch.clone, actor.state_dict()), tree_map(torch.clone, env.state_dict())
+    expected = tree_map(torch.clone, actor.collect()[:10])
+    other_env, _ = counting()
+    other = Actor(other_env, model, T, seed=99)
+    other_env.load_state_dict(saved[1])
+    other.load_state_dict(saved[0])
+    again = other.collect()
+    assert again.sequence == 1
+    for mine, its in zip(expected, again[:10], strict=True):
+        torch.testing.assert_close(mine, its, rtol=0, atol=0)

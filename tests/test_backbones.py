@@ -1,0 +1,145 @@
+"""Torsos and memories: layout, sizes, resets inside the unroll, any split of an unroll the same."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from morello.backbones import MEMORIES, TORSOS
+from morello.backbones.encoder import Encoder
+from morello.backbones.recurrent import Recurrent
+from morello.envs.experience import Spec
+
+T, B, E, D = 11, 5, 7, 13
+
+
+def spec(**observation):
+    return Spec(observation, 3, ("a", "b", "c"), ("task",), 1, None, True)
+
+
+class Counter(Recurrent):
+    """Counts the rows since the last reset."""
+
+    gates, states = 1, 1
+
+    def cell(self, projected, state):
+        return (state[0] + 1,)
+
+
+def test_counter_core_restarts_at_first_however_the_unroll_is_split():
+    counter, first = Counter(E, 1), torch.tensor([[1], [0], [0], [1], [0]], dtype=torch.bool)
+    x = torch.zeros(5, 1, E)
+    for cuts in ([5], [1, 4], [2, 3], [3, 2], [1, 1, 1, 1, 1]):
+        state, outputs = (torch.full((1, 1), 40.0),), []
+        for part, flags in zip(x.split(cuts), first.split(cuts), strict=True):
+            output, state = counter(part, state, flags)
+            outputs.append(output)
+        assert torch.cat(outputs).flatten().tolist() == [1, 2, 3, 1, 2]
+
+
+@pytest.mark.parametrize(("name", "reference"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
+def test_memory_equals_torchs_on_every_episode(name, reference):
+    ours, theirs = MEMORIES[name](E, D), reference(E, D)
+    weights = [ours.input.weight, ours.recurrent.weight, ours.input.bias, ours.recurrent.bias]
+    for mine, its in zip(weights, theirs.parameters(), strict=True):
+        its.data.copy_(mine)
+    x, first = torch.randn(T, B, E), torch.rand(T, B) < 0.25
+    start = tuple(torch.randn(B, D) for _ in ours.initial_state(B))
+    output, _ = ours(x, start, first)
+    for b in range(B):
+        begins = [0, *[t for t in range(1, T) if first[t, b]], T]
+        for begin, end in zip(begins, begins[1:], strict=False):
+            kept = begin == 0 and not first[0, b]
+            state = tuple((s[b : b + 1] if kept else torch.zeros(1, D)).unsqueeze(0) for s in start)
+            expected, _ = theirs(x[begin:end, b : b + 1], state if name == "lstm" else state[0])
+            torch.testing.assert_close(output[begin:end, b], expected[:, 0], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_stepped_equals_unrolled(name):
+    memory = MEMORIES[name](E, D)
+    x, first = torch.randn(T, B, E), torch.rand(T, B) < 0.3
+    whole, end = memory(x, memory.initial_state(B), first)
+    assert whole.shape == (T, B, memory.size)
+    state, steps = memory.initial_state(B), []
+    for t in range(T):
+        step, state = memory(x[t : t + 1], state, first[t : t + 1])
+        steps.append(step)
+    torch.testing.assert_close(torch.cat(steps), whole, atol=1e-5, rtol=1e-5)
+    for a, b in zip(state, end, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_nothing_from_before_a_reset_is_read(name):
+    memory = MEMORIES[name](E, D)
+    x, first = torch.randn(T, B, E), torch.zeros(T, B, dtype=torch.bool)
+    first[4, 2] = True
+    x[:4, 2] = torch.nan
+    output, _ = memory(x, memory.initial_state(B), first)
+    assert torch.isfinite(output[4:]).all()
+    output[4:].sum().backward()
+    assert torch.isfinite(output[4:, 2]).all()
+
+
+@pytest.mark.parametrize(("name", "size"), [("nature", 512), ("shallow", 256), ("deep", 256)])
+def test_image_torso_reads_hwc_frames_in_any_size(name, size):
+    torso = TORSOS[name]((52, 44, 3))
+    frames = torch.randint(0, 256, (3, 52, 44, 3), dtype=torch.uint8)
+    maps, vector = torso(frames)
+    assert vector.shape == (3, size) == (3, torso.size)
+    assert maps.shape[1:] == torso.map_shape
+    vector.sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in torso.parameters())
+
+
+def test_pixels_are_scaled_and_channels_come_last():
+    torso = TORSOS["nature"]((52, 44, 3))
+    frames = torch.randint(0, 256, (2, 52, 44, 3), dtype=torch.uint8)
+    first = torso.convolutions[0]
+    x = torch.stack([frames[..., c] for c in range(3)], dim=1).float() / 255
+    for layer in torso.convolutions:
+        x = F.conv2d(x, layer.weight, layer.bias, layer.stride) if isinstance(layer, nn.Conv2d) else x.clamp(min=0)
+    torch.testing.assert_close(torso(frames)[0], x, atol=1e-5, rtol=1e-4)
+    assert first.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("nature", (64, 7, 7)), ("shallow", (32, 9, 9)), ("deep", (32, 11, 11))]
+)
+def test_published_sizes_at_84(name, shape):
+    assert TORSOS[name]((84, 84, 3)).map_shape == shape
+
+
+def test_too_small_an_image_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="NatureCNN cannot take images of 20x20"):
+        TORSOS["nature"]((20, 20, 3))
+
+
+def test_encoder_is_the_same_in_chunks_and_joins_image_and_vector():
+    both = spec(image=((44, 36, 3), torch.uint8), vector=((5,), torch.float32))
+    encoder = Encoder(both, TORSOS["nature"], TORSOS["mlp"])
+    observation = {
+        "image": torch.randint(0, 256, (T, B, 44, 36, 3), dtype=torch.uint8), "vector": torch.randn(T, B, 5)
+    }  # fmt: skip
+    maps, vector = encoder(observation)
+    encoder.rows = 7
+    maps_in_chunks, vector_in_chunks = encoder(observation)
+    torch.testing.assert_close(maps, maps_in_chunks, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(vector, vector_in_chunks, atol=1e-5, rtol=1e-4)
+    assert vector.shape == (T, B, 512 + 64)
+    one = {k: v[3:4, 2:3] for k, v in observation.items()}
+    torch.testing.assert_close(encoder(one)[1][0, 0], vector[3, 2], atol=1e-5, rtol=1e-4)
+    assert encoder.sizes(D) == (encoder.torsos["image"].map_shape, 576, D)
+
+
+def test_bfloat16_torso_gives_float32_close_to_float32s():
+    only = spec(image=((44, 36, 3), torch.uint8))
+    encoder = Encoder(only, TORSOS["nature"], TORSOS["mlp"])
+    observation = {"image": torch.randint(0, 256, (2, 3, 44, 36, 3), dtype=torch.uint8)}
+    exact = encoder(observation)[1]
+    encoder.autocast = True
+    rough = encoder(observation)[1]
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.1)
+    assert not torch.equal(rough, exact)

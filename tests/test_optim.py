@@ -1,0 +1,64 @@
+"""RMSProp's two epsilons and two beginnings, against hand-worked numbers, TensorFlow's formula and torch."""
+
+import math
+
+import pytest
+import torch
+
+from morello.agents.optim import RMSProp
+
+
+def change(gradient, steps=1, **options):
+    """How far p has moved in the last of ``steps`` equal steps, lr 1."""
+    p = torch.nn.Parameter(torch.zeros(1))
+    optimizer = RMSProp([p], lr=1.0, **options)
+    for _ in range(steps):
+        before = p.item()
+        p.grad = torch.tensor([gradient])
+        optimizer.step()
+    return before - p.item()
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "inside", "expected"), [(0.1, True, 0.0316), (0.1, False, 0.0909), (0.01, True, 0.0995), (0.01, False, 0.5)]
+)  # fmt: skip
+def test_steady_state(epsilon, inside, expected):
+    moved = change(0.01, 3000, epsilon=epsilon, epsilon_inside=inside)
+    assert moved == pytest.approx(expected, rel=5e-3)
+
+
+def test_first_step_from_a_mean_square_of_one():
+    moved = change(0.01, epsilon=0.1, initial_mean_square=1.0, epsilon_inside=True)
+    assert moved == pytest.approx(0.01 / math.sqrt(0.99 + 1e-6 + 0.1), rel=1e-6)
+    assert moved == pytest.approx(0.00958, rel=1e-3)
+
+
+def test_first_step_from_zero():
+    assert change(0.5, epsilon=0.0, initial_mean_square=0.0) == pytest.approx(10)  # 1 / sqrt(1 - decay)
+
+
+def test_outside_and_zero_is_torchs():
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Linear(7, 5) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    a = RMSProp(ours.parameters(), lr=1e-2, decay=0.9, epsilon=1e-3, epsilon_inside=False)
+    b = torch.optim.RMSprop(theirs.parameters(), lr=1e-2, alpha=0.9, eps=1e-3)
+    for _ in range(11):
+        x = torch.randn(3, 7)
+        for net, optimizer in ((ours, a), (theirs, b)):
+            optimizer.zero_grad()
+            net(x).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
+
+
+def test_a_closed_gate_changes_nothing_even_for_nan():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = RMSProp([p], initial_mean_square=0.5)
+    p.grad = torch.tensor([1.0, math.nan, math.inf])
+    optimizer.step(gate=torch.tensor(False))
+    assert p.tolist() == [1, 1, 1]
+    assert optimizer.state[p]["mean_square"].tolist() == [0.5] * 3
+    p.grad = torch.ones(3)
+    optimizer.step(gate=torch.tensor(True))
+    assert (p < 1).all()

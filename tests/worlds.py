@@ -1,0 +1,48 @@
+"""Tiny worlds with known answers, for learning tests."""
+
+import torch
+
+from morello.envs.experience import Spec, Timestep
+
+
+class Cue:
+    """A one-hot cue at the first row, ``delay`` blank rows, then one act: +1 if it names the cue, then it terminates.
+
+    ``honest=False`` draws the paid action afresh, whatever the cue: the negative control.
+    """
+
+    def __init__(self, num_envs, cues=3, delay=0, honest=True, seed=0):
+        self.num_envs, self.cues, self.delay, self.honest = num_envs, cues, delay, honest
+        self.generator = torch.Generator().manual_seed(seed)
+        names = tuple(f"say_{i}" for i in range(cues))
+        self.spec = Spec({"vector": ((cues,), torch.float32)}, cues, names, ("cue",), 1, delay + 1, False)
+
+    def draw(self):
+        return torch.randint(self.cues, (self.num_envs,), generator=self.generator)
+
+    def reset(self, seed=None, mask=None):
+        self.age = torch.zeros(self.num_envs, dtype=torch.int64)
+        self.cue = self.draw()
+        return self.answer(torch.zeros(self.num_envs), torch.zeros(self.num_envs, dtype=torch.bool))
+
+    def step(self, action, out=None):
+        over = self.age > self.delay
+        acts = self.age == self.delay
+        paid = self.cue if self.honest else self.draw()
+        reward = torch.where(acts, (action == paid).float(), 0.0)
+        self.age = torch.where(over, 0, self.age + 1)
+        self.cue = torch.where(over, self.draw(), self.cue)
+        timestep = self.answer(reward, acts)
+        if out is None:
+            return timestep
+        out.observation["vector"].copy_(timestep.observation["vector"])
+        for mine, theirs in zip(out[1:6], timestep[1:6], strict=True):
+            mine.copy_(theirs)
+        return out
+
+    def answer(self, reward, last):
+        shown = torch.nn.functional.one_hot(self.cue, self.cues).float() * (self.age == 0).unsqueeze(-1)
+        return Timestep(
+            {"vector": shown}, reward, torch.where(last, 0.0, 1.0), self.age == 0, last,
+            torch.zeros(self.num_envs, dtype=torch.int64), {},
+        )  # fmt: skip
