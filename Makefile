@@ -27,7 +27,7 @@ help:  ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
 
 demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a video
-	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 300000 --seed 1 --run runs/demo
+	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 300000 --seed 1 --run runs/demo --resume
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 

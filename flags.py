@@ -19,13 +19,12 @@ def parse(kind: type[T], words: list[str], program: str, default: T | None = Non
 
     Raises UserError where tyro would print a panel; --help prints and exits.
     """
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             if default is None:
-                return tyro.cli(kind, args=words, prog=program, config=options)
-            return tyro.cli(kind, args=words, prog=program, config=options, default=default)
+                return tyro.cli(kind, args=words, prog=program, config=(tyro.conf.OmitArgPrefixes,))
+            return tyro.cli(kind, args=words, prog=program, config=(tyro.conf.OmitArgPrefixes,), default=default)
     except SystemExit as exit_:
         if not exit_.code:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from .actor import gumbel
 from .agent import Agent
 from .model import ActorCritic, Output
 from .runs import load
-from .scores import Evaluation, as_dict, scores_table
+from .scores import Evaluation, Recorded, Score, as_dict, scores_table
 
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
@@ -157,6 +158,9 @@ class EvalFlags:
     """Another environment with the same observations and actions; the run's own if not given."""
     greedy: bool = False
     """Take the likeliest action instead of sampling."""
+    play_references: bool = False
+    """Play random and oracle on the same episodes, instead of taking the scores recorded for the environment.
+    """
     seed: int = SEED
     """Of the environments and the policies; the episodes begin alike for all."""
     device: str = "auto"
@@ -168,9 +172,13 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     from .training import resolve_device  # which imports this file
 
     agent = load(flags.run, resolve_device(flags.device))
-    scores = evaluate_agent(agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed)
-    name, path = flags.env or agent.config["env"], Path(flags.run) / "evaluation.json"
     console = console or Console()
+    with console.status("") as status:
+        scores = evaluate_agent(
+            agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed,
+            play_references=flags.play_references, tell=status.update,
+        )  # fmt: skip
+    name, path = flags.env or agent.config["env"], Path(flags.run) / "evaluation.json"
     console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
     try:
@@ -188,14 +196,50 @@ def evaluate_agent(
     env: str | None = None,
     greedy: bool = False,
     seed: int = SEED,
-    references: bool = True,
-) -> dict[str, Evaluation]:
-    """Scores of the agent, of a random policy and, where the environment has one, of its oracle: the same
-    number of episodes, begun alike. Without ``references`` only the agent's.
+    play_references: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Score]:
+    """Scores of the agent and, to measure them by, of a random policy and of the environment's oracle: as
+    recorded for the environment, or on the same episodes as the agent if ``play_references``. Where nothing
+    is recorded random is played, and there is no oracle. ``tell`` hears who is playing.
     """
-    num_envs = batch_size(episodes, len(environment_for(agent, env).spec.tasks))
-    world = environment_for(agent, env, num_envs, seed)
+    name = env or str(agent.config["env"])
+    num_envs = batch_size(episodes, len(environment_for(agent, name).spec.tasks))
+    world = environment_for(agent, name, num_envs, seed)
+    recorded = {} if play_references else recorded_references(name, world.spec.tasks)
     policies: dict[str, Policy] = {"agent": agent_policy(agent.model, num_envs, seed=seed, greedy=greedy)}
-    if references:
+    if "random" not in recorded:
         policies["random"] = random_policy(world.spec, seed)
-    return {name: evaluate(policy, world, episodes, seed=seed) for name, policy in policies.items()}
+    if play_references:
+        policies["oracle"] = oracle_policy(world, name)
+    scores: dict[str, Score] = {}
+    for player, policy in policies.items():
+        tell(f"{episodes} episodes of {name}: {player}")
+        scores[player] = evaluate(policy, world, episodes, seed=seed)
+    return scores | recorded
+
+
+def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
+    """The scripted player of an environment. UserError if it has none."""
+    from ..envs.labyrinth.labyrinth import Labyrinth
+    from ..envs.labyrinth.oracle import Oracle
+
+    if not isinstance(env, Labyrinth):
+        raise UserError(f"{name} has no oracle; labyrinth's levels have")
+    return Oracle(env).act
+
+
+def recorded_references(name: str, tasks: tuple[str, ...]) -> dict[str, Recorded]:
+    """What "random" play and the "oracle" are known to score; empty where that was not measured."""
+    if not name.startswith("labyrinth:"):
+        return {}
+    from ..envs.labyrinth.levels import recorded_scores
+
+    try:
+        known = {task: recorded_scores(task) for task in tasks}
+    except KeyError:
+        return {}
+    return {
+        player: Recorded.mixture({task: Recorded(**known[task][player]) for task in tasks})
+        for player in ("random", "oracle")
+    }

@@ -122,7 +122,7 @@ class Metrics:
             self._events_end = True
             if self._writer is not None:
                 with contextlib.suppress(OSError):  # the same one again
-                    self._writer.close()
+                    self._writer.file_writer.close()  # ends the thread; the writer's own close would not get there
             self.warn(f"TensorBoard gets nothing more: {self.events} cannot be written ({error.strerror})")
 
 

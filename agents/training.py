@@ -107,14 +107,18 @@ def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
         torso = "nature" if "image" in spec.observation else "mlp"
     if torso not in TORSOS:
         raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
-    return ActorCritic(
-        spec,
-        torso=torso,
-        memory=config.memory,
-        memory_size=config.memory_size,
-        streams=streams,
-        bfloat16=config.dtype == "bfloat16",
-    ).to(config.device)
+    try:
+        model = ActorCritic(
+            spec,
+            torso=torso,
+            memory=config.memory,
+            memory_size=config.memory_size,
+            streams=streams,
+            bfloat16=config.dtype == "bfloat16",
+        )
+    except ValueError as error:  # frames too small for the torso
+        raise UserError(str(error)) from error
+    return model.to(config.device)
 
 
 def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:

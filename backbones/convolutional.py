@@ -38,7 +38,7 @@ class ConvolutionalTorso(Torso):
             except RuntimeError as error:
                 raise ValueError(
                     f"{type(self).__name__} cannot take images of {height}x{width}: they are smaller than its "
-                    "filters; use a larger frame or torso 'deep'."
+                    "filters; use a larger --frame-size or --torso deep."
                 ) from error
         self.map_shape = tuple(sample.shape[1:])
         self.linear = orthogonal(nn.Linear(sample.numel(), size))

@@ -41,10 +41,12 @@ class EpisodeStatistics:
     def update(self, rollout: Rollout) -> None:
         """Take in the next rollout of the same environments."""
         valid, first = rollout.valid, rollout.first
-        step = torch.stack([torch.where(valid, rollout.reward, 0.0).double(), valid.double()], dim=1)  # [T, 2, B]
+        reward = rollout.reward.double()
+        step = torch.stack([reward, torch.ones_like(reward)], dim=1)  # [T, 2, B]
         so_far = torch.empty_like(step)
         carry = self._running
-        # Added up in the order it came: the same to the last bit however the steps are cut into rollouts.
+        # Added up in the order it came: the same to the last bit however the steps are cut into rollouts. What a
+        # crossing row adds is gone at the row after it, which is ``first``.
         for t in range(len(step)):
             carry = torch.add(carry.masked_fill(first[t], 0.0), step[t], out=so_far[t])
         self._running = carry.clone()

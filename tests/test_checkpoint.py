@@ -119,12 +119,24 @@ def test_any_tree_comes_back_bit_for_bit(tmp_path_factory: Any, saved: Any) -> N
     shutil.rmtree(folder)
 
 
+def test_names_that_clash_are_told_apart(tmp_path: Path) -> None:
+    a, b, c, d = torch.arange(1, 5).split(1)
+    saved = {"x": {"y": a, 1: b, "1": c}, "x/y": d, "__metadata__": a, "": b}
+    checkpoint.save(tmp_path, 1, saved, keep=1)
+    assert same(checkpoint.load(tmp_path)[1], saved)
+
+
 def test_names_and_alignment_as_the_format_has_them(tmp_path: Path) -> None:
     saved = {"b": torch.tensor([True, False, True]), "a": {"c": torch.randn(3, 5, dtype=torch.float64)}}
     path = checkpoint.save(tmp_path, 1, saved, keep=1)
     read = load_file(path / "tensors.safetensors")
     assert same(read["a/c"], saved["a"]["c"])
     assert same(read["b"], saved["b"])
+    raw = (path / "tensors.safetensors").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    assert length % 8 == 0
+    assert header["a/c"]["data_offsets"][0] % 8 == 0  # widest first: readers map the file
 
 
 def test_shared_storage_odd_views_and_what_torch_modules_give(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from morello.envs.experience import Spec, Timestep
 
 
 class Schedule:
-    """Environment b's episodes last ``lengths[b][e]`` steps (the list over and over); the reward of a step is the
-    number of the episode + 1, and of the last one ``bonus[b]``; odd environments run out of time.
+    """Environment b's episodes last ``lengths[b][e]`` steps (the list over and over); the reward of a step is
+    the number of the episode + 1, and of the last one ``bonus[b]``; odd environments run out of time.
     """
 
     def __init__(self, lengths, bonus):
@@ -91,7 +91,9 @@ def test_the_seed_reaches_the_environment_and_the_counting_one_is_counted():
     length = [3 + (5 * i) % 7 for i in range(5) for _ in range(2)]
     index = [i for i in range(5) for _ in range(2)]
     assert result.lengths.tolist() == length
-    assert result.returns.tolist() == [sum(100 * (i + 1) + s for s in range(1, n + 1)) for i, n in zip(index, length, strict=True)]
+    assert result.returns.tolist() == [
+        sum(100 * (i + 1) + s for s in range(1, n + 1)) for i, n in zip(index, length, strict=True)
+    ]
     schedule = Schedule(LENGTHS, BONUS)
     evaluate(random_policy(schedule.spec), schedule, episodes=1, seed=41)
     assert schedule.seeds == [41]

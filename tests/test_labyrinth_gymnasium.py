@@ -75,13 +75,14 @@ def test_arrays_are_fresh_and_unseeded_streams_differ() -> None:
     assert (first != b.reset()[0]).any()
 
 
-def test_a_level_is_found_through_the_module_prefix_without_torch_at_registration() -> None:
-    code = (
-        "import gymnasium, sys\n"
-        "from morello.envs.labyrinth.gymnasium import register\n"
-        "register()\n"
-        "assert 'torch' not in sys.modules and 'warp' not in sys.modules\n"
-        "env = gymnasium.make('Labyrinth/seekavoid_arena_01-v0', height=5, width=7)\n"
-        "assert env.reset(seed=0)[0].shape == (5, 7, 3)\n"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+@pytest.mark.parametrize("order", ["gymnasium, announce", "announce, gymnasium"])
+def test_levels_are_announced_in_either_order_without_importing_torch(order: str) -> None:
+    lines = {
+        "gymnasium": "import gymnasium",
+        "announce": "from morello.envs.labyrinth.plugin import announce; announce()",
+    }
+    code = [*(lines[word] for word in order.split(", "))]
+    code += ["import sys", "assert not {'torch', 'warp'} & set(sys.modules)"]
+    code += ["env = gymnasium.make('Labyrinth/seekavoid_arena_01-v0', height=5, width=7)"]
+    code += ["assert env.reset(seed=0)[0].shape == (5, 7, 3)"]
+    subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(code)], check=True)

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,7 @@ def test_a_full_disk_stops_tensorboard_and_nothing_else(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     messages: list[str] = []
+    threads = threading.active_count()
     with Run.create(tmp_path, CONFIG, SPEC, warn=messages.append) as run:
         run.log({"step": 1, "x": 1.0})
         with monkeypatch.context() as patch:
@@ -364,6 +366,7 @@ def test_a_full_disk_stops_tensorboard_and_nothing_else(tmp_path, monkeypatch):
             for step in range(2, 30):
                 run.log({"step": step, "x": 1.0})
         run.log({"step": 30, "x": 1.0})
+    assert threading.active_count() == threads
     assert [record["step"] for record in lines(run)] == list(range(1, 31))
     assert len(messages) == 1
     assert "TensorBoard" in messages[0]

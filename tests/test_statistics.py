@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from morello.envs.experience import AgentState, Rollout
+import morello
+from morello.envs.experience import AgentState, Rollout, empty_rollout
 from morello.envs.statistics import EpisodeStatistics, summary
 
 T, B, K = 53, 7, 3
@@ -29,7 +30,7 @@ def experience(seed, T=T, B=B, K=K):
     task[0] = torch.randint(K, (B,), generator=rng)
     for t in range(1, T + 1):
         task[t] = torch.where(first[t], torch.randint(K, (B,), generator=rng), task[t - 1])
-    reward = torch.randn(T, B, generator=rng) + 0.3
+    reward = torch.where(chance(0.3)[:-1], 0.0, torch.randn(T, B, generator=rng) + 0.3)
     discount = torch.where(chance(0.5)[:-1], 0.0, 1.0)  # also 0 without last: a lost life
     reward[last[:-1]], discount[last[:-1]] = 0.0, 1.0
     return first, last, task, reward, discount
@@ -40,9 +41,7 @@ def rollout(first, last, task, reward, discount, rows=slice(None)):
     more = slice(start, stop + 1)
     none = torch.zeros(0)
     state = AgentState((), none, none)
-    return Rollout(
-        {}, first[more], last[more], task[more], {}, none, none, reward[rows], discount[rows], none, state
-    )
+    return Rollout({}, first[more], last[more], task[more], {}, none, none, reward[rows], discount[rows], none, state)
 
 
 def walk(first, last, task, reward, discount):
@@ -114,6 +113,15 @@ def test_what_is_left_of_a_crossing_row_is_never_read():
         assert torch.equal(value, expected[name]), name
 
 
+def test_an_episode_of_no_steps_is_none():
+    first, last = torch.tensor([[1], [0], [1], [1]]).bool(), torch.tensor([[0], [1], [1], [0]]).bool()
+    statistics = EpisodeStatistics(1)
+    statistics.update(rollout(first, last, torch.zeros(4, 1).long(), torch.full((3, 1), 2.0), torch.ones(3, 1)))
+    drained = statistics.drain()
+    assert [float(drained[name]) for name in ("episodes", "return", "length")] == [1, 2, 1]
+    assert int(drained["valid_steps"]) == 1
+
+
 def test_drains_add_up_and_the_total_of_steps_stays():
     data = experience(seed=4)
     statistics = EpisodeStatistics(B, K)
@@ -151,9 +159,7 @@ def test_an_environment_that_began_anew_drops_its_unfinished_episode():
     statistics.update(begun)  # nothing ended: five steps of an episode that a restart then forgets
     statistics.update(rollout(first, last, task, reward, discount))
     drained = statistics.drain()
-    assert float(drained["return"].sum()) == pytest.approx(
-        sum(e[1] for e in walk(first, last, task, reward, discount))
-    )
+    assert float(drained["return"].sum()) == pytest.approx(sum(e[1] for e in walk(first, last, task, reward, discount)))
 
 
 def test_summary_names_means_and_leaves_out_what_did_not_happen():
@@ -176,3 +182,39 @@ def test_summary_names_means_and_leaves_out_what_did_not_happen():
     far = [e[1] for e in episodes if e[0] == 1]
     assert metrics["episode_return/far"] == pytest.approx(sum(far) / len(far))
     assert "episode_return/unplayed" not in metrics
+
+
+def test_counts_what_the_counting_environment_plays():
+    """Its lengths and returns are known; environments 3 to 7, through rollouts of 13 rows."""
+    env = morello.make("counting:steps", 5, env_offset=3)
+    statistics, done = EpisodeStatistics(5, 2), [0] * 5
+    buffer = empty_rollout(env.spec, env.reset(), 13, AgentState((), torch.zeros(5), torch.zeros(5)))
+    buffer.first[0], buffer.last[0], buffer.task[0] = True, False, torch.arange(3, 8) % 2
+    for _ in range(7):
+        for t in range(13):
+            env.step(torch.zeros(5, dtype=torch.int64), out=buffer.row(t + 1))
+        statistics.update(buffer)
+        for rows in (buffer.first, buffer.last, buffer.task):
+            rows[0] = rows[-1]
+    lengths = [3 + (5 * i) % 7 for i in range(3, 8)]
+    done = [(7 * 13 + 1) // (n + 1) for n in lengths]  # n steps and the crossing
+    returns = [100 * (i + 1) * n + n * (n + 1) / 2 for i, n in zip(range(3, 8), lengths, strict=True)]
+    drained = statistics.drain()
+    for k in range(2):
+        mine = [b for b in range(5) if (b + 3) % 2 == k]
+        assert float(drained["episodes"][k]) == sum(done[b] for b in mine)
+        assert float(drained["return"][k]) == sum(done[b] * returns[b] for b in mine)
+        assert float(drained["length"][k]) == sum(done[b] * lengths[b] for b in mine)
+        assert float(drained["terminated"][k]) == (0 if k else sum(done[b] for b in mine))
+        assert float(drained["return_max"][k]) == max(returns[b] for b in mine)
+    assert int(drained["valid_steps"]) == sum(7 * 13 - 7 * 13 // (n + 1) for n in lengths)
+
+
+def test_a_report_is_the_summary_of_a_drain():
+    data = experience(seed=8)
+    one, two = EpisodeStatistics(B, K), EpisodeStatistics(B, K)
+    for statistics in (one, two):
+        statistics.update(rollout(*data))
+    tasks = ("near", "far", "farther")
+    assert one.report(tasks) == summary(two.drain(), tasks)
+    assert one.report(tasks) == {"episodes": 0, "valid_steps": two.report(tasks)["valid_steps"]}

@@ -188,7 +188,7 @@ def test_watch_films_the_agent_of_a_run(tmp_path, capsys):
     assert watch_run(flags) == 0
     path = run.path / "videos" / "1234.mp4"
     assert capsys.readouterr().out.strip() == str(path)
-    about, shown = read(path, 540, 960)
+    _, shown = read(path, 540, 960)
     assert len(shown) == 5 + FPS  # six steps, of which the fourth ends an episode and stays
     with pytest.raises(UserError, match="something to film"):
         watch(**dataclasses.asdict(dataclasses.replace(flags, episodes=0)))

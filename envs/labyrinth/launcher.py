@@ -30,6 +30,7 @@ class Launcher:
         self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self._device = device
         self._pool = ThreadPoolExecutor(workers - 1, "labyrinth") if workers > 1 else None
+        self._streams: dict[int, Any] = {}
         self._recorded: dict[tuple[int, ...], list[list[Any]]] = {}
 
     def run(self, key: tuple[int, ...], record: Record) -> None:
@@ -39,11 +40,18 @@ class Launcher:
             if len(self._recorded) >= MAX_RECORDED:
                 self._recorded.clear()
             launches = self._recorded[key] = [record(part) for part in self.parts]
-        stream = None if self._device.type == "cpu" else wp.stream_from_torch(self._device)
+        stream = None if self._device.type == "cpu" else self._stream()
         pending = [self._pool.submit(_launch, part, stream) for part in launches[1:]] if self._pool else []
         _launch(launches[0], stream)
         for future in pending:
             future.result()
+
+    def _stream(self) -> Any:
+        """Torch's current stream, as Warp sees it."""
+        now = torch.cuda.current_stream(self._device)
+        if now.cuda_stream not in self._streams:
+            self._streams[now.cuda_stream] = wp.stream_from_torch(now)
+        return self._streams[now.cuda_stream]
 
     def close(self) -> None:
         """End the worker threads."""

@@ -12,6 +12,7 @@ Approach to Sequencing Problems", 1962).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import torch
 import warp as wp
@@ -23,7 +24,7 @@ from ..experience import Timestep
 from .arrays import Levels, Worlds, view, view_all
 from .items import EFFECT, REACH, REWARD, VANISH, kinds_table
 from .labyrinth import Labyrinth
-from .level import REPEAT, MazeGenerator
+from .level import REPEAT, Action, MazeGenerator
 from .rules import step_worlds
 from .world import World
 
@@ -45,6 +46,7 @@ class Oracle:
         self.spacing = cell / (5 if cell >= 50 else 2)
         self.kinds = torch.from_numpy(kinds_table())
         self.plans = _plans(self.level.actions)
+        self.commitment = self.plans.shape[1] // 3
         self.imagined = Imagination(env, len(self.plans))
         self.generated = isinstance(self.level.layout, MazeGenerator)
         self.fields = torch.zeros(0)
@@ -57,18 +59,24 @@ class Oracle:
         if self.generated or not self.fields.numel():
             self._survey(timestep.first)
         if not self.todo:
-            self.todo = list(self._best_plans().T[: self.plans.shape[1] // 3])
+            self.todo = list(self._best_plans().T[: self.commitment])
         return self.todo.pop(0)
 
     def _best_plans(self) -> Tensor:
         """[B, H]."""
-        world, C = self.env.world, len(self.plans)
-        gain, alive, steps_left = self.imagined.play(world, self.plans)
-        end = self.imagined.world
+        C, imagined = len(self.plans), self.imagined
         field = self._field_of_items().repeat_interleave(C, 0)
-        way = torch.where(alive, self._way_left(end, field), -steps_left * self._stride())
         worth = self._worth().repeat_interleave(C)
-        return self.plans[(worth * gain - way).view(-1, C).argmax(1)]
+
+        def way_left() -> Tensor:
+            return torch.where(imagined.over, -imagined.since * self._stride(), self._way_left(imagined.world, field))
+
+        imagined.begin(self.env.world)
+        imagined.play(self.plans[:, : self.commitment])
+        soon = way_left()  # counts too, or putting off would be as good as going
+        imagined.play(self.plans[:, self.commitment :])
+        score = worth * imagined.gain - way_left() - 0.3 * soon
+        return self.plans[score.view(-1, C).argmax(1)]
 
     def _stride(self) -> float:
         """Map units a step at full speed."""
@@ -90,11 +98,11 @@ class Oracle:
     def _field_of_items(self) -> Tensor:
         """Which of ``fields`` leads to each item, [B, I]."""
         world = self.env.world
-        B, I = world.item_kind.shape
+        B, items = world.item_kind.shape
         if self.generated:
-            return torch.arange(B)[:, None].expand(B, I)
+            return torch.arange(B)[:, None].expand(B, items)
         if self.level.goal is None:
-            return torch.arange(I).expand(B, I)
+            return torch.arange(items).expand(B, items)
         i, j = (world.item_position / self.level.layout.cell).long().flip(-1).unbind(-1)
         return i * int(self.env.tables.width[0]) + j
 
@@ -154,12 +162,12 @@ class Oracle:
         to_goal = sample(self.fields, field[rows, goal], world.position, self.spacing)
         if self.generated or self.between.shape[0] < 2:
             return to_goal
-        apples = (self.kinds[world.item_kind.long(), REWARD] > 0) & (world.item_kind != world.home_kind[rows, goal, None])
+        wanted = self.kinds[world.item_kind.long(), REWARD] > 0
+        apples = wanted & (world.item_kind != world.home_kind[rows, goal, None])
         to_apple = sample(self.fields, field, world.position[:, None].expand(-1, field.shape[1], 2), self.spacing)
         onward = self.between[field[rows, goal][:, None], field]
         saving = self._worth().repeat_interleave(C)[:, None] - (to_apple + onward - to_goal[:, None])
-        saving, best = torch.where(apples, saving, -1).max(1)
-        return torch.where(saving > 0, to_apple[rows, best] + onward[rows, best] - saving, to_goal)
+        return to_goal - torch.where(apples, saving, 0).amax(1).clamp(0)  # the best way: by one apple, or straight
 
     def _tour_left(self, world: World) -> Tensor:
         """The rest of the tour, through the items still there in the tour's order."""
@@ -194,38 +202,38 @@ class Imagination:
         inputs += [view(self._action), view(self._flags), 0, REPEAT]
         unused = [self._numbers, self._numbers, self._flags, self._flags, self.world.task, self._pairs]
         unused += [self._numbers, torch.zeros_like(self._action)]
-        self._unused = unused
+        self._unused = unused  # but written to
+        self.begin(env.world)
         self._step = wp.launch(step_worlds, count, inputs + [view(x) for x in unused], device="cpu", record_cmd=True)
 
-    def play(self, world: World, plans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Play ``plans`` [C, H] from ``world``: reward, whether the map neither restarted nor ended, and how many
-        steps were left when it did; all [B * C].
-        """
+    def begin(self, world: World) -> None:
+        """Imagine ``world`` as it is."""
         for copy, original in zip(self.world, world, strict=True):
             copy.view(-1, self.copies, *original.shape[1:]).copy_(original[:, None])
+        self._restarts = world.restarts.repeat_interleave(self.copies)
+        self.gain = torch.zeros(len(self._restarts))
+        self.over = self.world.last.clone()
+        self.since = torch.zeros(len(self._restarts))
+
+    def play(self, plans: Tensor) -> None:
+        """Go on with ``plans`` [C, H]. ``gain``, the reward until the map restarted or the episode ended; ``over``,
+        whether it did; ``since``, how many steps ago: all [B * C].
+        """
         now = self.world
-        before = now.restarts.clone()
-        over = now.last.clone()
-        gain, left = torch.zeros(len(over)), torch.zeros(len(over))
-        for t in range(plans.shape[1]):
-            self._action.copy_(plans[:, t].repeat(len(world.task)))
+        for actions in plans.T:
+            self._action.view(-1, self.copies).copy_(actions)
             self._step.launch()
-            gain += torch.where(over, 0, now.reward)
-            ended = ~over & (now.last | (now.restarts != before))
-            left = torch.where(ended, plans.shape[1] - 1 - t, left)
-            over |= ended
-        return gain, ~over, left
+            self.gain += torch.where(self.over, 0, now.reward)
+            self.since += self.over
+            self.over |= now.last | (now.restarts != self._restarts)
 
 
-def _plans(actions: object) -> Tensor:
+def _plans(actions: Mapping[str, Action]) -> Tensor:
     """Plans [C, H] of action numbers: one action for a while, then a straight move."""
-    names = list(actions)  # type: ignore[call-overload]
+    names = list(actions)
     moves = [i for i, n in enumerate(names) if n in ("forward", "backward", "strafe_left", "strafe_right")]
     useful = [i for i, n in enumerate(names) if n not in ("fire", "noop")]
-    if len(moves) == 1:
-        lengths, horizon = range(13), 18
-    else:
-        lengths, horizon = (1, 2, 4), 6
+    lengths, horizon = (range(13), 18) if len(moves) == 1 else ((1, 2, 4), 6)
     plans = {(*[a] * n, *[m] * (horizon - n)) for a, m, n in itertools.product(useful, moves, lengths)}
     return torch.tensor(sorted(plans))
 

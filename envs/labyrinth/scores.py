@@ -1,4 +1,4 @@
-"""What random play and the scripted oracle score on each level: ``python -m morello.envs.labyrinth.scores [LEVEL ...]``.
+"""What random play and the oracle score on each level: ``python -m morello.envs.labyrinth.scores [LEVEL ...]``.
 
 Each environment plays one episode, so that short episodes are not counted more often than long ones. Results go to
 ``scores.json`` beside this file; ``levels.recorded_scores`` reads them.
@@ -17,7 +17,7 @@ from .labyrinth import Labyrinth
 from .levels import LEVELS, SCORES
 from .oracle import Oracle
 
-EPISODES = {"random": 256, "oracle": 32}
+EPISODES = {"random": 256, "oracle": 16}
 SEED = 2026
 
 

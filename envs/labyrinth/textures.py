@@ -8,21 +8,22 @@ means "no texture" (no wall, or sky). ``texture_table`` stacks them for the rend
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 64
 LEVELS = 5  # mip levels: 64, 32, 16, 8, 4 texels a side
-Image = NDArray[np.float32]  # [SIZE, SIZE, 3] or [SIZE, SIZE], 0..1
+Image = NDArray[np.floating]  # [SIZE, SIZE, 3] or [SIZE, SIZE], 0..1
+Mask = NDArray[np.bool_]  # [SIZE, SIZE]
 Colour = tuple[float, float, float]
 
-ROW, COLUMN = (a.astype(np.float32) for a in np.mgrid[0:SIZE, 0:SIZE])
+ROW, COLUMN = np.mgrid[0:SIZE, 0:SIZE]
 X, Y = (COLUMN + 0.5) / SIZE, (ROW + 0.5) / SIZE  # texel centres, 0..1, Y downwards
 
 
-def hash01(*keys: NDArray[np.int64] | int) -> NDArray[np.float32]:
+def hash01(*keys: NDArray[np.int64] | int) -> Image:
     """Uniform numbers in [0, 1) from integers: the avalanche of a 32-bit xor-shift-multiply hash."""
     h = np.uint32(2166136261) * np.ones(np.broadcast_shapes(*(np.shape(k) for k in keys)), np.uint32)
     with np.errstate(over="ignore"):  # wrapping is the point
@@ -30,12 +31,12 @@ def hash01(*keys: NDArray[np.int64] | int) -> NDArray[np.float32]:
             h = (h ^ np.asarray(key).astype(np.uint32)) * np.uint32(0x9E3779B1)
             h = (h ^ (h >> np.uint32(15))) * np.uint32(0x85EBCA77)
             h = h ^ (h >> np.uint32(13))
-    return (h >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24)
+    return (h >> np.uint32(8)) / float(1 << 24)
 
 
 def noise(period: int, seed: int, octaves: int = 3) -> Image:
     """Tileable value noise [SIZE, SIZE] in 0..1: ``period`` lattice cells a side, doubled each octave."""
-    total, weight = np.zeros((SIZE, SIZE), np.float32), 0.0
+    total, weight = np.zeros((SIZE, SIZE)), 0.0
     for octave in range(octaves):
         p = period << octave
         x, y = X * p, Y * p
@@ -51,11 +52,18 @@ def noise(period: int, seed: int, octaves: int = 3) -> Image:
 
 def tint(brightness: Image, colour: Colour) -> Image:
     """``colour`` scaled by ``brightness`` [SIZE, SIZE] (1 = as given)."""
-    return brightness[..., None] * np.float32(colour)
+    image: Image = brightness[..., None] * np.array(colour)
+    return image
 
 
-def mix(a: Image, b: Image, mask: Image) -> Image:
+def paint(colour: Colour) -> Image:
+    """A plain colour."""
+    return tint(np.ones((SIZE, SIZE)), colour)
+
+
+def mix(a: Image, b: Image, mask: Image | Mask) -> Image:
     """``b`` where ``mask`` is 1, ``a`` where 0."""
+    mask = mask.astype(float)
     return a * (1 - mask[..., None]) + b * mask[..., None]
 
 
@@ -67,37 +75,38 @@ def brick(colour: Colour, seed: int, rows: int = 8, columns: int = 4, mortar: Co
     u, v = x - np.floor(x), Y * rows - i
     bright = 0.72 + 0.38 * hash01(i, j, seed) + 0.2 * (noise(16, seed, 2) - 0.5)
     bright += 0.12 * (v < 0.25) - 0.14 * (v > 0.75)
-    joint = ((u < 0.07) | (u > 0.93) | (v < 0.13)).astype(np.float32)
+    joint = (u < 0.07) | (u > 0.93) | (v < 0.13)
     return mix(tint(bright, colour), tint(0.8 + 0.3 * noise(16, seed + 1, 2), mortar), joint)
 
 
 def stones(colour: Colour, seed: int, cells: int = 5, moss: Colour | None = None) -> Image:
     """Irregular field stones: a tileable Voronoi diagram with dark joints; ``moss`` grows in patches."""
-    first, second = np.full((SIZE, SIZE), 9.0, np.float32), np.full((SIZE, SIZE), 9.0, np.float32)
-    bright = np.zeros((SIZE, SIZE), np.float32)
+    first, second, bright = np.full((SIZE, SIZE), 9.0), np.full((SIZE, SIZE), 9.0), np.zeros((SIZE, SIZE))
     for i in range(-1, cells + 1):
         for j in range(-1, cells + 1):
             a, b = i % cells, j % cells
             cy, cx = (i + 0.15 + 0.7 * hash01(a, b, seed)) / cells, (j + 0.15 + 0.7 * hash01(a, b, seed + 1)) / cells
-            d = np.hypot(X - cx, Y - cy).astype(np.float32)
+            d = np.hypot(X - cx, Y - cy)
             nearer = d < first
             second = np.where(nearer, first, np.minimum(second, d))
-            bright = np.where(nearer, 0.6 + 0.5 * hash01(a, b, seed + 2), bright).astype(np.float32)
+            bright = np.where(nearer, 0.6 + 0.5 * hash01(a, b, seed + 2), bright)
             first = np.where(nearer, d, first)
     edge = np.clip((second - first) * cells * 4, 0, 1)
     image = tint((bright + 0.3 * (noise(16, seed, 2) - 0.5)) * (0.35 + 0.65 * edge), colour)
-    return image if moss is None else mix(image, tint(0.6 + 0.6 * noise(16, seed, 3), moss), (noise(4, seed + 9) > 0.55) * 0.8)
+    if moss is None:
+        return image
+    return mix(image, tint(0.6 + 0.6 * noise(16, seed, 3), moss), 0.8 * (noise(4, seed + 9) > 0.55))
 
 
 def panel(colour: Colour, seed: int, count: int = 2) -> Image:
     """Bevelled metal panels, ``count`` a side, with rivets and brushed streaks."""
     u, v = (X * count) % 1, (Y * count) % 1
-    bright = 0.85 + 0.15 * (hash01(ROW.astype(np.int64), seed) - 0.5) + 0.12 * (noise(4, seed) - 0.5)
+    bright = 0.85 + 0.15 * (hash01(ROW, seed) - 0.5) + 0.12 * (noise(4, seed) - 0.5)
     bright = bright + 0.3 * ((u < 0.06) | (v < 0.06)) - 0.4 * ((u > 0.94) | (v > 0.94))
     rivet = np.zeros_like(X)
     for cx in (0.16, 0.84):
         for cy in (0.16, 0.84):
-            rivet = np.maximum(rivet, (np.hypot(u - cx, v - cy) < 0.055).astype(np.float32))
+            rivet = np.maximum(rivet, np.hypot(u - cx, v - cy) < 0.055)
     return tint(bright + 0.3 * rivet, colour)
 
 
@@ -109,7 +118,7 @@ def planks(colour: Colour, seed: int, count: int = 4, upright: bool = True) -> I
     grain = np.sin((across * 46 + 3 * (noise(4, seed) - 0.5) + 1.2 * np.sin(2 * np.pi * (along + board / 3))) * 4)
     bright = 0.8 + 0.3 * hash01(board, seed) + 0.09 * grain - 0.45 * ((v < 0.06) | (v > 0.96))
     end = np.abs((along - hash01(board, seed + 1)) % 1) < 0.03
-    return tint(np.where(end, 0.5 * bright, bright).astype(np.float32), colour)
+    return tint(np.where(end, 0.5 * bright, bright), colour)
 
 
 def tiles(colour: Colour, other: Colour, seed: int, count: int = 4, joint: Colour = (0.45, 0.45, 0.47)) -> Image:
@@ -117,42 +126,43 @@ def tiles(colour: Colour, other: Colour, seed: int, count: int = 4, joint: Colou
     i, j = np.floor(Y * count).astype(np.int64), np.floor(X * count).astype(np.int64)
     u, v = X * count - j, Y * count - i
     bright = 0.92 + 0.12 * hash01(i, j, seed) + 0.14 * (0.5 - v)
-    image = mix(tint(bright, colour), tint(bright, other), ((i + j) % 2).astype(np.float32))
-    return mix(image, tint(np.ones_like(X), joint), ((u < 0.05) | (v < 0.05) | (u > 0.95) | (v > 0.95)).astype(np.float32))
+    image = mix(tint(bright, colour), tint(bright, other), (i + j) % 2)
+    return mix(image, paint(joint), (u < 0.05) | (v < 0.05) | (u > 0.95) | (v > 0.95))
 
 
 def stripes(colour: Colour, other: Colour, seed: int, count: int = 4, slant: int = 0) -> Image:
     """Painted stripes, upright (``slant`` 0) or diagonal (1)."""
     phase = (X + slant * Y) * count % 1
     bright = 0.92 + 0.16 * (noise(8, seed) - 0.5)
-    return mix(tint(bright, colour), tint(bright, other), (phase < 0.5).astype(np.float32))
+    return mix(tint(bright, colour), tint(bright, other), phase < 0.5)
 
 
 def speckle(colour: Colour, other: Colour, seed: int, period: int = 4, contrast: float = 0.35) -> Image:
     """Two colours blended by noise: plaster, sand, grass, carpet, hedge."""
     n = noise(period, seed, 4)
-    fine = hash01(ROW.astype(np.int64), COLUMN.astype(np.int64), seed)
+    fine = hash01(ROW, COLUMN, seed)
     blend = np.clip((n - 0.5) * 3 + 0.5, 0, 1)
-    return mix(tint(np.ones_like(X), colour), tint(np.ones_like(X), other), blend) * (1 + contrast * (fine - 0.5))[..., None]
+    image: Image = mix(paint(colour), paint(other), blend) * (1 + contrast * (fine - 0.5))[..., None]
+    return image
 
 
 def hedge(seed: int) -> Image:
     """A clipped hedge: leaves of many greens."""
-    leaf = stones((0.28, 0.58, 0.18), seed, cells=9)
-    return leaf * (0.7 + 0.6 * noise(8, seed + 5, 2))[..., None]
+    image: Image = stones((0.28, 0.58, 0.18), seed, cells=9) * (0.7 + 0.6 * noise(8, seed + 5, 2))[..., None]
+    return image
 
 
-def polygon(points: list[tuple[float, float]]) -> NDArray[np.bool_]:
+def polygon(points: list[tuple[float, float]]) -> Mask:
     """The inside of a polygon with corners (x, y) in 0..1, by the even-odd rule."""
     inside = np.zeros((SIZE, SIZE), bool)
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         crosses = (y0 > Y) != (y1 > Y)
         slope = (x1 - x0) / (y1 - y0) if y1 != y0 else 0.0
-        inside ^= crosses & (X < x0 + (Y - y0) * slope)
+        inside ^= crosses & (x0 + (Y - y0) * slope > X)
     return inside
 
 
-def star(points: int, inner: float) -> NDArray[np.bool_]:
+def star(points: int, inner: float) -> Mask:
     """A star of ``points`` rays about the centre; ``inner`` is the radius of its notches over that of its tips."""
     corners = []
     for k in range(2 * points):
@@ -161,10 +171,10 @@ def star(points: int, inner: float) -> NDArray[np.bool_]:
     return polygon(corners)
 
 
-def glyph(name: str) -> NDArray[np.bool_]:
+def glyph(name: str) -> Mask:
     """The sign on a poster."""
     r, dx, dy = np.hypot(X - 0.5, Y - 0.5), np.abs(X - 0.5), np.abs(Y - 0.5)
-    shapes: dict[str, Callable[[], NDArray[np.bool_]]] = {
+    shapes: dict[str, Callable[[], Mask]] = {
         "disc": lambda: r < 0.23,
         "ring": lambda: (r < 0.25) & (r > 0.13),
         "cross": lambda: ((dx < 0.08) & (dy < 0.25)) | ((dy < 0.08) & (dx < 0.25)),
@@ -189,9 +199,9 @@ def glyph(name: str) -> NDArray[np.bool_]:
 def poster(sign: str, ink: Colour, paper: Colour, wall: Image) -> Image:
     """A framed sign hanging on ``wall``."""
     reach = np.maximum(np.abs(X - 0.5), np.abs(Y - 0.5))
-    image = mix(wall, tint(np.ones_like(X), (0.12, 0.10, 0.09)), (reach < 0.39).astype(np.float32))
-    image = mix(image, tint(np.ones_like(X), paper), (reach < 0.35).astype(np.float32))
-    return mix(image, tint(np.ones_like(X), ink), glyph(sign).astype(np.float32))
+    image = mix(wall, paint((0.12, 0.10, 0.09)), reach < 0.39)
+    image = mix(image, paint(paper), reach < 0.35)
+    return mix(image, paint(ink), glyph(sign))
 
 
 def door(colour: Colour) -> Image:
@@ -199,15 +209,32 @@ def door(colour: Colour) -> Image:
     frame = (np.abs(X - 0.5) > 0.44) | (Y < 0.06)
     inset = (np.abs(np.abs(X - 0.5) - 0.21) < 0.15) & ((np.abs(Y - 0.3) < 0.17) | (np.abs(Y - 0.74) < 0.19))
     rim = inset & ~((np.abs(np.abs(X - 0.5) - 0.21) < 0.12) & ((np.abs(Y - 0.3) < 0.14) | (np.abs(Y - 0.74) < 0.16)))
-    image = tint(np.where(rim, 0.55, np.where(inset, 0.85, 1.0)).astype(np.float32), colour)
-    image = mix(image, tint(np.ones_like(X), (0.16, 0.13, 0.11)), frame.astype(np.float32))
+    image = tint(np.where(rim, 0.55, np.where(inset, 0.85, 1.0)), colour)
+    image = mix(image, paint((0.16, 0.13, 0.11)), frame)
     knob = np.hypot(X - 0.86, Y - 0.55) < 0.045
-    return mix(image, tint(np.ones_like(X), (0.95, 0.80, 0.35)), knob.astype(np.float32))
+    return mix(image, paint((0.95, 0.80, 0.35)), knob)
 
 
-WHITE, BLACK, RED, GREEN, BLUE = (0.92, 0.92, 0.90), (0.13, 0.13, 0.15), (0.85, 0.15, 0.13), (0.13, 0.65, 0.22), (0.15, 0.32, 0.85)
-YELLOW, ORANGE, PURPLE, TEAL = (0.95, 0.80, 0.15), (0.92, 0.48, 0.12), (0.55, 0.22, 0.65), (0.10, 0.60, 0.60)
-CREAM, GREY = (0.86, 0.80, 0.66), (0.56, 0.57, 0.60)
+WHITE, BLACK, CREAM, GREY = (0.92, 0.92, 0.90), (0.13, 0.13, 0.15), (0.86, 0.80, 0.66), (0.55, 0.55, 0.57)
+RED, GREEN, BLUE, YELLOW = (0.85, 0.15, 0.13), (0.13, 0.65, 0.22), (0.15, 0.32, 0.85), (0.95, 0.80, 0.15)
+ORANGE, PURPLE, TEAL, PINK = (0.92, 0.48, 0.12), (0.55, 0.22, 0.65), (0.10, 0.60, 0.60), (0.95, 0.30, 0.50)
+NIGHT, PINE = (0.10, 0.12, 0.40), (0.10, 0.35, 0.20)
+
+POSTERS: dict[str, tuple[str, Colour, Colour]] = {
+    "poster_red_disc": ("disc", RED, WHITE),
+    "poster_blue_cross": ("cross", BLUE, YELLOW),
+    "poster_green_triangle": ("triangle", GREEN, WHITE),
+    "poster_yellow_star": ("star", YELLOW, NIGHT),
+    "poster_white_moon": ("moon", WHITE, BLACK),
+    "poster_pink_heart": ("heart", PINK, WHITE),
+    "poster_orange_diamond": ("diamond", ORANGE, PINE),
+    "poster_teal_ring": ("ring", TEAL, WHITE),
+    "poster_black_arrow": ("arrow", BLACK, ORANGE),
+    "poster_purple_square": ("square", PURPLE, YELLOW),
+    "poster_white_saltire": ("saltire", WHITE, RED),
+    "poster_blue_hourglass": ("hourglass", BLUE, WHITE),
+}
+"""Sign, its colour, and the paper's. Consecutive textures, for levels that hang them by number."""
 
 WALLS: dict[str, Callable[[], Image]] = {
     "brick_red": lambda: brick((0.70, 0.27, 0.20), 1),
@@ -230,18 +257,7 @@ WALLS: dict[str, Callable[[], Image]] = {
     "plaster_cream": lambda: speckle(CREAM, (0.78, 0.70, 0.55), 18, contrast=0.1),
     "plaster_pink": lambda: speckle((0.90, 0.62, 0.62), (0.80, 0.50, 0.52), 19, contrast=0.1),
     "hedge": lambda: hedge(20),
-    "poster_red_disc": lambda: poster("disc", RED, WHITE, brick((0.55, 0.55, 0.57), 5)),
-    "poster_blue_cross": lambda: poster("cross", BLUE, YELLOW, brick((0.55, 0.55, 0.57), 5)),
-    "poster_green_triangle": lambda: poster("triangle", GREEN, WHITE, brick((0.55, 0.55, 0.57), 5)),
-    "poster_yellow_star": lambda: poster("star", YELLOW, (0.12, 0.15, 0.45), brick((0.55, 0.55, 0.57), 5)),
-    "poster_white_moon": lambda: poster("moon", WHITE, (0.10, 0.10, 0.20), brick((0.55, 0.55, 0.57), 5)),
-    "poster_pink_heart": lambda: poster("heart", (0.95, 0.30, 0.50), WHITE, brick((0.55, 0.55, 0.57), 5)),
-    "poster_orange_diamond": lambda: poster("diamond", ORANGE, (0.10, 0.35, 0.20), brick((0.55, 0.55, 0.57), 5)),
-    "poster_teal_ring": lambda: poster("ring", TEAL, WHITE, brick((0.55, 0.55, 0.57), 5)),
-    "poster_black_arrow": lambda: poster("arrow", BLACK, ORANGE, brick((0.55, 0.55, 0.57), 5)),
-    "poster_purple_square": lambda: poster("square", PURPLE, YELLOW, brick((0.55, 0.55, 0.57), 5)),
-    "poster_white_saltire": lambda: poster("saltire", WHITE, RED, brick((0.55, 0.55, 0.57), 5)),
-    "poster_blue_hourglass": lambda: poster("hourglass", BLUE, WHITE, brick((0.55, 0.55, 0.57), 5)),
+    **{name: partial(poster, *look, brick(GREY, 5)) for name, look in POSTERS.items()},
     "door_red": lambda: door(RED),
     "door_green": lambda: door(GREEN),
     "door_blue": lambda: door(BLUE),
@@ -280,15 +296,14 @@ def texture_table() -> NDArray[np.uint8]:
     The first COUNT pages are the textures at full size, by index. The flattened rest holds level 1 of every
     texture, then level 2, and so on, each box-filtered from the one before.
     """
-    full = np.zeros((COUNT, SIZE, SIZE, 3), np.float32)
-    for name, paint in PAINTERS.items():
-        full[TEXTURES[name]] = np.clip(paint(), 0, 1) * 255
-    table = np.zeros((COUNT * 4 // 3 * SIZE * SIZE, 3), np.uint8)
-    level = full
+    level: Image = np.zeros((COUNT, SIZE, SIZE, 3))
+    for name, painter in PAINTERS.items():
+        level[TEXTURES[name]] = np.clip(painter(), 0, 1) * 255
+    texels = np.zeros((COUNT * 4 // 3 * SIZE * SIZE, 3), np.uint8)
     for k in range(LEVELS):
         if k:
             level = (level[:, ::2, ::2] + level[:, 1::2, ::2] + level[:, ::2, 1::2] + level[:, 1::2, 1::2]) / 4
-        table[mip_offset(COUNT, 0, k) : mip_offset(COUNT, COUNT, k)] = np.round(level).reshape(-1, 3)
-    table = table.reshape(-1, SIZE, SIZE, 3)
+        texels[mip_offset(COUNT, 0, k) : mip_offset(COUNT, COUNT, k)] = np.round(level).reshape(-1, 3)
+    table = texels.reshape(-1, SIZE, SIZE, 3)
     table.flags.writeable = False
     return table

@@ -1,0 +1,75 @@
+"""Draw docs/levels.png, every Labyrinth level as the agent sees it, larger, and from above: python docs/make_pictures.py."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import morello
+import numpy as np
+import torch
+from morello.envs.labyrinth.levels import LEVELS
+from morello.envs.labyrinth.topdown import topdown
+
+HERE = Path(__file__).parent
+SEEN, LARGE, PLACES, STEPS = 84, 252, 32, 90
+
+
+def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One moment of a level: the agent's view, the same view larger, and the map with the way walked so far.
+
+    Of what random agents see from many starts, the widest view that also shows an item.
+    """
+    small = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=SEEN, width=SEEN, depth=True)
+    large = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=LARGE, width=LARGE)
+    generator = torch.Generator().manual_seed(1)
+    now, big = small.reset(), large.reset()
+    trail, best, shown = [now.info["position"].numpy().copy()], -1.0, None
+    for _ in range(STEPS):
+        action = torch.randint(0, small.spec.num_actions, (PLACES,), generator=generator)
+        for _ in range(3):
+            now, big = small.step(action), large.step(action)
+            trail.append(now.info["position"].numpy().copy())
+        score = interest(now.observation["image"].int(), now.observation["depth"])
+        b = int(score.argmax())
+        if float(score[b]) > best:
+            best = float(score[b])
+            way = np.stack(trail)[:, b]
+            shown = (
+                now.observation["image"][b].numpy().copy(),
+                big.observation["image"][b].numpy().copy(),
+                topdown(small.world, small.tables, b, LARGE, LARGE * 3 // 2, way),
+            )
+    small.close()
+    large.close()
+    assert shown is not None
+    return shown
+
+
+def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+    """How much there is to see, [B]: mean log depth along the horizon, and saturated colours near the middle."""
+    middle = image[:, SEEN // 4 : -SEEN // 5, SEEN // 6 : -SEEN // 6]
+    vivid = ((middle.amax(-1) - middle.amin(-1)) > 130).float().mean((1, 2))
+    return depth[:, SEEN // 2].clamp(20, 1500).log().mean(1) + 8 * vivid.clamp(max=0.1)
+
+
+def main() -> None:
+    """Write docs/levels.png."""
+    names = list(LEVELS)
+    rows = -(-len(names) // 2)
+    figure, axes = plt.subplots(rows, 6, figsize=(15, 2.55 * rows), width_ratios=[2, 2, 3] * 2, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for n, name in enumerate(names):
+        here = axes[n % rows, 3 * (n // rows) : 3 * (n // rows) + 3]
+        for axis, image in zip(here, picture(name), strict=True):
+            axis.imshow(image, interpolation="nearest")
+        here[0].set_title(name, loc="left", fontsize=10, fontweight="bold")
+        print(name)
+    figure.tight_layout(pad=0.6)
+    figure.savefig(HERE / "levels.png", dpi=100, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

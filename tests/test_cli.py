@@ -1,0 +1,103 @@
+"""The command line: what it prints, what it refuses, and with which exit code."""
+
+import pytest
+
+from morello.__main__ import main
+
+TINY = (
+    "--env labyrinth:seekavoid_arena_01 --steps 40 --num-envs 4 --unroll 5 --frame-size 36 36 --torso shallow "
+    "--threads 1 --log-every 20"
+).split()
+
+
+def refused(capsys, *words):
+    """The one sentence on standard error."""
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("morello: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_usage_and_version(capsys):
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+    assert "morello train" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+
+
+def test_train_eval_watch(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "a2c", *TINY, "--run", str(folder)]) == 0
+    assert f"morello eval {folder}" in capsys.readouterr().out
+    assert main(["eval", str(folder), "--episodes", "4"]) == 0
+    assert "random" in capsys.readouterr().out
+    assert main(["watch", str(folder), "--seconds", "1"]) == 0
+    assert list((folder / "videos").glob("*.mp4"))
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "a2c", "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for flag in ("--env", "--steps", "--seed", "--num-envs", "--unroll", "--device", "--run", "--resume", "--gamma",
+                 "--timeout-terminates", "--eval-every", "--checkpoint-every", "--keep"):  # fmt: skip
+        assert flag in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["trian"], "train"),
+        (["train", "a2cc", "--env", "x"], "a2c"),
+        (["train", "a2c"], "--env"),
+        (["train", "a2c", "--env", "labyrinth:seekavoid"], "seekavoid_arena_01"),
+        (["train", "a2c", "--env", "labirinth:seekavoid_arena_01"], "labyrinth"),
+        (["train", "a2c", *TINY, "--gama", "0.9"], "--gamma"),
+        (["train", "a2c", *TINY, "--memory", "lstn"], "lstm"),
+        (["train", "a2c", *TINY, "--seed", "many"], "--seed"),
+        (["train", "a2c", *TINY, "--device", "tpu"], "cpu"),
+        (["train", *TINY, "--resume"], "--run"),
+        (["eval", "/nowhere"], "/nowhere"),
+        (["watch", "/nowhere"], "/nowhere"),
+        (["list"], "envs"),
+        (["list", "env"], "envs"),
+        (["bench", "throughputt"], "throughput"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_exit_code_2(words, hint, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hint in refused(capsys, *words)
+
+
+def test_list(capsys):
+    for what, expected in (
+        ("envs", "labyrinth:seekavoid_arena_01"),
+        ("presets", "Mnih"),
+        ("losses", "plugins"),
+        ("intrinsic", "plugins"),
+    ):
+        assert main(["list", what]) == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_a_run_folder_in_use_is_refused(tmp_path, capsys):
+    from morello.agents.runs import Run
+
+    main(["train", *TINY, "--run", str(tmp_path / "run"), "--quiet"])
+    capsys.readouterr()
+    with Run.open(tmp_path / "run"):
+        assert "in use" in refused(capsys, "train", *TINY, "--run", str(tmp_path / "run"), "--resume")
+
+
+def test_a_broken_checkpoint_is_refused_by_name(tmp_path, capsys):
+    folder = tmp_path / "run"
+    main(["train", *TINY, "--run", str(folder), "--quiet"])
+    capsys.readouterr()
+    for file in (folder / "checkpoints").glob("step_*/tensors.safetensors"):
+        file.write_bytes(file.read_bytes()[:-7])
+    assert main(["eval", str(folder)]) == 2
+    assert "checkpoint" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["train", *TINY, "--run", str(folder), "--resume"]) == 2

@@ -1,0 +1,237 @@
+"""Training as a person runs it: the folder it leaves, resuming, signals, full disks and refusals."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+import morello
+from morello.agents import checkpoint
+from morello.agents.learner import LearnerConfig, NonFiniteError
+from morello.agents.presets import PRESETS, Config
+from morello.agents.training import train
+from morello.envs.errors import UserError
+
+SMALL = Config(
+    env="labyrinth:seekavoid_arena_01",
+    steps=2_000,
+    num_envs=4,
+    unroll=5,
+    frame_size=(36, 36),
+    torso="shallow",
+    memory="lstm",
+    memory_size=16,
+    log_every=240,
+    checkpoint_every=300,
+    threads=1,
+    quiet=True,
+)
+FLAGS = (
+    "--env labyrinth:seekavoid_arena_01 --steps 2000 --num-envs 4 --unroll 5 --frame-size 36 36 --torso shallow "
+    "--memory lstm --memory-size 16 --log-every 240 --checkpoint-every 300 --threads 1 --quiet"
+).split()
+
+
+def records(folder):
+    """Metrics without those of the clock."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def weights(folder):
+    return checkpoint.load(folder / "checkpoints")[1]["learner"]
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(SMALL, preset="a2c", run=str(folder))
+    return folder
+
+
+def test_a_run_leaves_its_folder(whole):
+    assert {p.name for p in whole.iterdir()} >= {"config.json", "provenance.json", "metrics.jsonl", "tensorboard"}
+    found = records(whole)
+    assert [r["step"] for r in found] == sorted({r["step"] for r in found})
+    assert found[-1]["step"] == found[-1]["updates"] * 20 == 2000
+    assert found[-1]["frames"] == 8000
+    assert found[-1]["learning_rate"] == 0
+    assert sum(r["episodes"] for r in found) == 4 * (2000 // 4 // 301)
+    config = json.loads((whole / "config.json").read_text())
+    assert (config["preset"], config["env"], config["learner"]["gamma"]) == ("a2c", SMALL.env, 0.99)
+    assert sorted(p.name for p in (whole / "checkpoints").glob("step_*")) == ["step_000000001800", "step_000000002000"]
+
+
+def command(folder, *more):
+    return [sys.executable, "-m", "morello", "train", "a2c", *FLAGS, "--run", str(folder), *more]
+
+
+def test_kill_9_and_resume_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
+    folder, kills, chance = tmp_path / "run", 0, random.Random(time.time_ns())
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(20):
+        process = subprocess.Popen(command(folder, "--resume"), env=env)
+        if kills < 3:
+            # Any moment from the first checkpoint on; the metrics grow while it trains.
+            size = (folder / "metrics.jsonl").stat().st_size if (folder / "metrics.jsonl").exists() else 0
+            while process.poll() is None and not (
+                (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > size
+            ):
+                time.sleep(0.01)
+            time.sleep(chance.random())
+            process.kill()
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert records(folder) == records(whole)
+    assert same(weights(folder), weights(whole))
+
+
+def test_sigterm_checkpoints_and_resuming_gives_the_same_run(whole, tmp_path):
+    folder, seen = tmp_path / "run", []
+
+    def stop(record):
+        seen.append(record["step"])
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train(SMALL, preset="a2c", run=str(folder), on_record=stop)
+    stopped = checkpoint.load(folder / "checkpoints")[0]
+    assert stopped == seen[-1] < 2000
+    train(SMALL, preset="a2c", run=str(folder), resume=True)
+    assert records(folder) == records(whole)
+    assert same(weights(folder), weights(whole))
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    train(SMALL, seed=1, steps=400, run=str(tmp_path / "run"))
+    assert records(tmp_path / "run")[0]["entropy"] != records(whole)[0]["entropy"]
+
+
+def test_evaluating_during_training_does_not_disturb_it(whole, tmp_path):
+    train(SMALL, run=str(tmp_path / "run"), eval_every=1000, eval_episodes=4, eval_video=True)
+    assert same(weights(tmp_path / "run")["model"], weights(whole)["model"])
+    evaluated = [r for r in records(tmp_path / "run") if "eval/return" in r]
+    assert len(evaluated) == 2
+    assert evaluated[-1]["eval/low"] <= evaluated[-1]["eval/return"] <= evaluated[-1]["eval/high"]
+
+
+def test_resume_with_other_settings_is_refused_by_name(whole):
+    with pytest.raises(UserError, match="num_envs = 4, not 8"):
+        train(SMALL, preset="a2c", run=str(whole), resume=True, num_envs=8)
+    with pytest.raises(UserError, match="learner"):
+        train(SMALL, preset="a2c", run=str(whole), resume=True, gamma=0.5)
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(whole):
+    before = (whole / "metrics.jsonl").read_bytes()
+    with pytest.raises(UserError, match="--resume"):
+        train(SMALL, run=str(whole))
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_resume_on_an_empty_folder_starts(tmp_path):
+    train(SMALL, run=str(tmp_path / "run"), resume=True, steps=40)
+    assert records(tmp_path / "run")[-1]["step"] == 40
+
+
+def test_a_longer_budget_goes_on_from_a_finished_run(tmp_path):
+    train(SMALL, run=str(tmp_path / "run"), steps=400)
+    train(SMALL, run=str(tmp_path / "run"), steps=600, resume=True)
+    assert [r["step"] for r in records(tmp_path / "run")] == [240, 400, 480, 600]
+
+
+def test_a_full_disk_costs_checkpoints_and_says_so_but_not_the_training(tmp_path, monkeypatch, capsys):
+    real = checkpoint.save
+
+    def full(folder, step, tree, keep, **more):
+        if step >= 300:
+            raise checkpoint.CheckpointNotWritten("No space left on device")
+        return real(folder, step, tree, keep, **more)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(checkpoint.CheckpointNotWritten, match="No space left"):
+        train(SMALL, run=str(tmp_path / "run"), steps=1000)
+    assert records(tmp_path / "run")[-1]["step"] == 1000
+    assert "No space left" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "run" / "checkpoints")[0] == 0
+
+
+def test_divergence_stops_and_leaves_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(NonFiniteError, match="non-finite"):
+        train(SMALL, run=str(tmp_path / "run"), learning_rate=1e38, max_grad_norm=1e38)
+    assert all(torch.isfinite(x).all() for x in weights(tmp_path / "run")["model"].values())
+
+
+def test_a_trained_agent_is_loaded_and_acts(whole):
+    agent = morello.load(whole)
+    env = morello.make(SMALL.env, num_envs=3, height=36, width=36, seed=5)
+    timestep, state = env.reset(), agent.initial_state(3)
+    for _ in range(4):
+        action, state = agent.act(timestep.observation, state, timestep.first)
+        timestep = env.step(action)
+    assert action.shape == (3,)
+
+
+def test_runs_are_read_as_columns(whole):
+    table = morello.read_runs(str(whole.parent / "*"))
+    assert table["step"].tolist() == [r["step"] for r in records(whole)]
+    assert set(table["preset"]) == {"a2c"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"env": ""}, "--env"),
+        ({"env": "labyrint:x"}, "labyrinth"),
+        ({"env": "labyrinth:seekavoid_arena_1"}, "seekavoid_arena_01"),
+        ({"steps": 0}, "--steps must be at least 1"),
+        ({"device": "cud"}, "cuda"),
+        ({"device": "cuda:7"}, "CUDA devices"),
+        ({"threads": 4096}, "--threads"),
+        ({"frame_size": (8, 8)}, "8x8"),
+        ({"gama": 0.9}, "gamma"),
+        ({"resume": True}, "--run"),
+    ],
+)
+def test_bad_settings_are_one_sentence_with_the_way_out(changes, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        train(SMALL, **changes)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_preset():
+    with pytest.raises(UserError, match="a2c-lstm"):
+        train("a2c-lsmt", env=SMALL.env)
+
+
+def test_every_preset_builds_and_updates_once(tmp_path):
+    for name, config in PRESETS.items():
+        small = replace(config, env=SMALL.env, steps=40, num_envs=4, unroll=5, threads=1, quiet=True, memory_size=16)
+        train(small, preset=name, run=str(tmp_path / name))
+
+
+def test_timeouts_may_terminate(tmp_path):
+    run = train(SMALL, run=str(tmp_path / "run"), steps=40, timeout_terminates=True)
+    assert LearnerConfig(**run.config["learner"]).timeout_terminates
