@@ -81,8 +81,8 @@ def random_policy(spec: Spec, seed: int = 0) -> Policy:
 
 def batch_size(episodes: int, tasks: int = 1, limit: int = 64) -> int:
     """How many environments to play ``episodes`` in: about ``limit`` at most, every task in as many."""
-    rounds = math.ceil(episodes / limit)
-    return math.ceil(math.ceil(episodes / rounds) / tasks) * tasks
+    rounds = max(1, math.ceil(episodes / limit))
+    return max(1, math.ceil(math.ceil(episodes / rounds) / tasks)) * tasks
 
 
 @torch.no_grad()
@@ -159,8 +159,7 @@ class EvalFlags:
     greedy: bool = False
     """Take the likeliest action instead of sampling."""
     play_references: bool = False
-    """Play random and oracle on the same episodes, instead of taking the scores recorded for the environment.
-    """
+    """Play random and oracle on the same episodes instead of taking the scores recorded for the environment."""
     seed: int = SEED
     """Of the environments and the policies; the episodes begin alike for all."""
     device: str = "auto"
@@ -179,6 +178,7 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
             play_references=flags.play_references, tell=status.update,
         )  # fmt: skip
     name, path = flags.env or agent.config["env"], Path(flags.run) / "evaluation.json"
+    console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
     console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
     try:

@@ -152,7 +152,7 @@ class Learner:
         self.optimizer.step(gate=gate)
         for plugin in self.plugins.values():
             if plugin.optimizer is not None:
-                plugin.optimizer.step()  # type: ignore[no-untyped-call]
+                plugin.optimizer.step()
             plugin.module.after_update()
         self.steps += rollout.action.numel()
         self.updates += 1
@@ -202,8 +202,7 @@ class Learner:
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, out: Output) -> dict[str, Tensor]:
         """[T, B] of each stream. Bonus first, then statistics; the update comes after both."""
-        shape = {"raw": lambda r: r, "clip": lambda r: r.clamp(-1, 1), "sign": torch.sign}[self.config.reward]
-        rewards = {"extrinsic": shape(rollout.reward)}
+        rewards = {"extrinsic": shaped(rollout.reward, self.config.reward)}
         for name, module in self.intrinsic.items():
             state = self.memories.get(name)
             if state is None:
@@ -266,6 +265,13 @@ class Learner:
                 plugin.optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
         self.memories = state["memories"]
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
+
+
+def shaped(reward: Tensor, how: str) -> Tensor:
+    """[T, B] as it is ("raw"), clipped to [-1, 1] ("clip") or its sign ("sign")."""
+    if how == "clip":
+        return reward.clamp(-1, 1)
+    return reward.sign() if how == "sign" else reward
 
 
 def _value_name(stream: Stream) -> str:

@@ -169,6 +169,7 @@ def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
     reference = (scores["random"], scores["oracle"]) if {"random", "oracle"} <= scores.keys() else None
     recorded = any(isinstance(score, Recorded) for score in scores.values())
     shown = Table(title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None)
+    shown.padding = (0, 2, 0, 0)
     shown.caption, shown.caption_justify = "* as recorded for this environment" if recorded else None, "left"
     shown.add_column("", no_wrap=True)
     names = ["return (95 %)", "episodes", "steps", "success", "normalised (95 %)"]
@@ -200,140 +201,8 @@ def _cells(score: Score, reference: tuple[Score, Score] | None) -> list[str]:
 
 
 def _with_interval(x: float, low: float, high: float) -> str:
-    return f"{x:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def as_dict(self) -> dict[str, Any]:
-    """Plain data for JSON: what the table shows, and every episode."""
-    low, high = self.interval
-    return {
-        "mean": self.mean,
-        "low": low,
-        "high": high,
-        "episodes": self.episodes,
-        "mean_length": float(self.lengths.mean()),
-        "terminated": float(self.terminated.mean()),
-        "success": self.success,
-        "returns": self.returns.tolist(),
-        "lengths": self.lengths.tolist(),
-        "task": [self.tasks[k] for k in self.task],
-    }
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A score that was measured before: a mean return, its 95 % interval, over how many episodes; that of
-    each task if there are several.
-    """
-
-    mean: float
-    low: float
-    high: float
-    episodes: int
-    parts: Mapping[str, Recorded] = field(default_factory=dict)
-
-    @classmethod
-    def mixture(cls, parts: Mapping[str, Recorded]) -> Recorded:
-        """The score where every task is played as often as the others."""
-        half = math.sqrt(sum((p.high - p.low) ** 2 for p in parts.values())) / 2 / len(parts)
-        mean = sum(p.mean for p in parts.values()) / len(parts)
-        return cls(mean, mean - half, mean + half, sum(p.episodes for p in parts.values()), parts)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """(low, high)."""
-        return self.low, self.high
-
-    def resampled(self, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
-        """Normal samples of the mean return."""
-        sample: Floats = np.random.default_rng(seed).normal(self.mean, (self.high - self.low) / 3.92, resamples)
-        return sample
-
-    def by_task(self) -> Mapping[str, Recorded]:
-        """Of each task."""
-        return self.parts
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "episodes": self.episodes, "recorded": True}
-
-
-Score = Evaluation | Recorded
-
-
-def bootstrap_means(x: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """[resamples] means of samples of ``x`` [N] with replacement, the size of ``x`` (Efron 1979)."""
-    rng = np.random.default_rng(seed)
-    chunk = max(1, 1_000_000 // len(x))
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-    return np.concatenate([x[rng.integers(len(x), size=(size, len(x)))].mean(1) for size in sizes])
-
-
-def interval(samples: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """The percentile interval that holds ``confidence`` of the samples."""
-    low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def normalised(agent: Floats, random: Floats, oracle: Floats) -> Floats:
-    """(agent - random) / (oracle - random): 0 plays like chance, 1 like the oracle. NaN where those two are
-    equal.
-    """
-    agent, random, oracle = np.broadcast_arrays(agent, random, oracle)
-    room = oracle - random
-    score: Floats = np.divide(agent - random, room, out=np.full(room.shape, np.nan), where=room != 0)
-    return score
-
-
-def normalised_score(agent: Score, random: Score, oracle: Score) -> tuple[float, float, float]:
-    """The normalised mean return, averaged over tasks if there are several, and its 95 % interval; all that
-    went into it is resampled.
-    """
-    tasks = [score.by_task() for score in (agent, random, oracle)]
-    several = len(tasks[0]) > 1
-    groups = [[part[task] for part in tasks] for task in tasks[0]] if several else [[agent, random, oracle]]
-    score = np.mean([normalised(*(np.array(s.mean) for s in group)) for group in groups])
-    resampled = [normalised(*(s.resampled(3 * k + i) for i, s in enumerate(g))) for k, g in enumerate(groups)]
-    means = np.mean(resampled, axis=0)
-    means = means[np.isfinite(means)]
-    return float(score), *(interval(means) if len(means) else (math.nan, math.nan))
-
-
-def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
-    """A row for each policy of ``scores`` ("agent", "random", "oracle", ...), the agent's tasks below it, and
-    the normalised score where random and oracle are there to measure it by.
-    """
-    reference = (scores["random"], scores["oracle"]) if {"random", "oracle"} <= scores.keys() else None
-    recorded = any(isinstance(score, Recorded) for score in scores.values())
-    shown = Table(title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None)
-    shown.caption, shown.caption_justify = "* as recorded for this environment" if recorded else None, "left"
-    shown.add_column("", no_wrap=True)
-    names = ["return (95 %)", "episodes", "steps", "success", "normalised (95 %)"]
-    for name in names if reference else names[:-1]:
-        shown.add_column(name, justify="right", no_wrap=True)
-    for name, score in scores.items():
-        others = reference if name not in ("random", "oracle") else None
-        label = f"{name}*" if isinstance(score, Recorded) else name
-        shown.add_row(label, *map(Text, _cells(score, others)), style="bold" if others else None)
-        tasks = score.by_task()
-        if others and len(tasks) > 1:
-            random, oracle = (other.by_task() for other in others)
-            for task, part in tasks.items():
-                shown.add_row(f"  {task}", *map(Text, _cells(part, (random[task], oracle[task]))))
-    return shown
-
-
-def _cells(score: Score, reference: tuple[Score, Score] | None) -> list[str]:
-    low, high = score.interval
-    cells = [f"{score.mean:.2f}", f"{low:.2f} to {high:.2f}" if score.episodes > 1 else "-", f"{score.episodes:,}"]
-    if isinstance(score, Evaluation):
-        cells += [f"{score.lengths.mean():,.0f}", f"{score.success:.0%}" if score.terminated.any() else "-"]
-    else:
-        cells += ["-", "-"]
-    if reference is not None:
-        ratio, low, high = normalised_score(score, *reference)
-        cells.append("-" if math.isnan(ratio) else f"{ratio:.2f} ({low:.2f} to {high:.2f})")
-    return cells
+    decimals = 2 if max(abs(low), abs(high)) < 100 else 1
+    return f"{x:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
 
 def as_dict(scores: Mapping[str, Score]) -> dict[str, Any]:

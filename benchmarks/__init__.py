@@ -1,0 +1,15 @@
+"""Measuring. ``BENCHMARKS`` holds what ``morello bench`` runs, each from its words on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def _throughput(words: list[str]) -> int:
+    from .throughput import main
+
+    return main(words)
+
+
+BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput}
+"""Each runs with the words after its name and returns the exit code."""

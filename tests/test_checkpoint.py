@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import pickle
 import random
@@ -16,6 +17,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,6 +119,15 @@ def test_any_tree_comes_back_bit_for_bit(tmp_path_factory: Any, saved: Any) -> N
     assert same(saved, loaded)
     load_file(path / "tensors.safetensors")  # it is what it claims to be, to the format's own library
     shutil.rmtree(folder)
+
+
+def test_plain_values(tmp_path: Path) -> None:
+    saved = [math.inf, -math.inf, math.nan, 0.0, -0.0, 5e-324, 10**30, -1, True, False, None, "", "\ud800\0é", (), {}]
+    path = checkpoint.save(tmp_path, 1, saved, keep=1)
+    assert same(checkpoint.load(tmp_path)[1], saved)
+    json.loads((path / "tree.json").read_bytes(), parse_constant=pytest.fail)  # JSON proper has no NaN
+    checkpoint.save(tmp_path, 2, [np.float64(0.1), np.float64("inf")], keep=1)
+    assert checkpoint.load(tmp_path)[1] == [0.1, math.inf]
 
 
 def test_names_that_clash_are_told_apart(tmp_path: Path) -> None:

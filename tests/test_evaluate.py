@@ -19,12 +19,15 @@ from morello.agents.evaluate import (
     eval_run,
     evaluate,
     evaluate_agent,
+    oracle_policy,
     random_policy,
+    recorded_references,
 )
 from morello.agents.model import ActorCritic
 from morello.agents.runs import CHECKPOINTS, Run
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec, Timestep
+from morello.envs.labyrinth.levels import recorded_scores
 
 
 class Schedule:
@@ -219,11 +222,36 @@ def counting_agent():
 
 
 def test_an_agent_is_scored_beside_chance_where_it_was_trained():
-    scores = evaluate_agent(counting_agent(), episodes=6)
+    heard = []
+    scores = evaluate_agent(counting_agent(), episodes=6, tell=heard.append)
     assert list(scores) == ["agent", "random"]
     assert len(scores["agent"].returns) == 6
     assert scores["agent"].returns.tolist() == scores["random"].returns.tolist()  # whoever plays, it counts
-    assert list(evaluate_agent(counting_agent(), episodes=2, references=False)) == ["agent"]
+    assert heard == ["6 episodes of counting:steps: agent", "6 episodes of counting:steps: random"]
+    with pytest.raises(UserError, match="counting:steps has no oracle"):
+        evaluate_agent(counting_agent(), episodes=2, play_references=True)
+
+
+def test_references_are_those_recorded_for_every_task():
+    one, two = (recorded_scores(level) for level in ("seekavoid_arena_01", "nav_maze_static_01"))
+    known = recorded_references(
+        "labyrinth:seekavoid_arena_01+nav_maze_static_01", ("seekavoid_arena_01", "nav_maze_static_01")
+    )
+    assert list(known) == ["random", "oracle"]
+    assert known["oracle"].by_task()["nav_maze_static_01"].low == two["oracle"]["low"]
+    assert known["random"].mean == pytest.approx((one["random"]["mean"] + two["random"]["mean"]) / 2)
+    assert known["oracle"].mean > 10 * known["random"].mean
+    assert recorded_references("labyrinth:nowhere", ("nowhere",)) == {}
+    assert recorded_references("counting:steps", ("terminates",)) == {}
+
+
+def test_the_oracle_of_a_level_plays():
+    env = morello.make("labyrinth:seekavoid_arena_01", 2, height=3, width=5)
+    policy, timestep, total = oracle_policy(env), env.reset(), 0.0
+    for _ in range(12):
+        timestep = env.step(policy(timestep))
+        total += float(timestep.reward.sum())
+    assert total >= 2  # straight to the apples
 
 
 def test_an_agent_is_not_sent_where_it_does_not_fit():
@@ -242,7 +270,7 @@ def test_eval_writes_into_the_run_what_it_shows(tmp_path):
     assert eval_run(EvalFlags(str(run.path), episodes=4, device="cpu"), console) == 0
     text, data = console.export_text(), json.loads((run.path / "evaluation.json").read_text())
     assert "counting:steps after 1,234 steps" in text
-    assert f"{data['agent']['mean']:.2f}" in text
+    assert f"{data['agent']['mean']:.1f}" in text
     assert "evaluation.json" in text
     assert data["step"] == 1234
     assert data["env"] == "counting:steps"

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "backbones": ("envs.experience",),
     "auxiliaries": ("envs.experience", "backbones"),
     "agents": ("envs", "backbones", "auxiliaries"),
-    "benchmarks": ("envs", "backbones", "auxiliaries", "agents"),
+    "benchmarks": ("envs", "backbones", "auxiliaries", "agents", "flags"),
     "__init__": ("envs", "backbones", "auxiliaries", "agents"),
     "flags": ("envs.errors",),
     "__main__": ("envs", "backbones", "auxiliaries", "agents", "benchmarks", "flags"),

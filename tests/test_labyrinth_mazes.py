@@ -127,6 +127,14 @@ def test_mazes_differ_between_environments_seeds_and_episodes(env: Labyrinth) ->
     assert not first & other
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"height": 10}, {"room_max": 11}, {"room_min": 7}, {"room_starts": 6}, {"rooms": 0}, {"room_objects": 0}]
+)
+def test_impossible_mazes_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="room"):
+        MazeGenerator(**{"height": 11, "width": 11, "rooms": 4} | wrong)
+
+
 def test_extra_connections_add_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     few = Level("few", "", MazeGenerator(17, 17, 9, room_max=3), seconds=1)
     many = Level("many", "", MazeGenerator(17, 17, 9, room_max=3, extra_connections=0.5), seconds=1)

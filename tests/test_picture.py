@@ -113,7 +113,9 @@ def test_the_value_is_drawn_to_scale_and_begins_anew_with_the_episode():
     picture = Picture(NAMES)
     plot = (TRACES[0] + 60, TRACES[1] + 18, TRACES[2] - 8, TRACES[1] + 58)
     for step in range(TRACE_STEPS + 50):
-        frame = picture.draw(moment(step=step, value=float(step)))
+        picture.values.append(float(step))  # as so many steps would have
+        picture.rewards.append(0.0)
+    frame = picture.draw(moment(step=TRACE_STEPS + 50, value=TRACE_STEPS + 50.0))
     lit = (frame[plot[1] : plot[3], plot[0] : plot[2]] == CHERRY).all(-1)
     rows, columns = np.nonzero(lit)
     assert rows[columns < 20].mean() > rows[columns > lit.shape[1] - 20].mean() + 15  # it rises

@@ -429,12 +429,12 @@ def test_video_is_among_tensorboards_images(tmp_path):
 def table(tmp_path):
     """Two runs at runs/<env>/<preset>/<seed>, one begun and without records."""
     for seed, records in (
-        (3, [{"step": 10, "a": 1.5}, {"step": 20, "a": None, "best": 7}]),
-        (4, [{"step": 10, "note": "hi"}]),
+        (3, [{"step": 10, "a": 1.5}, {"step": 20, "a": math.nan, "best": 7}]),
+        (4, [{"step": 10, "note": "hi", "seed": 99}]),
     ):
         with Run.create(tmp_path / "runs" / "toy-world" / "a2c" / f"{seed}", {**CONFIG, "seed": seed}, SPEC) as run:
             for record in records:
-                run.log(record if record.get("a", 0) is not None else {**record, "a": math.nan})
+                run.log(record)
     Run.create(tmp_path / "runs" / "toy-world" / "icm" / "5", {**CONFIG, "preset": "icm"}, SPEC).close()
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "other" / "config.json").write_text("not a run's")

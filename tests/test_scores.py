@@ -10,6 +10,7 @@ from rich.console import Console
 
 from morello.agents.scores import (
     Evaluation,
+    Recorded,
     as_dict,
     bootstrap_means,
     interval,
@@ -69,6 +70,33 @@ def test_the_interval_of_a_normalised_score_knows_that_all_three_are_estimates()
     assert all(math.isnan(x) for x in normalised_score(agent, evaluation([3.0]), evaluation([3.0])))
 
 
+def test_several_tasks_count_alike_however_much_they_pay():
+    tasks = ("cheap", "dear")
+    agent = evaluation([0.5, 0.5, 800.0, 800.0], [0, 0, 1, 1], tasks)
+    random = evaluation([0.0, 0.0, 0.0, 0.0], [0, 0, 1, 1], tasks)
+    oracle = evaluation([1.0, 1.0, 1000.0, 1000.0], [0, 0, 1, 1], tasks)
+    assert normalised_score(agent, random, oracle) == pytest.approx((0.65, 0.65, 0.65))
+    known = Recorded.mixture({"cheap": Recorded(1.0, 1.0, 1.0, 9), "dear": Recorded(1000.0, 1000.0, 1000.0, 9)})
+    assert normalised_score(agent, random, known) == pytest.approx((0.65, 0.65, 0.65))
+
+
+def test_what_was_recorded_is_as_uncertain_as_it_says():
+    known = Recorded(10.0, 8.04, 11.96, 100)
+    samples = known.resampled(seed=1)
+    assert samples.mean() == pytest.approx(10, abs=0.05)
+    assert samples.std() == pytest.approx(1, rel=0.05)
+    assert known.as_dict() == {"mean": 10.0, "low": 8.04, "high": 11.96, "episodes": 100, "recorded": True}
+    both = Recorded.mixture({"one": known, "two": Recorded(20.0, 17.06, 22.94, 30)})
+    assert both.mean == 15
+    assert both.episodes == 130
+    assert both.high - 15 == pytest.approx(1.96 * math.hypot(1.0, 1.5) / 2)
+    text = shown({"agent": evaluation([9.0, 11.0]), "random": Recorded(0.0, -1.0, 1.0, 9), "oracle": known})
+    assert "random*" in text
+    assert "* as recorded" in text
+    assert "10.00 [8.04, 11.96]" in text
+    assert "1.00 [" in text
+
+
 def test_tasks_are_told_apart():
     mixed = evaluation([1.0, 5.0, 2.0, 6.0, 9.0], task=[0, 2, 0, 2, 2], tasks=("near", "unplayed", "far"))
     parts = mixed.by_task()
@@ -98,15 +126,15 @@ def test_the_table_shows_every_policy_and_task():
     assert list(lines)[2:] == ["agent", "near", "far", "random", "oracle"]
     assert "4.00" in lines["agent"]
     assert "75%" in lines["agent"]  # three of four returned more than 2
-    assert "0.50 (" in lines["agent"]  # (4 - 1) / (7 - 1)
-    assert "0.50 (" in lines["near"]  # (2 - 0) / (4 - 0)
-    assert "0.50 (" in lines["far"]  # (6 - 2) / (10 - 2)
+    assert "0.50 [" in lines["agent"]  # (4 - 1) / (7 - 1)
+    assert "0.50 [" in lines["near"]  # (2 - 0) / (4 - 0)
+    assert "0.50 [" in lines["far"]  # (6 - 2) / (10 - 2)
 
 
 def test_the_table_leaves_out_what_cannot_be_said():
     text = shown({"agent": evaluation([2.0], terminated=[False])})
     assert "normalised" not in text
-    assert text.split()[-5:] == ["2.00", "-", "1", "1", "-"]
+    assert text.split()[-5:] == ["agent", "2.00", "1", "1", "-"]
 
 
 def test_the_file_holds_every_episode_and_only_json():
@@ -117,6 +145,6 @@ def test_the_file_holds_every_episode_and_only_json():
     assert data["agent"]["success"] == 0.5
     assert data["agent"]["mean_length"] == 1.5
     assert data["normalised"]["all"]["mean"] == pytest.approx(0.375)
-    assert data["normalised"]["maze"]["low"] == pytest.approx(0.0)
+    assert data["normalised"]["all"]["low"] == pytest.approx(0.0)
     equal = {"agent": evaluation([1.0]), "random": evaluation([1.0]), "oracle": evaluation([1.0])}
     assert as_dict(equal)["normalised"] == {}

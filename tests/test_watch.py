@@ -65,14 +65,14 @@ def test_larger_images_are_of_the_same_world():
     env = morello.make("labyrinth:seekavoid_arena_01", 1, seed=5, height=46, width=46)
     large = enlarged(env, "labyrinth:seekavoid_arena_01", seed=5)
     assert large.spec.observation["image"][0] == (460, 460, 3)
-    played = list(moments(random_policy(env.spec, seed=1), env, large, steps=31))
-    for m in played[::10]:
+    played = list(moments(random_policy(env.spec, seed=1), env, large, steps=13))
+    for m in played[::6]:
         shrunk = m.view.reshape(46, 10, 46, 10, 3).mean((1, 3))
         here, there = (np.abs(shrunk - other).mean() for other in (m.image, m.image[:, ::-1]))
         assert here < 12
         assert here < 0.6 * there
         assert m.map.shape == (200, 200, 3)
-    assert (played[0].map != played[30].map).any()
+    assert (played[0].map != played[12].map).any()
     elsewhere = morello.make("labyrinth:seekavoid_arena_01", 1, seed=6, height=46, width=46)
     with pytest.raises(RuntimeError, match="went another way"):
         list(moments(random_policy(env.spec, seed=1), env, Late(elsewhere), steps=300))

@@ -86,6 +86,13 @@ class MazeGenerator:
     room_objects: int = 4  # cells a room where the goal may stand
     cell: float = 100
 
+    def __post_init__(self) -> None:
+        sides = (self.height, self.width, self.room_min, self.room_max)
+        if any(side % 2 == 0 for side in sides) or not self.room_min <= self.room_max <= min(sides[:2]) - 2:
+            raise ValueError(f"map and room sides must be odd, and rooms fit between the outer walls: {self}")
+        if self.rooms < 1 or self.room_starts < 1 or not 1 <= self.room_objects <= self.room_min**2 - self.room_starts:
+            raise ValueError(f"every room needs its own start and object cells: {self}")
+
 
 @dataclass(frozen=True)
 class DrawnGoal:

@@ -286,7 +286,7 @@ def render(
     cells, texture, place, axis = cast_ray(walls[b], x / cell, y / cell, dx, dy)
     ceiling = int(look[k, CEILING_TEXTURE])
     floor = int(look[k, FLOOR_TEXTURE])
-    t = cells * cell
+    t = wp.max(cells * cell, 0.1)
     top = first_row(-above / t, pitch, height)
     bottom = first_row(eye / t, pitch, height)
     if texture == 0:  # floor up to the horizon; a row on the horizon itself is sky, or black under a ceiling
@@ -342,7 +342,7 @@ def render_depth(
     dy = wp.sin(heading[b]) - side * wp.cos(heading[b])
 
     cells, texture, _place, _axis = cast_ray(walls[b], x / cell, y / cell, dx, dy)
-    t = cells * cell
+    t = wp.max(cells * cell, 0.1)
     if texture == 0:
         t = float(FAR)
     ceiling = int(look[k, CEILING_TEXTURE])

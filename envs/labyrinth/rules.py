@@ -89,19 +89,24 @@ def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
 
 @wp.func
 def far_cell(w: Worlds, levels: Levels, e: int, k: int) -> int:
-    """A cell drawn among those whose path to the goal is longer than ``start_distance``."""
+    """A cell drawn among those whose path to the goal is longer than ``start_distance``; the farthest if none is."""
     cells = levels.height[k] * levels.width[k]
     count = int(0)
+    farthest = int(0)
     for c in range(cells):
         if w.goal_distance[e, c] > levels.start_distance[k]:
             count += 1
+        if w.goal_distance[e, c] > w.goal_distance[e, farthest]:
+            farthest = c
+    if count == 0:
+        return farthest
     pick = next_below(w, e, count)
     for c in range(cells):
         if w.goal_distance[e, c] > levels.start_distance[k]:
             if pick == 0:
                 return c
             pick -= 1
-    return 0
+    return farthest
 
 
 @wp.func
@@ -224,9 +229,9 @@ def step_worlds(
     """One step of every environment: an ended one begins anew. ``resetting``: only the ``chosen`` begin anew."""
     e = wp.tid()
     k = int(w.task[e])
-    begin = bool(w.last[e])  # a copy: Warp evaluates the condition of an `if` again for its `else`
+    begin = w.last[e]  # read once: Warp evaluates the condition of an `if` again for its `else`
     if resetting == 1:
-        begin = bool(chosen[e])
+        begin = chosen[e]
     if begin:
         begin_episode(w, levels, scratch, e, k)
     elif resetting == 0:

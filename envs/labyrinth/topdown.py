@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .items import BLUE, RADIUS, RED, REWARD, kinds_table
+from .items import BLUE, EFFECT, RADIUS, RED, REWARD, VANISH, kinds_table
 from .textures import TEXTURES, texture_table
 from .world import Tables, World
 
@@ -24,7 +24,7 @@ def topdown(
     """A picture [height, width, 3] of environment ``b``. ``trail`` [T, 2]: its positions so far, in map units.
 
     Ground that neither the agent nor an item can reach is dark. Walls and floor wear the mean colour of their
-    texture; things worth having are drawn with a light rim, others with a dark one.
+    texture; things worth having are drawn with a light rim, others with a dark one, and goals large.
     """
     k = int(world.task[b])
     rows, columns, cell = int(tables.height[k]), int(tables.width[k]), float(tables.cell_size[k])
@@ -44,7 +44,7 @@ def topdown(
     _draw_walls(image, walls, x / cell, y / cell, max(0.05, 1.2 * FINE * unit / cell))
     for place, look in zip(places, looks, strict=True):
         rim = (255.0, 255.0, 255.0) if look[REWARD] > 0 else EDGE
-        radius = max(float(look[RADIUS]), 3 * FINE * unit)
+        radius = max(float(look[RADIUS]), (3 if look[EFFECT] == VANISH else 6) * FINE * unit)
         _draw_disc(image, x, y, place, radius + 1.2 * FINE * unit, rim)
         _draw_disc(image, x, y, place, radius, look[RED : BLUE + 1])
     _draw_agent(image, x, y, agent, float(world.heading[b]), max(22.0, 5 * FINE * unit), unit)

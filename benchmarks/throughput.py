@@ -1,0 +1,210 @@
+"""``morello bench throughput``: steps a second of every part of training, and beside what a user would pick instead."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ..agents.presets import Config
+from ..agents.provenance import checkout, hardware, versions
+from ..agents.training import resolve, resolve_device
+from ..envs.errors import UserError
+from ..flags import parse
+from . import peers
+from .parts import own_parts
+from .report import as_json, show, show_sweep, write
+from .timing import Part, Tell, measure
+
+SWEEP = (1024, 2048, 4096, 8192, 16384)
+"""Numbers of environments that --sweep goes through."""
+LONG = 10**12
+"""Budget in steps that no benchmark nears, so that the learning rate stays as it is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Steps per second of the environment, acting, learning and training, in one process: medians of repeats that
+    take turns. Writes throughput-cpu.json or throughput-cuda.json.
+    """
+
+    env: str = "labyrinth:seekavoid_arena_01"
+    """Environment as family:name."""
+    num_envs: int | None = None
+    """Environments side by side; 64 on a CPU and 1,024 on a GPU if not given."""
+    unroll: int = 20
+    """Steps of each environment in a rollout."""
+    frame_size: tuple[int, int] = (84, 84)
+    """Height and width of images."""
+    torso: Literal["auto", "nature", "shallow", "deep", "mlp"] = "nature"
+    """Network from one observation to a vector."""
+    memory: Literal["none", "lstm", "gru"] = "none"
+    """What the agent remembers with."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the torso; auto is bfloat16 where the processor multiplies it in hardware."""
+    threads: int | None = None
+    """CPU threads; all cores if not given."""
+    repeats: int = 5
+    """Times each part is measured."""
+    seconds: float = 3.0
+    """Length of one measurement."""
+    peers: bool = True
+    """Measure MiniWorld and Stable-Baselines3 beside it, where they are installed."""
+    sweep: bool = False
+    """On a GPU, also measure 1,024 to 16,384 environments."""
+    out: str = "benchmarks/results"
+    """Folder the result goes to."""
+
+
+def main(words: list[str]) -> int:
+    """Measure, show, write. Raises UserError for what the user got wrong."""
+    settings = parse(Settings, words, "morello bench throughput")
+    config = _config(settings)
+    folder = Path(settings.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Results cannot go to {folder}: {error.strerror}; name another folder with --out.") from error
+    console = Console()
+    found = run(settings, config, console)
+    found["command"] = shlex.join(["morello", "bench", "throughput", *words])
+    path = folder / f"throughput-{torch.device(config.device).type}.json"
+    write(path, found)
+    console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
+    """The measurements of ``settings``, whose resolved ``config`` is given, as JSON; shown on the way."""
+    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    synchronize = _synchronizer(config)
+    notes: list[str] = []
+    with progress_line(console) as tell:
+        tell("building", "")
+        parts = own_parts(config)
+        if settings.peers:
+            parts |= _peers(config, notes)
+        timed = measure(parts, settings.repeats, settings.seconds, synchronize, tell)
+        del parts
+    notes += timed.notes
+    found = as_json(timed.measurements)
+    show(found, f"{config.env}, {config.num_envs} environments x {config.unroll} steps, {config.dtype}", console)
+    if settings.sweep:
+        with progress_line(console) as tell:
+            found["sweep"] = [_point(settings, config, n, synchronize, tell, notes) for n in SWEEP]
+        show_sweep(found["sweep"], console)
+    for note in notes:
+        console.print(note, highlight=False, soft_wrap=True, style="yellow")
+    code = checkout(Path(__file__).parents[1], root=True)
+    return {
+        "benchmark": "throughput",
+        "unit": "environment steps per second; seconds are wall-clock",
+        "started": started,
+        "took_seconds": time.perf_counter() - began,
+        "settings": _described(settings, config),
+        **found,
+        "notes": notes,
+        "commit": code and code["commit"],
+        "modified": code and bool(code["diff"]),
+        "hardware": hardware(),
+        "versions": versions() | {name: _version(name) for name in ("stable_baselines3", "miniworld", "pyglet")},
+    }
+
+
+def _config(settings: Settings) -> Config:
+    """What ``morello train`` would make of the settings."""
+    if settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
+        raise UserError("--repeats must be at least 1 and --seconds more than 0.")
+    device = resolve_device(settings.device)
+    if settings.sweep and device.type != "cuda":
+        raise UserError(f"--sweep measures {SWEEP[0]:,} to {SWEEP[-1]:,} environments on a GPU; this is a CPU.")
+    shared = {field.name for field in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(Settings)}
+    values = {name: getattr(settings, name) for name in shared}
+    values["num_envs"] = settings.num_envs if settings.num_envs is not None else 64 if device.type == "cpu" else 1024
+    return resolve(Config(**values, steps=LONG))
+
+
+def _described(settings: Settings, config: Config) -> dict[str, Any]:
+    """The settings with every "auto" decided."""
+    given = dataclasses.asdict(settings)
+    return {k: getattr(config, k, v) for k, v in given.items() if k != "out"}
+
+
+def _peers(config: Config, notes: list[str]) -> dict[str, Part]:
+    """The peers that can be measured here; ``notes`` gets a line for each that cannot."""
+    found = {}
+    for name, build in (("miniworld", peers.miniworld), ("stable_baselines3", peers.stable_baselines3)):
+        try:
+            found[name] = build(config)
+        except peers.UnavailableError as reason:
+            notes.append(str(reason))
+    return found
+
+
+def _point(
+    settings: Settings, config: Config, num_envs: int, synchronize: Callable[[], None], tell: Tell, notes: list[str]
+) -> dict[str, Any]:
+    """One number of environments of the sweep, without peers."""
+    gc.collect()  # graphs and rollouts of the last point
+    torch.cuda.empty_cache()
+    try:
+        parts = own_parts(dataclasses.replace(config, num_envs=num_envs))
+    except torch.OutOfMemoryError:
+        notes.append(f"{num_envs:,} environments: not enough GPU memory.")
+        return {"num_envs": num_envs, **as_json({})}
+
+    def say(stage: str, part: str) -> None:
+        tell(f"{num_envs:,} environments, {stage}", part)
+
+    timed = measure(parts, settings.repeats, settings.seconds, synchronize, say)
+    notes += [f"{num_envs:,} environments, {note}" for note in timed.notes]
+    return {"num_envs": num_envs, **as_json(timed.measurements)}
+
+
+def _synchronizer(config: Config) -> Callable[[], None]:
+    """Waits until the device has done all it was told to."""
+    if torch.device(config.device).type == "cpu":
+        return lambda: None
+    return lambda: torch.cuda.synchronize(config.device)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def progress_line(console: Console) -> Iterator[Tell]:
+    """Says where the measuring is: one line that changes on a terminal, elsewhere a line a stage.
+
+    It draws only when told something: no thread runs beside what is measured.
+    """
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda stage, part: live.update(Text(f"{stage}: {part}" if part else stage), refresh=True)
+    else:
+        said: list[str] = []
+
+        def tell(stage: str, part: str) -> None:
+            if stage not in said:
+                said.append(stage)
+                console.print(stage, highlight=False, soft_wrap=True)
+
+        yield tell

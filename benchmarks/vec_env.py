@@ -1,0 +1,59 @@
+"""Labyrinth's batched stepping for Stable-Baselines3. Imports that library: import this only where it is installed."""
+
+# mypy: disable-error-code="import-not-found, import-untyped", disallow-subclassing-any = False
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from stable_baselines3.common.vec_env import VecEnv
+
+from ..envs.experience import VectorEnv
+from .peers import SameStep
+
+
+class BatchedVecEnv(VecEnv):
+    """A `VectorEnv` of images as a VecEnv: one call a step for the whole batch, no copies on a CPU."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        self.batch = SameStep(env)
+        self.actions = np.zeros(env.num_envs, np.int64)
+        shape, _ = env.spec.observation["image"]
+        super().__init__(env.num_envs, Box(0, 255, shape, np.uint8), Discrete(env.spec.num_actions))
+
+    def reset(self) -> Any:
+        """Images [B, H, W, C]. Seed s of environment 0 means s + i for environment i, as SB3 has it."""
+        seed = self._seeds[0]
+        self._reset_seeds()
+        return self.batch.reset(seed)
+
+    def step_async(self, actions: Any) -> None:
+        """Keep the actions [B]."""
+        self.actions = actions
+
+    def step_wait(self) -> Any:
+        """(images, rewards, dones, infos)."""
+        return self.batch.step(self.actions)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Environments of a batch share their attributes."""
+        value = None if attr_name == "render_mode" else getattr(self.batch.env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Not possible for one environment of a batch."""
+        raise NotImplementedError("environments of a batch have no attributes of their own")
+
+    def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
+        """Not possible for one environment of a batch."""
+        raise NotImplementedError("environments of a batch have no methods of their own")
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> Sequence[bool]:
+        """They are not."""
+        return [False for _ in self._get_indices(indices)]
