@@ -45,9 +45,10 @@ class Progress:
         self.console = console or Console()
         self.warnings = console or Console(stderr=True)
         self.began = clock()
-        self.record: Mapping[str, Any] = {"step": step}
+        self.record: Mapping[str, Any] = {}
         self.returns: deque[tuple[float, float]] = deque(maxlen=40)  # mean return, episodes
         self.marks = deque([(self.began, step)], maxlen=11)  # time, step: of the last ten records
+        self.latest = (self.began, step)
         self.messages: deque[Text] = deque(maxlen=3)
         self.evaluation: float | None = None
         live = self.console.is_terminal and not config.quiet
@@ -67,7 +68,8 @@ class Progress:
     def update(self, record: Mapping[str, Any]) -> None:
         """Take in one record of metrics; ``step`` is the only key that must be there."""
         self.record = record
-        self.marks.append((self.clock(), record["step"]))
+        self.latest = (self.clock(), record["step"])
+        self.marks.append(self.latest)
         self.evaluation = record.get("eval/return", self.evaluation)
         if record.get("episodes") and "episode_return" in record:
             self.returns.append((record["episode_return"], record["episodes"]))
@@ -75,6 +77,14 @@ class Progress:
             self._live.refresh()
         elif not self.config.quiet:
             self.console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def tick(self, step: int) -> None:
+        """Say how far training has come between records, as often as you like: it is shown once a second,
+        live.
+        """
+        if self._live is not None and (now := self.clock()) >= self.latest[0] + 1:
+            self.latest = (now, step)
+            self._live.refresh()
 
     def message(self, text: str, *, warning: bool = False) -> None:
         """Say what happened: a checkpoint, a score. A ``warning`` stays in view, also when quiet."""
@@ -89,15 +99,15 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        """Over the last ten records, whatever happened between them."""
-        (start, first), (now, last) = self.marks[0], self.marks[-1]
+        """Since the tenth record before the last, whatever happened in between."""
+        (start, first), (now, last) = self.marks[0], self.latest
         return (last - first) / (now - start) if now > start else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """At the recent rate; None as long as there is none."""
         rate = self.steps_per_second
-        return max(0, self.config.steps - self.record["step"]) / rate if rate > 0 else None
+        return max(0, self.config.steps - self.latest[1]) / rate if rate > 0 else None
 
     @property
     def episode_return(self) -> float | None:
@@ -145,7 +155,7 @@ class Progress:
         )
 
     def _budget(self) -> RenderableType:
-        step, left = self.record["step"], self.seconds_left
+        step, left = self.latest[1], self.seconds_left
         bar = Table.grid(expand=True, padding=(0, 2, 0, 0))
         bar.add_column(no_wrap=True)
         bar.add_column(ratio=1)
@@ -155,8 +165,8 @@ class Progress:
         bar.add_row(f"{step:,} of {self.config.steps:,} steps", progress, f"{share:.0%}")
         rate = self.steps_per_second
         facts = [("steps/s", f"{rate:,.0f}")]
-        if self.record.get("frames") and step:
-            facts.append(("frames/s", f"{rate * self.record['frames'] / step:,.0f}"))
+        if "frames" in self.record:
+            facts.append(("frames/s", f"{rate * self.record['frames'] / self.record['step']:,.0f}"))
         facts.append(("so far", duration(self.clock() - self.began)))
         facts.append(("left", "-" if left is None else duration(left)))
         return Group(bar, _facts(facts, unit_last=True))

@@ -37,14 +37,14 @@ def own_parts(config: Config) -> dict[str, Part]:
 
     parts = {}
     if threads > 1 and model.device.type == "cpu":
-        about = "environment alone, random actions, one thread"
-        parts["environment_one_thread"] = Part(about, steps, repeated(environment_steps(config, model, 1, graph)))
+        call = environment_steps(config, model, 1, graph)
+        parts["environment_one_thread"] = Part("the same on one thread", steps, repeated(call))
     calls = {
-        "environment": ("environment alone, random actions", environment_steps(config, model, threads, graph)),
-        "acting": ("acting alone: network forward and sampling", acting_steps(model, fixed, graph)),
-        "learning": ("learning alone: learner.step on one rollout", lambda: trained.step(fixed)),
-        "torso": ("torso alone, forward and backward of the same rows", torso_pass(model.encoder, fixed)),
-        "training": ("training: actor.collect and learner.step", train),
+        "environment": ("random actions, no network", environment_steps(config, model, threads, graph)),
+        "acting": ("network forward and sampling, no environment", acting_steps(model, fixed, graph)),
+        "learning": ("learner.step on one rollout", lambda: trained.step(fixed)),
+        "torso": ("forward and backward of the torso alone on that rollout", torso_pass(model.encoder, fixed)),
+        "training": ("actor.collect and learner.step", train),
     }
     return parts | {name: Part(about, steps, repeated(call), threads) for name, (about, call) in calls.items()}
 

@@ -61,7 +61,7 @@ def miniworld(config: Config) -> Part:
             if terminated or truncated:
                 env.reset()
 
-    return Part(f"{MAZE}, random actions, one process ({renderer})", 1, run)
+    return Part(f"{MAZE}, random actions, one process, {renderer}", 1, run)
 
 
 def stable_baselines3(config: Config) -> Part:
@@ -82,7 +82,7 @@ def stable_baselines3(config: Config) -> Part:
     def run(calls: int) -> None:
         agent.learn(calls * steps, reset_num_timesteps=False)
 
-    return Part("Stable-Baselines3's A2C: learn, same level and network", steps, run, torch.get_num_threads())
+    return Part("learn of its A2C, same level, network and batch", steps, run, torch.get_num_threads())
 
 
 class SameStep:

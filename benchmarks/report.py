@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -64,17 +65,18 @@ def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
 
 def show(found: Mapping[str, Any], title: str, console: Console) -> None:
     """One batch's parts and ratios, of `as_json`, as a table."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("part")
-    table.add_column("threads", justify="right")
-    table.add_column("steps/s", justify="right")
-    table.add_column("spread", justify="right")
-    for part in found["parts"].values():
-        table.add_row(part["about"], str(part["threads"]), f"{part['median']:,.0f}", f"{part['spread']:.0%}")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.add_column("part", no_wrap=True)
+    for column in ("threads", "steps/s", "spread"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("what it does", style="dim", no_wrap=True, overflow="ellipsis")
+    for name, part in found["parts"].items():
+        numbers = f"{part['threads']}", f"{part['median']:,.0f}", f"{part['spread']:.0%}"
+        table.add_row(name.replace("_", " "), *numbers, part["about"])
     ratios = found["derived"]
     if "composed_ceiling" in ratios:
-        about = "composed ceiling: environment, acting, learning in turn"
-        table.add_row(about, "", f"{ratios['composed_ceiling']:,.0f}", "")
+        about = "environment, acting and learning in turn, each as fast as alone"
+        table.add_row("composed ceiling", "", f"{ratios['composed_ceiling']:,.0f}", "", about)
     console.print(table)
     for name, about in RATIOS.items():
         if name in ratios:
@@ -85,9 +87,9 @@ def show(found: Mapping[str, Any], title: str, console: Console) -> None:
 def show_sweep(points: list[dict[str, Any]], console: Console) -> None:
     """Steps per second by the number of environments."""
     names = list(dict.fromkeys(name for point in points for name in point["parts"]))
-    table = Table(title="steps/s by number of environments", title_justify="left", title_style="bold")
+    table = Table(title="steps/s by number of environments", title_justify="left", box=SIMPLE_HEAD)
     for column in ("environments", *names):
-        table.add_column(column, justify="right")
+        table.add_column(column.replace("_", " "), justify="right")
     for point in points:
         medians = (f"{point['parts'][n]['median']:,.0f}" if n in point["parts"] else "-" for n in names)
         table.add_row(f"{point['num_envs']:,}", *medians)

@@ -75,7 +75,7 @@ def measure(
             try:
                 calls[name] = _calls_in(part, seconds, synchronize)
             except torch.OutOfMemoryError:
-                notes.append(f"{part.about}: not enough GPU memory.")
+                notes.append(f"{name}: not enough GPU memory.")
         taken: dict[str, list[float]] = {name: [] for name in calls}
         for repeat in range(1, repeats + 1):
             for name, count in calls.items():

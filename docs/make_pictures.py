@@ -1,4 +1,4 @@
-"""Draw docs/levels.png, every Labyrinth level as the agent sees it, larger, and from above: python docs/make_pictures.py."""
+"""Draw docs/levels.png: every level as the agent sees it, larger, and from above. Run: python docs/make_pictures.py."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import morello
 import numpy as np
 import torch
+
+import morello
 from morello.envs.labyrinth.levels import LEVELS
 from morello.envs.labyrinth.topdown import topdown
 
@@ -21,30 +22,26 @@ def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Of what random agents see from many starts, the widest view that also shows an item.
     """
-    small = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=SEEN, width=SEEN, depth=True)
-    large = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=LARGE, width=LARGE)
+    env = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=SEEN, width=SEEN, depth=True)
     generator = torch.Generator().manual_seed(1)
-    now, big = small.reset(), large.reset()
-    trail, best, shown = [now.info["position"].numpy().copy()], -1.0, None
+    now = env.reset()
+    trail, best = [now.info["position"].numpy().copy()], -1.0
     for _ in range(STEPS):
-        action = torch.randint(0, small.spec.num_actions, (PLACES,), generator=generator)
+        action = torch.randint(0, env.spec.num_actions, (PLACES,), generator=generator)
         for _ in range(3):
-            now, big = small.step(action), large.step(action)
+            now = env.step(action)
             trail.append(now.info["position"].numpy().copy())
         score = interest(now.observation["image"].int(), now.observation["depth"])
-        b = int(score.argmax())
-        if float(score[b]) > best:
-            best = float(score[b])
-            way = np.stack(trail)[:, b]
-            shown = (
-                now.observation["image"][b].numpy().copy(),
-                big.observation["image"][b].numpy().copy(),
-                topdown(small.world, small.tables, b, LARGE, LARGE * 3 // 2, way),
-            )
-    small.close()
-    large.close()
-    assert shown is not None
-    return shown
+        if float(score.max()) > best:
+            best, b, length, moment = float(score.max()), int(score.argmax()), len(trail), env.state_dict()
+    nobody = torch.zeros(PLACES, dtype=torch.bool)
+    views = []
+    for size in (SEEN, LARGE):  # the same moment, drawn again
+        env = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=size, width=size)
+        env.load_state_dict(moment)
+        views.append(env.reset(mask=nobody).observation["image"][b].numpy().copy())
+    way = np.stack(trail[:length])[:, b]
+    return views[0], views[1], topdown(env.world, env.tables, b, LARGE, LARGE * 3 // 2, way)
 
 
 def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:

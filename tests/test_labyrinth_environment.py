@@ -2,9 +2,10 @@
 
 import ctypes
 
-import morello
 import pytest
 import torch
+
+import morello
 from morello.envs.errors import UserError
 from morello.envs.experience import empty_rollout
 from morello.envs.labyrinth import launcher
@@ -91,7 +92,7 @@ def test_cells_tile_the_floor() -> None:
             x, y = now.info["position"].unbind(1)
             assert torch.equal(now.info["cell"], (y // size * columns + x // size).long())
             seen.update(now.info["cell"].tolist())
-        assert 0 <= min(seen)
+        assert min(seen) >= 0
         assert max(seen) < env.num_cells
 
 

@@ -96,6 +96,25 @@ def test_rates_are_recent_and_so_is_the_time_left():
     assert "100%" in panel(view)
 
 
+def test_ticks_move_the_bar_between_records_at_most_once_a_second():
+    with progress(True) as view:
+        view.clock.now += 0.5
+        view.tick(400)
+        assert "400 of" not in output(view)
+        view.clock.now += 0.5
+        view.tick(500)
+        assert "500 of 1,000,000 steps" in output(view)
+        view.tick(600)
+        assert view.steps_per_second == 500
+        view.clock.now += 3
+        view.update({"step": 2000})
+        assert view.steps_per_second == 500
+    with progress(False) as view:
+        view.clock.now += 10
+        view.tick(500)
+    assert output(view) == ""
+
+
 def test_the_return_is_that_of_the_last_hundred_episodes():
     view = progress(True)
     for mean, episodes in ((100.0, 500), (1.0, 60), (4.0, 40)):

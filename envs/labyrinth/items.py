@@ -36,7 +36,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("lemon", -1, VANISH, 30, (244, 222, 42), ELLIPSOID, 14, 28),
     Kind("strawberry", 2, VANISH, 30, (236, 60, 118), ELLIPSOID, 14, 28),
     Kind("fungi", -10, VANISH, 30, (150, 98, 190), SPHERE, 16, 24),
-    Kind("goal", 10, RESTART, 30, (38, 214, 92), GEM, 22, 40),
+    Kind("goal", 10, RESTART, 30, (250, 70, 220), GEM, 22, 40),
     Kind("watermelon", 20, RESTART, 30, (40, 132, 52), SPHERE, 24, 32),
     Kind("mango", 100, RESTART, 30, (250, 150, 30), ELLIPSOID, 22, 34),
     Kind("vest", 1, END, 36, (42, 190, 60), BOX, 14, 14),

@@ -77,6 +77,8 @@ POSTERS = (
     "poster_pink_heart", "poster_orange_diamond", "poster_teal_ring", "poster_black_arrow", "poster_purple_square",
     "poster_white_saltire", "poster_blue_hourglass",
 )  # fmt: skip
+WALLS = {1: "brick_red", 2: "brick_grey", 3: "hedge"}
+FLOORS = {1: "floor_wood", 2: "floor_wood", 3: "floor_sand"}
 MAZES = ((1, MAZE_1, 60, "10 x 5", 5), (2, MAZE_2, 150, "15 x 9", 13), (3, MAZE_3, 300, "20 x 13", 26))
 
 
@@ -88,7 +90,8 @@ def static(number: int, text: str, seconds: float, size: str, apples: int) -> Le
         layout=ThinWalls(text),
         seconds=seconds,
         start_marks=" A",
-        floor="floor_wood",
+        wall=WALLS[number],
+        floor=FLOORS[number],
         decals=POSTERS,
         decal_share=0.2,
     )
@@ -103,7 +106,8 @@ def random_goal(number: int, text: str, seconds: float, size: str) -> Level:
         seconds=seconds,
         goal=DrawnGoal(apple_share=0.1),
         start_distance=4,
-        floor="floor_wood",
+        wall=WALLS[number],
+        floor=FLOORS[number],
         decals=POSTERS,
         decal_share=0.2,
     )
