@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(words: list[str]) -> int:
     from .agents.learner import NonFiniteError
     from .agents.presets import Config
-    from .agents.training import preset_named, saved_config, train
+    from .agents.settings import preset_named, saved_config
+    from .agents.training import train
     from .flags import parse
 
     preset = words.pop(0) if words and not words[0].startswith("-") else "a2c"

@@ -1,0 +1,1 @@
+"""Acting, learning and running."""

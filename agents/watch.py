@@ -153,8 +153,6 @@ def watch(
 
     UserError for what the caller can put right.
     """
-    from .training import resolve_device  # which imports this file
-
     if episodes < 1 or (seconds is not None and seconds <= 0):
         raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds")
     agent = load(run, resolve_device(device))

@@ -23,12 +23,12 @@ def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
 
 
 class ConvolutionalTorso(Torso):
-    """Scales pixels to [0, 1], applies ``self.map``, then one linear layer with ReLU.
+    """Scales pixels to [0, 1], applies ``convolutions``, then one linear layer with ReLU.
 
     Simulators' [N, H, W, C] is torch's channels-last layout of [N, C, H, W]: the permutation copies nothing.
     """
 
-    def __init__(self, shape: tuple[int, ...], convolutions: nn.Module, size: int) -> None:
+    def __init__(self, shape: tuple[int, ...], convolutions: nn.Sequential, size: int) -> None:
         super().__init__()
         height, width, channels = shape
         self.convolutions = convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -46,7 +46,10 @@ class ConvolutionalTorso(Torso):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [N, H, W, C] -> map [N, channels, h, w], vector [N, E]."""
-        maps = self.convolutions(x.permute(0, 3, 1, 2) * (1 / 255))
+        first = self.convolutions[0]
+        # The scale goes into the weights: one pass over the pixels less.
+        y = F.conv2d(x.permute(0, 3, 1, 2).float(), first.weight * (1 / 255), first.bias, first.stride, first.padding)
+        maps = self.convolutions[1:](y)
         return maps, F.relu(self.linear(maps.flatten(1)))
 
 

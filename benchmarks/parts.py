@@ -38,7 +38,7 @@ def own_parts(config: Config) -> dict[str, Part]:
     parts = {}
     if threads > 1 and model.device.type == "cpu":
         call = environment_steps(config, model, 1, graph)
-        parts["environment_one_thread"] = Part("the same on one thread", steps, repeated(call))
+        parts["environment_one_thread"] = Part("random actions, no network, one thread", steps, repeated(call))
     calls = {
         "environment": ("random actions, no network", environment_steps(config, model, threads, graph)),
         "acting": ("network forward and sampling, no environment", acting_steps(model, fixed, graph)),

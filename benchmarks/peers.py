@@ -69,7 +69,7 @@ def stable_baselines3(config: Config) -> Part:
     _installed("stable_baselines3")
     env = environment(config, config.num_envs, config.seed)
     if set(env.spec.observation) != {"image"} or config.torso not in ("auto", "nature") or config.memory != "none":
-        raise UnavailableError("Stable-Baselines3 was not measured: its network is the Nature CNN of an image, no memory")
+        raise UnavailableError("Stable-Baselines3 was not measured: its network is the Nature CNN, without memory")
     from .vec_env import BatchedVecEnv
 
     logger = import_module("stable_baselines3.common.logger").Logger(folder=None, output_formats=[])

@@ -11,6 +11,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .timing import Measurement
 
@@ -65,14 +66,14 @@ def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
 
 def show(found: Mapping[str, Any], title: str, console: Console) -> None:
     """One batch's parts and ratios, of `as_json`, as a table."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, expand=True)
     table.add_column("part", no_wrap=True)
     for column in ("threads", "steps/s", "spread"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("what it does", style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column("what it does", style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
     for name, part in found["parts"].items():
         numbers = f"{part['threads']}", f"{part['median']:,.0f}", f"{part['spread']:.0%}"
-        table.add_row(name.replace("_", " "), *numbers, part["about"])
+        table.add_row(name.replace("_", " "), *numbers, Text(part["about"]))
     ratios = found["derived"]
     if "composed_ceiling" in ratios:
         about = "environment, acting and learning in turn, each as fast as alone"
@@ -81,7 +82,7 @@ def show(found: Mapping[str, Any], title: str, console: Console) -> None:
     for name, about in RATIOS.items():
         if name in ratios:
             value = f"{ratios[name]:.0%}" if "_of_" in name else f"{ratios[name]:.2f}x"
-            console.print(f"{about:48} {value:>8}", highlight=False)
+            console.print(Text(f"{about:48} {value:>8}"))
 
 
 def show_sweep(points: list[dict[str, Any]], console: Console) -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from ..agents.presets import Config
 from ..agents.provenance import checkout, hardware, versions
-from ..agents.training import resolve, resolve_device
+from ..agents.settings import resolve, resolve_device
 from ..envs.errors import UserError
 from ..flags import parse
 from . import peers
@@ -85,7 +85,7 @@ def main(words: list[str]) -> int:
     found["command"] = shlex.join(["morello", "bench", "throughput", *words])
     path = folder / f"throughput-{torch.device(config.device).type}.json"
     write(path, found)
-    console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    console.print(Text(f"written to {path}"), soft_wrap=True)
     return 0
 
 
@@ -109,7 +109,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
             found["sweep"] = [_point(settings, config, n, synchronize, tell, notes) for n in SWEEP]
         show_sweep(found["sweep"], console)
     for note in notes:
-        console.print(note, highlight=False, soft_wrap=True, style="yellow")
+        console.print(Text(note, style="yellow"), soft_wrap=True)
     code = checkout(Path(__file__).parents[1], root=True)
     return {
         "benchmark": "throughput",
@@ -205,6 +205,6 @@ def progress_line(console: Console) -> Iterator[Tell]:
         def tell(stage: str, part: str) -> None:
             if stage not in said:
                 said.append(stage)
-                console.print(stage, highlight=False, soft_wrap=True)
+                console.print(Text(stage), soft_wrap=True)
 
         yield tell

@@ -1,5 +1,7 @@
 """Torsos and memories: layout, sizes, resets inside the unroll, any split of an unroll the same."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ def test_memory_equals_torchs_on_every_episode(name, reference):
     output, _ = ours(x, start, first)
     for b in range(B):
         begins = [0, *[t for t in range(1, T) if first[t, b]], T]
-        for begin, end in zip(begins, begins[1:], strict=False):
+        for begin, end in pairwise(begins):
             kept = begin == 0 and not first[0, b]
             state = tuple((s[b : b + 1] if kept else torch.zeros(1, D)).unsqueeze(0) for s in start)
             expected, _ = theirs(x[begin:end, b : b + 1], state if name == "lstm" else state[0])

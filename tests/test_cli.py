@@ -4,10 +4,10 @@ import pytest
 
 from morello.__main__ import main
 
-TINY = (
-    "--env labyrinth:seekavoid_arena_01 --steps 40 --num-envs 4 --unroll 5 --frame-size 36 36 --torso shallow "
-    "--threads 1 --log-every 20"
-).split()
+TINY = [
+    "--env", "labyrinth:seekavoid_arena_01", "--steps", "40", "--num-envs", "4", "--unroll", "5",
+    "--frame-size", "36", "36", "--torso", "shallow", "--threads", "1", "--log-every", "20",
+]  # fmt: skip
 
 
 def refused(capsys, *words):

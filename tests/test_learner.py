@@ -163,7 +163,7 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     config = LearnerConfig(gamma=0.5, learning_rate=3e-3, constant_rate=True, max_grad_norm=40)
     learner = Learner(model, config, 600 * 31 * 7, plugins=plugins)
     actor = Actor(env, model, 7)
-    for rollout, metrics in Sync(actor, learner):  # noqa: B007 - the last of each
+    for rollout, metrics in Sync(actor, learner):
         pass
     value = model.unroll(rollout).value[:-1, :, 1][rollout.valid]
     assert value.mean().item() == pytest.approx(2.0, abs=0.1)  # 1 / (1 - gamma), though episodes last one step

@@ -165,6 +165,14 @@ def test_a_folder_that_cannot_be_made_is_the_users_to_put_right(tmp_path):
         Run.create(tmp_path / "file" / "run", CONFIG, SPEC)
 
 
+@pytest.mark.parametrize("name", ["Tensor", "gone", 3])
+def test_a_dtype_is_a_dtype(name):
+    data = spec_to_json(SPEC)
+    assert spec_from_json(data) == SPEC
+    with pytest.raises((ValueError, TypeError)):
+        spec_from_json({**data, "observation": {"vector": [[5], name]}})
+
+
 def test_spec_survives_json():
     for spec in (SPEC, SPEC._replace(max_steps=101, observation={"vector": ((13,), torch.float32)})):
         assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec

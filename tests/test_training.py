@@ -33,10 +33,11 @@ SMALL = Config(
     threads=1,
     quiet=True,
 )
-FLAGS = (
-    "--env labyrinth:seekavoid_arena_01 --steps 2000 --num-envs 4 --unroll 5 --frame-size 36 36 --torso shallow "
-    "--memory lstm --memory-size 16 --log-every 240 --checkpoint-every 300 --threads 1 --quiet"
-).split()
+FLAGS = [
+    "--env", "labyrinth:seekavoid_arena_01", "--steps", "2000", "--num-envs", "4", "--unroll", "5",
+    "--frame-size", "36", "36", "--torso", "shallow", "--memory", "lstm", "--memory-size", "16",
+    "--log-every", "240", "--checkpoint-every", "300", "--threads", "1", "--quiet",
+]  # fmt: skip
 
 
 def records(folder):
