@@ -26,6 +26,7 @@ from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
+from .settings import resolve_device
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""
