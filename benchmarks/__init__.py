@@ -11,5 +11,11 @@ def _throughput(words: list[str]) -> int:
     return main(words)
 
 
-BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput}
+def _curves(words: list[str]) -> int:
+    from .curves import main
+
+    return main(words)
+
+
+BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput, "curves": _curves}
 """Each runs with the words after its name and returns the exit code."""

@@ -49,15 +49,18 @@ class Oracle:
         self.commitment = self.plans.shape[1] // 3
         self.imagined = Imagination(env, len(self.plans))
         self.generated = isinstance(self.level.layout, MazeGenerator)
-        self.fields = torch.zeros(0)
+        self.fields = torch.zeros(0)  # [M, h, w]
+        self.mean_way = torch.zeros(0)  # [M]
         self.order = torch.zeros(0, dtype=torch.int64)
+        self.between = torch.zeros(0)  # [M, M]
         self.todo: list[Tensor] = []
-        self.between = torch.zeros(0)
 
     def act(self, timestep: Timestep) -> Tensor:
         """The next action [B] of the plan that each environment follows."""
         if self.generated or not self.fields.numel():
             self._survey(timestep.first)
+            reached = self.fields < FAR
+            self.mean_way = torch.where(reached, self.fields, 0).sum((1, 2)) / reached.sum((1, 2))
         if not self.todo:
             self.todo = list(self._best_plans().T[: self.commitment])
         return self.todo.pop(0)
@@ -65,18 +68,19 @@ class Oracle:
     def _best_plans(self) -> Tensor:
         """[B, H]."""
         C, imagined = len(self.plans), self.imagined
-        field = self._field_of_items().repeat_interleave(C, 0)
-        worth = self._worth().repeat_interleave(C)
+        goal, worth = self._goal_slot(), self._worth()
+        apples = self._apples(goal, worth)
+        goal, worth, apples = (x.repeat_interleave(C, 0) for x in (goal, worth, apples))
 
-        def way_left() -> Tensor:
-            return torch.where(imagined.over, -imagined.since * self._stride(), self._way_left(imagined.world, field))
+        def value() -> Tensor:
+            way = self._way_left(imagined.world, goal, worth, apples)
+            return worth * imagined.gain - torch.where(imagined.over, -imagined.since * self._stride(), way)
 
         imagined.begin(self.env.world)
         imagined.play(self.plans[:, : self.commitment])
-        soon = way_left()  # counts too, or putting off would be as good as going
+        soon = value()  # counts too, or putting off would be as good as going
         imagined.play(self.plans[:, self.commitment :])
-        score = worth * imagined.gain - way_left() - 0.3 * soon
-        return self.plans[score.view(-1, C).argmax(1)]
+        return self.plans[(value() + 0.3 * soon).view(-1, C).argmax(1)]
 
     def _stride(self) -> float:
         """Map units a step at full speed."""
@@ -86,10 +90,8 @@ class Oracle:
         """Map units of way that one unit of reward is worth, [B]."""
         if self.level.restart_when_cleared:
             return torch.full((self.env.num_envs,), 100.0)
-        finite = torch.where(self.fields < FAR, self.fields, 0)
-        mean = finite.sum((1, 2)) / (self.fields < FAR).sum((1, 2))
-        goal = self._field_of_items().gather(1, self._goal_slot()[:, None])[:, 0]
-        return mean[goal] / 10
+        rows = torch.arange(self.env.num_envs)
+        return self.mean_way[self._field_of_items()[rows, self._goal_slot()]] / 10
 
     def _goal_slot(self) -> Tensor:
         """The item [B] that restarts the map or ends the episode."""
@@ -152,22 +154,34 @@ class Oracle:
                 cost = torch.where(near, cost * LEMON_COST, cost)
         return cost
 
-    def _way_left(self, world: World, field: Tensor) -> Tensor:
+    def _apples(self, goal: Tensor, worth: Tensor) -> Tensor:
+        """The few items [B, <= 3] on whose account a detour pays most."""
+        if self.generated or self.level.restart_when_cleared:
+            return torch.zeros(len(goal), 0, dtype=torch.int64)
+        every = torch.arange(self.env.world.item_kind.shape[1]).expand(len(goal), -1)
+        saving = self._saving(self.env.world, goal, worth, every)
+        return saving.topk(min(3, saving.shape[1]), dim=1).indices
+
+    def _saving(self, world: World, goal: Tensor, worth: Tensor, items: Tensor) -> Tensor:
+        """What going to the goal by way of each of ``items`` [N, k] gains, in map units; negative if it does not."""
+        field = self._field_of_items().repeat_interleave(len(goal) // self.env.num_envs, 0)
+        rows = torch.arange(len(goal))[:, None]
+        position = world.position[:, None].expand(-1, items.shape[1], 2)
+        by = sample(self.fields, field[rows, items], position, self.spacing)
+        by += self.between[field[rows, goal[:, None]], field[rows, items]]
+        straight = sample(self.fields, field[rows, goal[:, None]], position[:, :1], self.spacing)
+        there = (self.kinds[world.item_kind.gather(1, items).long(), REWARD] > 0) & (items != goal[:, None])
+        return torch.where(there, worth[:, None] - (by - straight), -1)
+
+    def _way_left(self, world: World, goal: Tensor, worth: Tensor, apples: Tensor) -> Tensor:
         """Map units to go until the map restarts or the episode ends, for each imagined world."""
         if self.level.restart_when_cleared:
             return self._tour_left(world)
-        rows = torch.arange(len(field))
-        C = len(self.plans)
-        goal = self._goal_slot().repeat_interleave(C)
-        to_goal = sample(self.fields, field[rows, goal], world.position, self.spacing)
-        if self.generated or self.between.shape[0] < 2:
-            return to_goal
-        wanted = self.kinds[world.item_kind.long(), REWARD] > 0
-        apples = wanted & (world.item_kind != world.home_kind[rows, goal, None])
-        to_apple = sample(self.fields, field, world.position[:, None].expand(-1, field.shape[1], 2), self.spacing)
-        onward = self.between[field[rows, goal][:, None], field]
-        saving = self._worth().repeat_interleave(C)[:, None] - (to_apple + onward - to_goal[:, None])
-        return to_goal - torch.where(apples, saving, 0).amax(1).clamp(0)  # the best way: by one apple, or straight
+        field = self._field_of_items().repeat_interleave(len(self.plans), 0)
+        straight = sample(self.fields, field[torch.arange(len(goal)), goal], world.position, self.spacing)
+        if not apples.shape[1]:
+            return straight
+        return straight - self._saving(world, goal, worth, apples).amax(1).clamp(0)  # by one apple, or straight
 
     def _tour_left(self, world: World) -> Tensor:
         """The rest of the tour, through the items still there in the tour's order."""

@@ -1,0 +1,111 @@
+"""``morello bench curves RUN...``: finished runs of one environment as a record that stays, with its picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tyro.conf import Positional
+
+from ..agents.checkpoint import replace_file
+from ..agents.evaluate import recorded_references
+from ..agents.runs import PROVENANCE, read_config, read_runs
+from ..envs.errors import UserError
+from ..flags import parse
+
+COLUMNS = ("step", "valid_steps", "episode_return", "success", "episode_length", "entropy")
+PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
+"""Settings that may differ between runs that stand side by side."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores."""
+
+    runs: Positional[tuple[str, ...]]
+    """Folders of finished runs of one environment with the same settings and different seeds."""
+    out: str = "benchmarks/results"
+    """Folder the record goes to."""
+
+
+def main(words: list[str]) -> int:
+    """Collect, draw, write. UserError if the runs are not seeds of one experiment."""
+    flags = parse(Settings, words, "morello bench curves")
+    record = collect([Path(run) for run in flags.runs])
+    folder = Path(flags.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"learning-{record['env'].replace(':', '-')}-{record['preset']}"
+    replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+    draw(record, folder / f"{name}.png")
+    print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
+    for seed in record["seeds"]:
+        print(f"  seed {seed['seed']}: last return {seed['curve']['episode_return'][-1]:.2f}")
+    return 0
+
+
+def collect(folders: list[Path]) -> dict[str, Any]:
+    """Everything worth keeping of the runs in ``folders``, as plain JSON."""
+    if not folders:
+        raise UserError("Name the folders of the runs: morello bench curves runs/a runs/b.")
+    shared: dict[str, Any] = {}
+    seeds = []
+    for folder in folders:
+        config, spec = read_config(folder)
+        settings = {k: v for k, v in config.items() if k not in PER_SEED}
+        for name, value in settings.items():
+            if shared and value != shared.get(name):
+                other = f"{folders[0]} has {shared.get(name)}"
+                raise UserError(f"{folder} has {name} = {value}, {other}: these are not seeds of one experiment.")
+        shared = settings
+        table = read_runs(folder)
+        if "episode_return" not in table:
+            raise UserError(f"No episode ended in {folder}: there is no curve to keep.")
+        starts = json.loads((folder / PROVENANCE).read_text())["starts"]
+        seeds.append({
+            "seed": config["seed"],
+            "commit": starts[0]["git"]["morello"]["commit"],
+            "hardware": starts[0]["hardware"],
+            "versions": starts[0]["versions"],
+            "seconds": float(table["time/seconds"][-1]),
+            "curve": {k: _plain(table[k]) for k in COLUMNS if k in table},
+        })  # fmt: skip
+    known = recorded_references(shared["env"], spec.tasks)
+    references = {name: {"mean": r.mean, "interval": list(r.interval)} for name, r in known.items()}
+    return {
+        "env": shared.pop("env"),
+        "preset": shared.pop("preset"),
+        "settings": shared,
+        "references": references,
+        "seeds": sorted(seeds, key=lambda s: s["seed"]),
+    }
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Return over steps, a line a seed; random and oracle play as levels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
+    for seed, colour in zip(record["seeds"], colours * len(record["seeds"]), strict=False):
+        curve = seed["curve"]
+        steps = np.array(curve["step"], dtype=float) / 1e6
+        axes.plot(steps, curve["episode_return"], color=colour, label=f"seed {seed['seed']}")
+    for name, style in (("random", ":"), ("oracle", "--")):
+        if name in record["references"]:
+            mean = record["references"][name]["mean"]
+            axes.axhline(mean, color="#555", linestyle=style, label=f"{name} {mean:.2f}")
+    axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{record['env']}   {record['preset']}")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def _plain(column: NDArray[Any]) -> list[float | None]:
+    return [None if np.isnan(x) else round(float(x), 5) for x in column]

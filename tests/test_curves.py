@@ -1,0 +1,34 @@
+"""`morello bench curves`: what is kept of finished runs."""
+
+import json
+
+from morello.__main__ import main
+from morello.agents.presets import Config
+from morello.agents.training import train
+
+SMALL = Config(
+    env="labyrinth:seekavoid_arena_01", steps=1400, num_envs=4, unroll=5, frame_size=(36, 36), torso="shallow",
+    log_every=700, threads=1, quiet=True,
+)  # fmt: skip
+
+
+def test_runs_of_several_seeds_become_one_record(tmp_path, capsys):
+    for seed in (3, 1):
+        train(SMALL, seed=seed, run=str(tmp_path / f"s{seed}"), preset="a2c")
+    assert main(["bench", "curves", str(tmp_path / "s3"), str(tmp_path / "s1"), "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
+    assert [s["seed"] for s in record["seeds"]] == [1, 3]
+    assert record["seeds"][0]["curve"]["step"] == [700, 1400]
+    assert record["settings"]["learner"]["gamma"] == 0.99
+    assert record["references"]["oracle"]["mean"] > record["references"]["random"]["mean"]
+    assert (tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
+
+
+def test_runs_of_different_settings_are_refused(tmp_path, capsys):
+    train(SMALL, run=str(tmp_path / "a"), preset="a2c")
+    train(SMALL, run=str(tmp_path / "b"), preset="a2c", gamma=0.5)
+    assert main(["bench", "curves", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "not seeds of one experiment" in capsys.readouterr().err
+    train(SMALL, run=str(tmp_path / "c"), preset="a2c", steps=40)
+    assert main(["bench", "curves", str(tmp_path / "c")]) == 2
+    assert "No episode ended" in capsys.readouterr().err
