@@ -89,7 +89,7 @@ class Actor:
 
     def _capture(self) -> None:
         """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""
-        before = (self.env.state_dict(), tree_map(torch.clone, self.state), [x.clone() for x in self._end()])
+        before = (tree_map(torch.clone, self.env.state_dict()), tree_map(torch.clone, self.state), [x.clone() for x in self._end()])
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

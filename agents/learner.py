@@ -186,7 +186,10 @@ class Learner:
             value = out.value[..., k]
             target, part = self._targets(stream, rollout, rewards[stream.name], value.detach(), log_rho)
             advantage = advantage + stream.weight * part
-            terms[_value_name(stream)] = losses.squared_error(value[:-1], target), valid
+            # A stream that runs across resets bootstraps from the last observation of an episode when a rollout ends
+            # there, so its value is learnt on the crossing rows too.
+            mask = valid if stream.episodic else torch.ones_like(valid)
+            terms[_value_name(stream)] = losses.squared_error(value[:-1], target), mask
             prefix = f"{stream.name}/"
             metrics[prefix + "explained_variance"] = losses.explained_variance(value[:-1].detach(), target, valid)
             metrics[prefix + "value"] = losses.reduce(value[:-1].detach(), valid)

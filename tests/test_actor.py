@@ -109,3 +109,17 @@ def test_an_actor_continues_from_its_state():
     assert again.sequence == 1
     for mine, its in zip(expected, again[:10], strict=True):
         torch.testing.assert_close(mine, its, rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+def test_a_captured_rollout_equals_an_eager_one():
+    def rollouts(graph):
+        torch.manual_seed(0)
+        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, device="cuda", seed=3, height=36, width=44)
+        model = ActorCritic(env.spec, torso="nature", memory="lstm", memory_size=11).cuda()
+        actor = Actor(env, model, T, seed=1, graph=graph)
+        return [tree_map(torch.clone, actor.collect()[:10]) for _ in range(4)]
+
+    for captured, eager in zip(rollouts(True), rollouts(False), strict=True):
+        for mine, its in zip(captured, eager, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)

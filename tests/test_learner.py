@@ -161,7 +161,7 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     model = ActorCritic(env.spec, torso="mlp", streams=2)
     plugins = {"bonus": Plugin(Bonus(), 1.0, gamma=0.5)}
     config = LearnerConfig(gamma=0.5, learning_rate=3e-3, constant_rate=True, max_grad_norm=40)
-    learner = Learner(model, config, 600 * 31 * 7, plugins=plugins)
+    learner = Learner(model, config, 300 * 31 * 7, plugins=plugins)
     actor = Actor(env, model, 7)
     for rollout, metrics in Sync(actor, learner):
         pass

@@ -31,6 +31,8 @@ class Labyrinth:
     the square of the floor the agent stands on. ``depth`` adds an observation: map units along the view direction.
     """
 
+    capturable = True  # on CUDA, step may be recorded in a graph: it neither waits nor allocates
+
     def __init__(
         self,
         levels: list[str],

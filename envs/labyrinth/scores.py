@@ -18,8 +18,6 @@ from .levels import LEVELS, SCORES
 from .oracle import Oracle
 
 EPISODES = {"random": 256, "oracle": 16}
-FEWER = 8
-"""Oracle episodes on levels of more than 2000 steps."""
 SEED = 2026
 
 
@@ -53,9 +51,7 @@ def main(levels: list[str]) -> None:
     """Measure ``levels`` (all, if none is named) and update the record."""
     record = json.loads(SCORES.read_text()) if SCORES.exists() else {}
     for level in levels or LEVELS:
-        long = LEVELS[level].max_steps > 2000
-        episodes = EPISODES | ({"oracle": FEWER} if long else {})
-        record[level] = {p: summary(episode_returns(level, p, n, SEED)) for p, n in episodes.items()}
+        record[level] = {p: summary(episode_returns(level, p, n, SEED)) for p, n in EPISODES.items()}
         print(level, record[level], flush=True)
         SCORES.write_text(json.dumps({name: record[name] for name in LEVELS if name in record}, indent=1) + "\n")
 
