@@ -89,7 +89,8 @@ class Actor:
 
     def _capture(self) -> None:
         """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""
-        before = (tree_map(torch.clone, self.env.state_dict()), tree_map(torch.clone, self.state), [x.clone() for x in self._end()])
+        env, state = (tree_map(torch.clone, x) for x in (self.env.state_dict(), self.state))
+        end = [x.clone() for x in self._end()]
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -97,9 +98,9 @@ class Actor:
         torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(self._graph):
             self._steps()
-        self.env.load_state_dict(before[0])
-        tree_map(Tensor.copy_, self.state, before[1])
-        for x, y in zip(self._end(), before[2], strict=True):
+        self.env.load_state_dict(env)
+        tree_map(Tensor.copy_, self.state, state)
+        for x, y in zip(self._end(), end, strict=True):
             x.copy_(y)
         self._captured = True
 

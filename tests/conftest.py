@@ -29,4 +29,5 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """A test's random numbers do not depend on which tests ran before it."""
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # training sets it for the process
     np.random.seed(0)
