@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ from .timing import Part, Tell, measure
 
 SWEEP = (1024, 2048, 4096, 8192, 16384)
 """Numbers of environments that --sweep goes through."""
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LP_NUM_THREADS")
+"""Environment variables that decide how torch's and Mesa's threads run and wait."""
 LONG = 10**12
 """Budget in steps that no benchmark nears, so that the learning rate stays as it is."""
 
@@ -122,6 +125,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
         "commit": code and code["commit"],
         "modified": code and bool(code["diff"]),
         "hardware": hardware(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "versions": versions() | {name: _version(name) for name in ("stable_baselines3", "miniworld", "pyglet")},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -61,6 +62,7 @@ def _grid(tall: float, wide: float, height: int, width: int) -> tuple[Floats, Fl
     return across.astype(np.float32), up.astype(np.float32), unit
 
 
+@cache
 def _means() -> Floats:
     """The mean colour of every texture, [count, 3]."""
     count = len(TEXTURES)
@@ -102,7 +104,17 @@ def _draw_walls(image: Floats, walls: NDArray[np.uint8], x: Floats, y: Floats, h
 
 
 def _draw_disc(image: Floats, x: Floats, y: Floats, place: Floats, radius: float, color: Floats | Color) -> None:
-    image[(x - place[0]) ** 2 + (y - place[1]) ** 2 < radius * radius] = color
+    window = _window(x, y, place, radius)
+    image[window][(x[window] - place[0]) ** 2 + (y[window] - place[1]) ** 2 < radius * radius] = color
+
+
+def _window(x: Floats, y: Floats, place: Floats, radius: float) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that may be within ``radius`` of ``place``."""
+    unit = float(x[0, 1] - x[0, 0])
+    column, row = int((place[0] - x[0, 0]) / unit), int((y[0, 0] - place[1]) / unit)
+    reach = int(np.ceil(radius / unit)) + 1
+    rows, columns = (slice(max(0, at - reach), max(0, at + reach + 1)) for at in (row, column))
+    return rows, columns
 
 
 def _draw_agent(
@@ -121,8 +133,6 @@ def _draw_agent(
 
 def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float) -> None:
     """A line from blue (long ago) to red (now); jumps of a restart are left out."""
-    unit, left, top = float(x[0, 1] - x[0, 0]), float(x[0, 0]), float(y[0, 0])
-    reach = int(np.ceil(width / unit))
     for n, (start, end) in enumerate(pairwise(trail)):
         length = float(np.hypot(*(end - start)))
         if length > 120:
@@ -130,9 +140,4 @@ def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float
         age = n / max(1, len(trail) - 2)
         color = (40 + 200 * age, 60, 240 - 200 * age)
         for part in np.linspace(0, 1, int(length / width) + 1):
-            px, py = start + part * (end - start)
-            c, r = int((px - left) / unit), int((top - py) / unit)
-            rows = slice(max(0, r - reach), max(0, r + reach + 1))
-            columns = slice(max(0, c - reach), max(0, c + reach + 1))
-            near = (x[rows, columns] - px) ** 2 + (y[rows, columns] - py) ** 2 < width * width
-            image[rows, columns][near] = color
+            _draw_disc(image, x, y, start + part * (end - start), width, color)
