@@ -4,8 +4,14 @@ The public surface: ``make`` an environment, ``train`` an agent, ``load`` it aga
 Submodules are imported on first use, so that ``import morello`` stays fast.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .envs.labyrinth.plugin import announce
+
+# Read when torch is imported. Its idle threads would spin on the cores that Labyrinth's own threads need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["load", "make", "read_runs", "train"]
@@ -16,6 +22,9 @@ if TYPE_CHECKING:
     from .envs import make
 
 _HOME = {"make": ".envs", "train": ".agents.training", "load": ".agents.runs", "read_runs": ".agents.runs"}
+
+
+announce()  # Labyrinth, to Gymnasium
 
 
 def __getattr__(name: str) -> Any:

@@ -256,12 +256,12 @@ def test_parts_take_turns_and_the_device_is_waited_for(monkeypatch):
     clock, told = Clock(), []
     monkeypatch.setattr(timing, "time", clock)
     # b's calls return at once: the device works on for 3 seconds, however many there were.
-    parts = {"a": clock.part("a", 0.25, 7, THREADS), "b": clock.part("b", 0.0, 11, late=3.0)}
+    parts = {"a": clock.part("a", 0.25, 7), "b": clock.part("b", 0.0, 11, THREADS, late=3.0)}
     timed = measure(parts, 3, 2.0, clock.synchronize, lambda *what: told.append(what))
     assert timed.notes == []
     a, b = timed.measurements["a"], timed.measurements["b"]
     assert (a.calls, b.calls) == (8, 1)
-    assert clock.log[-6:] == [("a", 8, THREADS), ("b", 1, 1)] * 3
+    assert clock.log[-6:] == [("a", 8, 1), ("b", 1, THREADS)] * 3
     assert a.seconds == (2.0, 2.0, 2.0)
     assert b.seconds == (3.0, 3.0, 3.0)
     assert a.median == 28.0

@@ -12,7 +12,7 @@ from .motion import move
 from .random import next_below, next_unit
 from .tables import GOAL_ANYWHERE, GOAL_ROOMS, START_FAR, START_POINTS
 
-wp.set_module_options({"enable_backward": False})
+wp.set_module_options({"enable_backward": False, "max_unroll": 1})  # unrolled, it compiles for longer
 
 
 @wp.func
