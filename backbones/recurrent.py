@@ -6,6 +6,7 @@ over the whole sequence cannot reset a row in the middle without the host lookin
 
 from __future__ import annotations
 
+import abc
 import math
 
 import torch
@@ -59,9 +60,9 @@ class Recurrent(SequenceModel):
             outputs.append(state[0])
         return torch.stack(outputs), state
 
+    @abc.abstractmethod
     def cell(self, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One step: input projection [B, gates * D] and state -> state."""
-        raise NotImplementedError
 
 
 class LSTM(Recurrent):
