@@ -42,12 +42,12 @@ class LearnerConfig:
     """Keep the learning rate as it is."""
     rms_decay: float = 0.99
     """Of RMSProp's mean square."""
-    epsilon: float = 1e-5
-    """Of RMSProp. With losses averaged over a batch, gradients are small: inside the root 1e-5 would drown them."""
+    epsilon: float = 1e-8
+    """Of RMSProp. Gradients of losses averaged over a batch are small, 1e-6 a weight where rewards are sparse."""
     epsilon_inside: bool = False
     """Epsilon inside the root, as TensorFlow has it, or outside, as PyTorch."""
-    initial_mean_square: float = 0.0
-    """What RMSProp's mean square begins with: TensorFlow 1, PyTorch 0."""
+    initial_mean_square: float | None = None
+    """What RMSProp's mean square begins with: TensorFlow 1, PyTorch 0; None is the mean of what was seen so far."""
     max_grad_norm: float = 0.5
     """Global norm the gradient is clipped to."""
     rho_bar: float = 1.0
@@ -268,6 +268,7 @@ class Learner:
                 plugin.optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
         self.memories = state["memories"]
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
+        self.optimizer.updates = self.updates
 
 
 def shaped(reward: Tensor, how: str) -> Tensor:

@@ -1,7 +1,8 @@
 """RMSProp as the actor-critic papers mean it.
 
 TensorFlow puts epsilon inside the root and starts the mean square at 1; PyTorch puts it outside and starts at 0.
-IMPALA's epsilon of 0.1 means what its paper means only with the first, so both are choices here.
+IMPALA's epsilon of 0.1 means what its paper means only with the first, so both are choices here. From 0 the first step
+is 1 / sqrt(1 - decay) times too long, ten times at 0.99: enough to kill a network at a high learning rate.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from torch import Tensor
 class RMSProp(torch.optim.Optimizer):
     """ms <- decay ms + (1 - decay) g^2;  p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
 
-    ``centered`` and momentum are left out: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where
-    it is False nothing changes, without the host having to look.
+    ``initial_mean_square`` None: the mean of the squares seen so far, without a beginning that biases it; the same as
+    Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and momentum are left out: no
+    preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False nothing changes, without the
+    host having to look.
     """
 
     def __init__(
@@ -28,24 +31,28 @@ class RMSProp(torch.optim.Optimizer):
         epsilon: float = 1e-5,
         *,
         epsilon_inside: bool = True,
-        initial_mean_square: float = 0.0,
+        initial_mean_square: float | None = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "epsilon": epsilon, "epsilon_inside": epsilon_inside})
+        self.unbiased = initial_mean_square is None
+        self.updates = 0
         for group in self.param_groups:
             for p in group["params"]:
-                self.state[p]["mean_square"] = torch.full_like(p, initial_mean_square)
+                self.state[p]["mean_square"] = torch.full_like(p, initial_mean_square or 0.0)
 
     @torch.no_grad()
     def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
         """One update from ``p.grad``; parameters without a gradient stay."""
+        self.updates += 1
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
             grads = [p.grad for p in params]
             mean_square = [self.state[p]["mean_square"] for p in params]
-            new = torch._foreach_mul(mean_square, group["decay"])
-            torch._foreach_addcmul_(new, grads, grads, 1 - group["decay"])
+            decay = unbiased_decay(group["decay"], self.updates) if self.unbiased else group["decay"]
+            new = torch._foreach_mul(mean_square, decay)
+            torch._foreach_addcmul_(new, grads, grads, 1 - decay)
             if group["epsilon_inside"]:
                 root = torch._foreach_add(new, group["epsilon"])
                 torch._foreach_sqrt_(root)
@@ -58,3 +65,8 @@ class RMSProp(torch.optim.Optimizer):
                 new = tuple(torch.where(gate, n, m) for n, m in zip(new, mean_square, strict=True))
             torch._foreach_copy_(mean_square, new)
             torch._foreach_add_(params, step, alpha=-group["lr"])
+
+
+def unbiased_decay(decay: float, n: int) -> float:
+    """What makes the n-th moving mean sum_i decay^(n-i) x_i / sum_i decay^(n-i): 0 at first, ``decay`` in the end."""
+    return (decay - decay**n) / (1 - decay**n)

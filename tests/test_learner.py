@@ -52,11 +52,11 @@ def plain_a2c(model, rollout, config):
 
 @pytest.mark.parametrize("timeout_terminates", [False, True])
 def test_one_update_is_plain_a2cs(timeout_terminates):
-    config = replace(CONFIG, timeout_terminates=timeout_terminates)
+    config = replace(CONFIG, timeout_terminates=timeout_terminates, epsilon=1e-5)
     _, model, actor = parts()
     rollout = actor.collect()
     twin = copy.deepcopy(model)
-    optimizer = torch.optim.RMSprop(twin.parameters(), lr=0.01, alpha=config.rms_decay, eps=config.epsilon)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.01, betas=(0.0, config.rms_decay), eps=config.epsilon)
     plain_a2c(twin, rollout, config).backward()
     learner = Learner(model, config, 10**6)
     learner.step(rollout)

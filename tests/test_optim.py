@@ -38,6 +38,20 @@ def test_first_step_from_zero():
     assert change(0.5, epsilon=0.0, initial_mean_square=0.0) == pytest.approx(10)  # 1 / sqrt(1 - decay)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 300])
+def test_without_a_beginning_it_is_adam_without_momentum(steps):
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(5)) for _ in range(2))
+    a = RMSProp([ours], lr=1e-2, decay=0.97, epsilon=1e-8, epsilon_inside=False, initial_mean_square=None)
+    b = torch.optim.Adam([theirs], lr=1e-2, betas=(0.0, 0.97), eps=1e-8)
+    for _ in range(steps):
+        ours.grad = torch.randn(5)
+        theirs.grad = ours.grad.clone()
+        a.step()
+        b.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_outside_and_zero_is_torchs():
     torch.manual_seed(0)
     ours, theirs = (torch.nn.Linear(7, 5) for _ in range(2))
