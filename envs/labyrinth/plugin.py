@@ -1,7 +1,7 @@
 """Makes Gymnasium know Labyrinth, whichever of the two is imported first, without importing Gymnasium for it.
 
 Gymnasium 1.0 dropped its plug-ins: what it offers instead is ``gymnasium.make("package:id")``, which imports the
-package and expects it to register its environments. (The ``gymnasium.envs`` entry point serves releases that look.)
+package and expects it to register its environments.
 """
 
 from __future__ import annotations
