@@ -50,7 +50,7 @@ class ConvolutionalTorso(Torso):
         # The scale goes into the weights: one pass over the pixels less.
         y = F.conv2d(x.permute(0, 3, 1, 2).float(), first.weight * (1 / 255), first.bias, first.stride, first.padding)
         maps = self.convolutions[1:](y)
-        return maps, F.relu(self.linear(maps.flatten(1)))
+        return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
 
 
 class NatureCNN(ConvolutionalTorso):
@@ -59,7 +59,7 @@ class NatureCNN(ConvolutionalTorso):
     def __init__(self, shape: tuple[int, ...], size: int = 512) -> None:
         layers: list[nn.Module] = []
         for channels_in, channels_out, kernel, stride in ((shape[-1], 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1)):
-            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
+            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU(inplace=True)]
         super().__init__(shape, nn.Sequential(*layers), size)
 
 
@@ -69,7 +69,7 @@ class ShallowCNN(ConvolutionalTorso):
     def __init__(self, shape: tuple[int, ...], size: int = 256) -> None:
         layers: list[nn.Module] = []
         for channels_in, channels_out, kernel, stride in ((shape[-1], 16, 8, 4), (16, 32, 4, 2)):
-            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU()]
+            layers += [orthogonal(nn.Conv2d(channels_in, channels_out, kernel, stride)), nn.ReLU(inplace=True)]
         super().__init__(shape, nn.Sequential(*layers), size)
 
 
