@@ -27,8 +27,8 @@ help:  ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
 
 demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a video
-	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 1000000 --frame-size 42 42 --torso shallow \
-		--num-envs 32 --unroll 10 --entropy-cost 0.003 --epsilon 1e-8 --run runs/demo --resume
+	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 1200000 --frame-size 32 64 --torso shallow \
+		--num-envs 32 --unroll 10 --learning-rate 0.0015 --gamma 0.97 --entropy-cost 0.006 --run runs/demo --resume
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 
