@@ -44,14 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(words: list[str]) -> int:
     from .agents.learner import NonFiniteError
     from .agents.presets import Config
-    from .agents.settings import preset_named, saved_config
+    from .agents.settings import preset_named, saved_settings
     from .agents.training import train
     from .flags import parse
 
-    preset = words.pop(0) if words and not words[0].startswith("-") else "a2c"
-    # A run that goes on takes its own settings as defaults.
-    preset, defaults = saved_config(words) or (preset, preset_named(preset))
-    config = parse(Config, words, f"morello train {preset}", defaults)
+    typed = words.pop(0) if words and not words[0].startswith("-") else None
+    preset = "a2c" if typed is None else typed
+    config = parse(Config, words, f"morello train {preset}", preset_named(preset))
+    saved = saved_settings(config, typed)
+    if saved is not None:  # a run that goes on takes its own settings as defaults
+        preset = saved[0]
+        config = parse(Config, words, f"morello train {preset}", saved[1])
     try:
         run = train(config, preset=preset)
     except (NonFiniteError, OSError) as error:
@@ -80,8 +83,13 @@ def _list(words: list[str]) -> int:
     from .agents.catalogue import CATALOGUES
     from .envs.errors import UserError, suggest
 
+    if {"-h", "--help"} & {*words}:
+        print(f"usage: morello list {'|'.join(CATALOGUES)}")
+        return 0
     if not words or words[0] not in CATALOGUES:
         raise UserError(f"morello list what? {suggest(words[0] if words else '', CATALOGUES)}")
+    if words[1:]:
+        raise UserError(f"list {words[0]} takes no more words: leave '{words[1]}' out.")
     for name, about in CATALOGUES[words[0]]():
         print(f"{name:44} {about}")
     return 0
@@ -91,6 +99,9 @@ def _bench(words: list[str]) -> int:
     from .benchmarks import BENCHMARKS
     from .envs.errors import UserError, suggest
 
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: morello bench {'|'.join(BENCHMARKS)} [OPTIONS]")
+        return 0
     if not words or words[0] not in BENCHMARKS:
         raise UserError(f"morello bench what? {suggest(words[0] if words else '', BENCHMARKS)}")
     return BENCHMARKS[words[0]](words[1:])

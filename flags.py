@@ -32,8 +32,8 @@ def parse(kind: type[T], words: list[str], program: str, default: T | None = Non
 
 
 def _sentence(panel: str, program: str) -> str:
-    """tyro's panel without its frame and its title."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in panel.splitlines()[1:]]
-    text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
-    text = re.sub(r"For full helptext, (see|run) .*$", "", text).strip()
-    return f"{text} ({program} --help explains every flag)"
+    """tyro's panel without its frame, its title and what --help says."""
+    text = " ".join(line.strip("│╭╮╰╯|+ ") for line in panel.splitlines()[1:])
+    parts = re.split(r"[─-]{3,}", text)
+    said = (re.sub(r"(Argument|For full) helptext.*", "", part) for part in parts)
+    return f"{' '.join(' '.join(said).split())} ({program} --help explains every flag)"

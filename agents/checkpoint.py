@@ -299,11 +299,16 @@ def _read(path: Path, step: int, part: tuple[str | int, ...]) -> Any:
 
 def _pointer_is_sound(folder: Path) -> bool:
     """It is some manifest's copy; perhaps not the newest's, for a kill may come between the two renames."""
+    pointer = _bytes(folder / LATEST)
+    return pointer is not None and any(_bytes(path / MANIFEST) == pointer for _, path in _candidates(folder))
+
+
+def _bytes(path: Path) -> bytes | None:
+    """What a file holds; None where it cannot be read."""
     try:
-        pointer = (folder / LATEST).read_bytes()
+        return path.read_bytes()
     except OSError:
-        return False
-    return any((path / MANIFEST).read_bytes() == pointer for _, path in _candidates(folder))
+        return None
 
 
 # Trees

@@ -24,7 +24,7 @@ from .agent import Agent
 from .model import ActorCritic, Output
 from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
-from .settings import resolve_device
+from .settings import check_range, resolve_device
 
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
@@ -169,6 +169,7 @@ class EvalFlags:
 
 def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     """``morello eval``: print the table and write ``evaluation.json`` into the run folder."""
+    check_range("seed", flags.seed)
     agent = load(flags.run, resolve_device(flags.device))
     console = console or Console()
     with console.status("") as status:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
-from ..envs.experience import Rollout, State
+from ..backbones import Features
+from ..envs.experience import Rollout, State, tree_map
 from . import losses
 from .model import ActorCritic, Output
 from .optim import RMSProp
@@ -51,9 +52,9 @@ class LearnerConfig:
     max_grad_norm: float = 0.5
     """Global norm the gradient is clipped to."""
     rho_bar: float = 1.0
-    """V-trace's clip of the importance ratio."""
+    """V-trace's clip of the importance ratio; of no account where every rollout is fresh (the sync runner)."""
     c_bar: float = 1.0
-    """V-trace's clip of the trace."""
+    """V-trace's clip of the trace; of no account where every rollout is fresh."""
     vtrace_lambda: float = 1.0
     """V-trace's mixing of horizons; 1 is the n-step return."""
     reward: Literal["raw", "clip", "sign"] = "raw"
@@ -81,6 +82,10 @@ class Plugin(NamedTuple):
         return isinstance(self.module, IntrinsicReward)
 
 
+RESERVED = {"extrinsic", "policy", "value", "entropy", "agent"}
+"""Names of the learner's own streams, losses and norms."""
+
+
 class Learner:
     """Sums K reward streams and any auxiliary losses into one update of the model a rollout.
 
@@ -104,9 +109,11 @@ class Learner:
         self.streams = [Stream("extrinsic", config.gamma)] + [
             Stream(k, self.plugins[k].gamma, self.plugins[k].weight, m.episodic) for k, m in self.intrinsic.items()
         ]
-        if model.value.out_features != len(self.streams):
+        for name, plugin in self.plugins.items():
+            _refuse(name, plugin)
+        if len(model.values) != len(self.streams):
             raise ValueError(
-                f"The model has {model.value.out_features} value heads for {len(self.streams)} reward streams "
+                f"The model has {len(model.values)} value heads for {len(self.streams)} reward streams "
                 f"({', '.join(s.name for s in self.streams)}); build it with streams={len(self.streams)}."
             )
         self.optimizer = RMSProp(
@@ -118,10 +125,12 @@ class Learner:
             initial_mean_square=config.initial_mean_square,
         )
         self.weights = {"policy": 1.0, "entropy": config.entropy_cost}
-        self.weights |= {_value_name(s): config.value_cost for s in self.streams}
+        # At weight 0 a stream must not reach the agent at all, nor may its value loss.
+        self.weights |= {_value_name(s): config.value_cost if s.weight else 0.0 for s in self.streams}
         # A reward's own loss trains the reward at full strength; its weight is that of its stream.
         self.weights |= {k: 1.0 if k in self.intrinsic else p.weight for k, p in self.plugins.items()}
         self.memories: dict[str, State] = {}
+        self._loaded: dict[str, State] = {}
         self.steps = 0
         self.updates = 0
 
@@ -136,8 +145,8 @@ class Learner:
         reduced = {k: losses.reduce(value, mask) for k, (value, mask) in terms.items()}
         total = torch.stack([self.weights[k] * v for k, v in reduced.items()]).sum()
 
-        optimizers = [self.optimizer, *(p.optimizer for p in self.plugins.values() if p.optimizer)]
-        for optimizer in optimizers:
+        others = [p.optimizer for p in self.plugins.values() if p.optimizer is not None]
+        for optimizer in (self.optimizer, *others):
             optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norms = {"agent": nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)}
@@ -145,7 +154,8 @@ class Learner:
             if plugin.optimizer is not None:
                 norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
-        gate = finite if finite.is_cuda else None
+        # Only our own optimiser can be gated on the device: beside another one the host has to look.
+        gate = finite if finite.is_cuda and not others else None
         if gate is None and not finite:
             raise NonFiniteError(self._diagnose(reduced, norms))
         self.optimizer.param_groups[0]["lr"] = self.learning_rate
@@ -197,7 +207,7 @@ class Learner:
         terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
         terms["entropy"] = losses.negative_entropy(logits), valid
         for name, plugin in self.plugins.items():
-            terms[name] = plugin.module(rollout, out.features)
+            terms[name] = plugin.module(rollout, out.features if plugin.weight else _detached(out.features))
         metrics["entropy"] = -losses.reduce(terms["entropy"][0].detach(), valid)
         metrics["advantage"] = losses.reduce(advantage.abs(), valid)
         return terms, metrics
@@ -210,6 +220,8 @@ class Learner:
             state = self.memories.get(name)
             if state is None:
                 state = module.initial_state(rollout.reward.shape[1])
+                if name in self._loaded:
+                    tree_map(Tensor.copy_, state, self._loaded.pop(name))
             raw, self.memories[name] = module.reward(rollout, out.features, state)
             module.observe(rollout, out.features, raw, self.memories[name])
             rewards[name] = raw
@@ -239,7 +251,7 @@ class Learner:
                 if p.grad is not None and not torch.isfinite(p.grad).all()
             ] or [f"the gradient of '{k}'" for k, v in norms.items() if not torch.isfinite(v)]
         return (
-            f"{', '.join(bad[:3])} became non-finite at step {self.steps:,}; no weight was changed. "
+            f"{', '.join(bad[:3])} became non-finite at step {self.steps:,}; that update was not made. "
             "Lower --learning-rate or --max-grad-norm, or look at the rewards of this environment."
         )
 
@@ -251,7 +263,7 @@ class Learner:
             "mean_square": dict(enumerate(slots)),
             "plugins": {k: p.module.state_dict() for k, p in self.plugins.items()},
             "optimizers": {k: p.optimizer.state_dict()["state"] for k, p in self.plugins.items() if p.optimizer},
-            "memories": self.memories,
+            "memories": self._loaded | self.memories,
             "steps": torch.tensor(self.steps),
             "updates": torch.tensor(self.updates),
         }
@@ -266,7 +278,7 @@ class Learner:
             if plugin.optimizer is not None:
                 groups = plugin.optimizer.state_dict()["param_groups"]
                 plugin.optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
-        self.memories = state["memories"]
+        self.memories, self._loaded = {}, dict(state["memories"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         self.optimizer.updates = self.updates
 
@@ -276,6 +288,23 @@ def shaped(reward: Tensor, how: str) -> Tensor:
     if how == "clip":
         return reward.clamp(-1, 1)
     return reward.sign() if how == "sign" else reward
+
+
+def _refuse(name: str, plugin: Plugin) -> None:
+    """ValueError for a plugin that would replace a loss of the learner's own, or would never learn."""
+    if name in RESERVED:
+        raise ValueError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
+    if plugin.optimizer is None and any(p.requires_grad for p in plugin.module.parameters()):
+        raise ValueError(
+            f"Plugin '{name}' has parameters that nothing would train: give it an optimizer, such as "
+            "optimizer=torch.optim.Adam(module.parameters())."
+        )
+
+
+def _detached(features: Features) -> Features:
+    """The same without a way back: what learns from them does not reach the agent."""
+    maps, vector, memory = features
+    return Features(None if maps is None else maps.detach(), vector.detach(), memory.detach())
 
 
 def _value_name(stream: Stream) -> str:

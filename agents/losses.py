@@ -42,9 +42,15 @@ def reduce(value: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Floa
 def explained_variance(
     value: Float[Tensor, "T B"], target: Float[Tensor, "T B"], mask: Bool[Tensor, "T B"]
 ) -> Float[Tensor, ""]:
-    """1 - Var[target - V] / Var[target] over the mask: 1 is a perfect critic, 0 no better than a constant."""
+    """1 - Var[target - V] / Var[target] over the mask: 1 is a perfect critic, 0 no better than a constant.
+
+    0, too, where the target does not vary.
+    """
 
     def variance(x: Tensor) -> Tensor:
         return reduce((x - reduce(x, mask)).square(), mask)
 
-    return 1 - variance(target - value) / variance(target).clamp(min=1e-8)
+    spread = variance(target)
+    # Where the target is constant but for rounding there is nothing to explain.
+    varies = spread > 1e-10 * reduce(target.square(), mask)
+    return torch.where(varies, 1 - variance(target - value) / spread, 0.0)

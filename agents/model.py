@@ -46,7 +46,8 @@ class ActorCritic(nn.Module):
         width = self.encoder.size + spec.num_actions + 1 + skill
         self.memory = MEMORIES[memory](width, memory_size)
         self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)
-        self.value = orthogonal(nn.Linear(self.memory.size, streams), gain=1.0)
+        # A head a stream, the extrinsic one first: a further stream does not change what the others begin with.
+        self.values = nn.ModuleList(orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for _ in range(streams))
 
     @property
     def device(self) -> torch.device:
@@ -87,8 +88,8 @@ class ActorCritic(nn.Module):
         if skill is not None:
             inputs.append(skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
-        logits = self.policy(remembered)
-        return Output(logits, self.value(remembered), Features(maps, vector, remembered), memory)
+        value = torch.cat([head(remembered) for head in self.values], dim=-1)
+        return Output(self.policy(remembered), value, Features(maps, vector, remembered), memory)
 
     def unroll(self, rollout: Rollout) -> Output:
         """All T + 1 rows of a rollout, from the state it began with."""

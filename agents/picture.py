@@ -162,6 +162,7 @@ class Picture:
     def _traces(self, canvas: Image.Image, draw: ImageDraw.ImageDraw) -> None:
         x0, y0, x1, y1 = TRACES
         values = np.array(self.values)
+        values[np.isinf(values)] = math.nan
         if np.isfinite(values).any():
             low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
             plot = (x0 + 8, y0 + 18, x1 - 4, y0 + 56)
@@ -220,7 +221,9 @@ def _label(draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], align: str
 
 def _bars(draw: ImageDraw.ImageDraw, vector: NDArray[np.float32], box: Box) -> None:
     """A bar for each entry of a vector, about its middle line; the first 64."""
-    shown = vector.reshape(-1)[:64]
+    shown = np.nan_to_num(vector.reshape(-1)[:64], posinf=0, neginf=0)
+    if not len(shown):
+        return
     middle, half = (box[1] + box[3]) / 2, (box[3] - box[1]) / 2
     pitch = (box[2] - box[0]) / len(shown)
     top = max(1e-9, float(np.abs(shown).max()))
@@ -259,4 +262,6 @@ def _join(a: Box, b: Box) -> Box:
 
 def _number(x: float) -> str:
     """Whole numbers as they are, others with two decimals."""
+    if not math.isfinite(x):
+        return str(x)
     return f"{x:,.0f}" if x == round(x) or abs(x) >= 1000 else f"{x:.2f}"

@@ -258,8 +258,9 @@ def number(x: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """1:02:03, without fractions."""
-    return str(timedelta(seconds=round(seconds)))
+    """1:02:03, without fractions; from a thousand years on, years."""
+    years = seconds / 31_557_600
+    return str(timedelta(seconds=round(seconds))) if years < 1000 else f"{number(years)} years"
 
 
 def sparkline(values: Sequence[float], *, ascii_only: bool = False) -> str:

@@ -98,7 +98,8 @@ def across_resets(
     """What a non-episodic stream hands to ``vtrace``: its return runs on through resets (Burda et al. 2018, RND).
 
     gamma applies at terminations too; the row that crosses a reset is a transparent link (reward 0, discount 1,
-    ratio 1), so that the last step of one episode bootstraps from the first observation of the next.
+    ratio 1), so that the last step of one episode bootstraps from the first observation of the next. (Transparent where
+    ``vtrace`` neither shortens traces nor clips below 1; else a crossing costs that factor once more.)
     Returns (log_rho, reward, discount, valid) with every row valid.
     """
     discount = torch.where(valid, gamma, 1.0)

@@ -19,10 +19,11 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,9 +46,9 @@ WHERE = "Runs are folders like runs/<env>/<preset>/<seed>-<time>."
 
 
 def default_folder(env: str, preset: str, seed: int) -> Path:
-    """runs/<env>/<preset>/<seed>-<time>, with "-" for ":" and "/" in names."""
+    """runs/<env>/<preset>/<seed>-<time to the microsecond>, with "-" for ":" and "/" in names."""
     names = (name.replace(":", "-").replace("/", "-") for name in (env, preset))
-    return Path("runs", *names, f"{seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    return Path("runs", *names, f"{seed}-{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 class Run:
@@ -73,7 +74,7 @@ class Run:
         restart: bool = False,
         warn: Callable[[str], None] = to_stderr,
     ) -> Self:
-        """A new run; ``config`` is plain JSON. UserError if ``folder`` holds one already, or is in use.
+        """A new run; ``config`` is plain JSON. UserError if ``folder`` holds one or anything else, or is in use.
 
         A run that ended before its first checkpoint can be begun anew; if it left metrics, only with
         ``restart``, which drops them.
@@ -81,6 +82,7 @@ class Run:
         path = Path(folder)
         with _explained(f"cannot make the run folder {path}"):
             path.mkdir(parents=True, exist_ok=True)
+            _refuse_others_files(path)
             run = cls(path, dict(config), spec, warn)
             with run._closed_on_error():
                 metrics = path / METRICS
@@ -152,6 +154,14 @@ class Run:
         with _explained(f"cannot rewrite {self.path / METRICS}"):
             self.metrics.truncate(step)
 
+    def update_config(self, settings: Mapping[str, Any]) -> None:
+        """Replace settings in config.json, all or none."""
+        self._check_open()
+        with _explained(f"cannot rewrite {self.path / CONFIG}"):
+            config = {**self.config, **settings}
+            checkpoint.replace_file(self.path / CONFIG, _json({**config, "spec": spec_to_json(self.spec)}))
+            self.config = config
+
     def close(self) -> None:
         """Finish the files and let others write here."""
         self.metrics.close()
@@ -177,6 +187,16 @@ class Run:
         except BaseException:
             self.close()
             raise
+
+
+def _refuse_others_files(path: Path) -> None:
+    """UserError for a folder with anything in it that no run left there: it is not ours to tidy up."""
+    if all(p.name == LOCK or p.name.startswith(".tmp-") for p in path.iterdir()):  # a run may die before its config
+        return
+    try:
+        read_config(path)
+    except UserError as error:
+        raise UserError(f"{path} holds files that are not a run's: name a new folder, or an empty one") from error
 
 
 class _Lock:
@@ -271,7 +291,7 @@ def _network(config: Mapping[str, Any], spec: Spec, weights: Mapping[str, torch.
         torso=torso,
         memory=config["memory"],
         memory_size=config["memory_size"],
-        streams=config.get("streams", weights["value.weight"].shape[0]),
+        streams=config.get("streams", sum(bool(re.fullmatch(r"values\.\d+\.weight", k)) for k in weights)),
         bfloat16=config.get("bfloat16", config.get("dtype") == "bfloat16"),
     )
 

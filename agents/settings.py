@@ -3,44 +3,127 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
 
+from ..backbones import MEMORIES, TORSOS
 from ..envs.errors import UserError, suggest
 from . import checkpoint
 from .learner import LearnerConfig
 from .presets import PRESETS, Config
-from .runs import CHECKPOINTS, read_config
+from .runs import CHECKPOINTS, CONFIG, read_config
 
 FREE_TO_CHANGE = {"run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video",
                   "checkpoint_every", "steps", "device", "threads"}  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
 
 
+class Range(NamedTuple):
+    """Which numbers a setting may be, and how to say so. NaN is in none."""
+
+    holds: Callable[[float], bool]
+    words: str
+
+
+COUNT = Range(lambda x: 1 <= x < 2**63, "at least 1 and below 2^63")
+EVERY = Range(lambda x: 0 <= x < 2**63, "0 (never) or more and below 2^63")
+SHARE = Range(lambda x: 0 <= x <= 1, "between 0 and 1")
+POSITIVE = Range(lambda x: 0 < x < math.inf, "more than 0 and finite")
+NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
+
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "memory_size"), COUNT),
+    **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
+    **dict.fromkeys(("eval_every", "checkpoint_every"), EVERY),
+    "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
+    **dict.fromkeys(("gamma", "vtrace_lambda"), SHARE),
+    "rms_decay": Range(lambda x: 0 <= x < 1, "0 or more and below 1"),
+    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar"), POSITIVE),
+    **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square"), NOT_NEGATIVE),
+}
+
+LARGEST = 2**40
+"""Bytes: a rollout and a network that need more are a slip of the finger."""
+
+
 def resolve(config: Config) -> Config:
     """``config`` with every "auto" decided and every value checked. UserError names what is wrong."""
     if not config.env:
         raise UserError("No environment given: add --env family:name, such as --env labyrinth:seekavoid_arena_01.")
-    for name in ("steps", "num_envs", "unroll", "log_every", "keep", "memory_size", "eval_episodes"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(config, name)}.")
-    for name in ("eval_every", "checkpoint_every"):
-        if getattr(config, name) < 0:
-            raise UserError(f"--{name.replace('_', '-')} must be 0 (never) or more, not {getattr(config, name)}.")
-    if config.resume and config.run is None:
+    run = None if config.run is None else str(config.run)  # from Python it may be a Path, and a torch.device
+    config = dataclasses.replace(config, run=run, device=str(config.device))
+    check(config)
+    check(config.learner)
+    if run is not None and not run.strip():
+        raise UserError("--run is empty: name a folder, or leave it out.")
+    if config.resume and run is None:
         raise UserError("--resume needs the folder to go on in: add --run FOLDER.")
+    if least_bytes(config) > LARGEST:
+        raise UserError(
+            f"A run of this size needs {least_bytes(config) / 2**40:,.0f} TiB of memory or more: lower --num-envs, "
+            "--unroll, --frame-size or --memory-size."
+        )
     device = resolve_device(config.device)
-    cores = os.cpu_count() or 1
-    if config.threads is not None and not 1 <= config.threads <= cores:
-        raise UserError(f"--threads must be between 1 and this machine's {cores} cores, not {config.threads}.")
+    if config.threads is not None and not 1 <= config.threads <= cores():
+        raise UserError(f"--threads must be between 1 and the {cores()} cores there are, not {config.threads}.")
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
-    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores)
+    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores())
+
+
+def check(config: Config | LearnerConfig) -> None:
+    """UserError for the first field that is of another type, no known word or out of its range."""
+    words = {"torso": ("auto", *TORSOS), "memory": tuple(MEMORIES)}  # registries may have grown
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        known = words.get(name) or (get_args(kind) if get_origin(kind) is Literal else ())
+        if known and value not in known:
+            raise UserError(f"Unknown {name} {value!r}: {suggest(str(value), known)}")
+        if not known and not _is_a(value, kind):
+            raise UserError(f"{_flag(name)} must be of type {getattr(kind, '__name__', kind)}, not {value!r}.")
+        check_range(name, value)
+
+
+def check_range(name: str, value: Any) -> None:
+    """UserError if a number, or one of several, is outside of what the setting ``name`` may be."""
+    numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+    if name in RANGES and not all(map(RANGES[name].holds, numbers)):
+        raise UserError(f"{_flag(name)} must be {RANGES[name].words}, not {value}.")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """isinstance for the types that settings have. An int is a float too, and a bool is no number."""
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
+    if get_args(kind):  # a union
+        return any(_is_a(value, k) for k in get_args(kind))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def least_bytes(config: Config) -> int:
+    """Of one rollout and of the two layers that grow fastest, in the largest torso and in an LSTM."""
+    pixels = math.prod(config.frame_size or (84, 84))
+    memory = 0 if config.memory == "none" else config.memory_size
+    rows = (config.unroll + 1) * config.num_envs
+    return rows * (3 * pixels + 4 * memory) + 2048 * pixels + 16 * memory**2
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_device(name: str) -> torch.device:
@@ -73,25 +156,33 @@ def preset_named(name: str) -> Config:
     return PRESETS[name]
 
 
-def saved_config(words: Sequence[str]) -> tuple[str, Config] | None:
-    """Preset and settings of the run that ``--resume --run FOLDER`` in a command line names, if it has begun."""
-    if "--resume" not in words or "--run" not in words[:-1]:
+def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
+    """Preset and settings of the run that ``config`` resumes, if it has begun; ``preset`` is what it should be."""
+    if not config.resume or not config.run or not checkpoint.exists(Path(config.run) / CHECKPOINTS):
         return None
-    folder = Path(words[words.index("--run") + 1])
-    if not checkpoint.exists(folder / CHECKPOINTS):
-        return None
-    return read_settings(folder)
+    begun, saved = read_settings(Path(config.run))
+    if preset not in (None, begun):
+        raise UserError(
+            f"{config.run} was begun with preset {begun}, not {preset}: leave the preset out, or name another folder."
+        )
+    return begun, saved
 
 
 def read_settings(folder: Path) -> tuple[str, Config]:
-    """Preset and Config a run was begun with."""
+    """Preset and Config a run was begun with, on no more threads than there are cores here."""
     saved, _ = read_config(folder)
-    known = {f.name for f in dataclasses.fields(Config)}
-    values = {k: v for k, v in saved.items() if k in known}
-    values["learner"] = LearnerConfig(**saved["learner"])
-    if values.get("frame_size") is not None:
-        values["frame_size"] = tuple(values["frame_size"])
-    return saved["preset"], Config(**values)
+    names, learners = ({f.name for f in dataclasses.fields(kind)} for kind in (Config, LearnerConfig))
+    learner = saved["learner"] if isinstance(saved.get("learner"), dict) else {}
+    for name in sorted({*names, "preset"} - saved.keys()) + sorted(learners ^ learner.keys()):
+        raise UserError(
+            f"{folder} is a run of another version of morello, for its {CONFIG} "
+            f"{'has an unknown' if name in learner else 'lacks the'} setting '{name}': resume it with that version, "
+            "or begin a run in another folder."
+        )
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in names}
+    if isinstance(values["threads"], int):
+        values["threads"] = min(values["threads"], cores())
+    return saved["preset"], Config(**values | {"learner": LearnerConfig(**learner)})
 
 
 def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:

@@ -22,7 +22,7 @@ from ..envs import make
 from ..envs.errors import UserError, suggest
 from ..envs.experience import Spec, VectorEnv
 from ..envs.statistics import EpisodeStatistics
-from . import checkpoint
+from . import checkpoint, generators
 from .actor import Actor
 from .evaluate import SEED, agent_policy, batch_size, evaluate
 from .learner import Learner, NonFiniteError, Plugin
@@ -58,6 +58,9 @@ def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
         torso = "nature" if "image" in spec.observation else "mlp"
     if torso not in TORSOS:
         raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
+    if (torso == "mlp") == ("image" in spec.observation):
+        seen = " and ".join(spec.observation)
+        raise UserError(f"--torso {torso} does not fit {config.env}, which shows its agent {seen}: leave it at auto.")
     try:
         model = ActorCritic(
             spec,
@@ -122,13 +125,16 @@ class Training:
         self.notes: list[str] = []
         self.started = time.perf_counter()
         self.mark = (0.0, 0)  # seconds and steps at the last record
-        settings = {**dataclasses.asdict(config), "preset": preset}
+        added = {k: [type(p.module).__name__, p.weight, p.gamma] for k, p in (plugins or {}).items()}
+        settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
         folder = Path(config.run) if config.run else default_folder(config.env, preset, config.seed)
         if config.resume and checkpoint.exists(folder / CHECKPOINTS):
             self.folder = Run.open(folder)
             with ExitStack() as undo:
                 undo.callback(self.folder.close)
                 self._refuse_other(settings)
+                kept = FREE_TO_CHANGE - {"run", "resume", "quiet"}
+                self.folder.update_config({k: v for k, v in settings.items() if k in kept})
                 found = checkpoint.load(folder / CHECKPOINTS)
                 assert found is not None
                 self._restore(found[1])
@@ -170,9 +176,10 @@ class Training:
                 self._accumulate(metrics)
                 progress.tick(self.steps)
                 finished = self.steps >= config.steps
-                if self._due("log", config.log_every) or finished:
+                log, score = self._due("log", config.log_every), self._due("eval", config.eval_every)
+                if log or score or finished:
                     record = self._record(runner)
-                    if self._due("eval", config.eval_every) or (finished and config.eval_every):
+                    if score or (finished and config.eval_every):
                         record |= self._evaluate(progress)
                     self.folder.log(record)
                     progress.update(record)
@@ -242,8 +249,14 @@ class Training:
         return {"eval/return": result.mean, "eval/low": low, "eval/high": high, "eval/success": result.success}
 
     def _checkpoint(self, progress: Progress) -> OSError | None:
-        """Write one; a full disk costs the checkpoint, never the run."""
+        """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one."""
         self.done["checkpoint"] = self.steps
+        for name, p in self.parts.model.named_parameters():
+            if not torch.isfinite(p).all():
+                raise NonFiniteError(
+                    f"The weights '{name}' became non-finite by step {self.steps:,}; the checkpoint before stays the "
+                    "newest. Lower --learning-rate, or raise --epsilon."
+                )
         try:
             checkpoint.save(self.folder.path / CHECKPOINTS, self.steps, self._state(), self.config.keep)
         except checkpoint.CheckpointNotWritten as error:
@@ -264,7 +277,7 @@ class Training:
             "count": self.count,
             "done": self.done,
             "seconds": self.seconds,
-            "torch": torch.get_rng_state(),
+            "generators": generators.state_dict(),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -279,7 +292,7 @@ class Training:
             parts.actor.load_state_dict(state["actor"])
         self.sums, self.count, self.done = state["sums"], state["count"], state["done"]
         self.seconds_before = state["seconds"]
-        torch.set_rng_state(state["torch"])
+        generators.load_state_dict(state["generators"])
 
     def _refuse_other(self, settings: dict[str, Any]) -> None:
         """A resumed run must be the run that was begun."""

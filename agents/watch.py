@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import os
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
-from .settings import resolve_device
+from .settings import check_range, resolve_device
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""
@@ -154,8 +155,9 @@ def watch(
 
     UserError for what the caller can put right.
     """
-    if episodes < 1 or (seconds is not None and seconds <= 0):
-        raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds")
+    if episodes < 1 or (seconds is not None and not 0 < seconds < math.inf):
+        raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds, and an end to it")
+    check_range("seed", seed)
     agent = load(run, resolve_device(device))
     name = env or str(agent.config["env"])
     world = environment_for(agent, env, 1, seed)

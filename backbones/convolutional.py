@@ -36,6 +36,8 @@ class ConvolutionalTorso(Torso):
             try:
                 sample = convolutions(torch.zeros(1, channels, height, width))
             except RuntimeError as error:
+                if "Kernel size" not in str(error):
+                    raise
                 raise ValueError(
                     f"{type(self).__name__} cannot take images of {height}x{width}: they are smaller than its "
                     "filters; use a larger --frame-size or --torso deep."

@@ -62,16 +62,19 @@ def collect(folders: list[Path]) -> dict[str, Any]:
                 raise UserError(f"{folder} has {name} = {value}, {other}: these are not seeds of one experiment.")
         shared = settings
         table = read_runs(folder)
-        if "episode_return" not in table:
+        if "episode_return" not in table or np.isnan(table["episode_return"]).all():
             raise UserError(f"No episode ended in {folder}: there is no curve to keep.")
+        # All environments of a timed level end at once: between two endings there are records without a return.
+        ended = ~np.isnan(table["episode_return"])
         starts = json.loads((folder / PROVENANCE).read_text())["starts"]
+        code = starts[0]["git"]["morello"]  # none where morello was installed without its history
         seeds.append({
             "seed": config["seed"],
-            "commit": starts[0]["git"]["morello"]["commit"],
+            "commit": code and code["commit"],
             "hardware": starts[0]["hardware"],
             "versions": starts[0]["versions"],
             "seconds": float(table["time/seconds"][-1]),
-            "curve": {k: _plain(table[k]) for k in COLUMNS if k in table},
+            "curve": {k: _plain(table[k][ended]) for k in COLUMNS if k in table},
         })  # fmt: skip
     known = recorded_references(shared["env"], spec.tasks)
     references = {name: {"mean": r.mean, "interval": list(r.interval)} for name, r in known.items()}

@@ -25,7 +25,7 @@ class BatchedVecEnv(VecEnv):
         super().__init__(env.num_envs, Box(0, 255, shape, np.uint8), Discrete(env.spec.num_actions))
 
     def reset(self) -> Any:
-        """Images [B, H, W, C]. Seed s of environment 0 means s + i for environment i, as SB3 has it."""
+        """Images [B, H, W, C]. The seed of environment 0 is the batch's: its environments differ by their index."""
         seed = self._seeds[0]
         self._reset_seeds()
         return self.batch.reset(seed)

@@ -80,8 +80,6 @@ def test_nothing_from_before_a_reset_is_read(name):
     x[:4, 2] = torch.nan
     output, _ = memory(x, memory.initial_state(B), first)
     assert torch.isfinite(output[4:]).all()
-    output[4:].sum().backward()
-    assert torch.isfinite(output[4:, 2]).all()
 
 
 @pytest.mark.parametrize(("name", "size"), [("nature", 512), ("shallow", 256), ("deep", 256)])

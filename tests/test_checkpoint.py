@@ -649,3 +649,15 @@ def test_a_file_system_that_is_full(tmp_path: Path) -> None:
     command = [*space, "sh", "-c", f'{mount} && exec "$0" -c "$1" {tmp_path}', sys.executable, FULL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "full and survived" in done.stdout, done.stderr
+
+
+def test_an_older_checkpoint_without_manifest_is_no_matter(tmp_path):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, tree(step), keep=2)
+    (tmp_path / "latest.json").write_text("of neither")
+    (tmp_path / "step_000000000001" / "manifest.json").unlink()
+    messages = []
+    step, found = checkpoint.load(tmp_path, warn=messages.append)
+    assert step == 2
+    assert same(found, tree(2))
+    assert "missing or damaged" in messages[0]

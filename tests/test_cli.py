@@ -64,6 +64,9 @@ def test_help_names_every_flag(capsys):
         (["watch", "/nowhere"], "/nowhere"),
         (["list"], "envs"),
         (["list", "env"], "envs"),
+        (["list", "envs", "junk"], "junk"),
+        (["train", *TINY, "--run", ""], "--run is empty"),
+        (["train", "nonsense", "--resume", "--run", "."], "Unknown preset 'nonsense'"),
         (["bench", "throughputt"], "throughput"),
     ],
 )
@@ -101,3 +104,30 @@ def test_a_broken_checkpoint_is_refused_by_name(tmp_path, capsys):
     assert main(["eval", str(folder)]) == 2
     assert "checkpoint" in capsys.readouterr().err.splitlines()[-1]
     assert main(["train", *TINY, "--run", str(folder), "--resume"]) == 2
+
+
+@pytest.mark.parametrize("words", [["list"], ["bench"], ["list", "envs"]])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_where_there_are_no_flags(words, flag, capsys):
+    assert main([*words, flag]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: morello {words[0]} ")
+
+
+COUNTING = ["--env", "counting:steps", "--steps", "30", "--num-envs", "3", "--unroll", "5", "--frame-size", "36", "37",
+            "--torso", "shallow", "--threads", "1", "--quiet"]  # fmt: skip
+
+
+def steps_of(folder):
+    return sorted(int(p.name.removeprefix("step_")) for p in (folder / "checkpoints").glob("step_*"))[-1]
+
+
+def test_a_run_goes_on_with_its_own_settings_however_it_is_named(tmp_path, capsys):
+    folder, other = tmp_path / "run", str(tmp_path / "other")
+    assert main(["train", "a2c-lstm", *COUNTING, "--run", str(folder)]) == 0
+    assert main(["train", "--resume", f"--run={folder}", "--steps", "60"]) == 0
+    assert main(["train", "a2c-lstm", "--run", other, "--resume", "--run", str(folder), "--steps", "90"]) == 0
+    assert steps_of(folder) == 90
+    assert "begun with preset a2c-lstm, not a2c:" in refused(capsys, "train", "a2c", "--resume", f"--run={folder}")
+    assert "'nonsense'" in refused(capsys, "train", "nonsense", "--resume", "--run", str(folder))
+    assert steps_of(folder) == 90
+    assert not (tmp_path / "other").exists()

@@ -18,10 +18,23 @@ def test_runs_of_several_seeds_become_one_record(tmp_path, capsys):
     assert main(["bench", "curves", str(tmp_path / "s3"), str(tmp_path / "s1"), "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
     assert [s["seed"] for s in record["seeds"]] == [1, 3]
-    assert record["seeds"][0]["curve"]["step"] == [700, 1400]
+    assert record["seeds"][0]["curve"]["step"] == [1400]  # no episode had ended by step 700
     assert record["settings"]["learner"]["gamma"] == 0.99
     assert record["references"]["oracle"]["mean"] > record["references"]["random"]["mean"]
     assert (tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
+
+
+def test_records_in_which_no_episode_ended_are_left_out(tmp_path, capsys):
+    train(SMALL, run=str(tmp_path / "a"), preset="a2c", steps=1800, log_every=600)
+    provenance = tmp_path / "a" / "provenance.json"
+    starts = json.loads(provenance.read_text())
+    starts["starts"][0]["git"]["morello"] = None  # installed from a wheel
+    provenance.write_text(json.dumps(starts))
+    assert main(["bench", "curves", str(tmp_path / "a"), "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
+    assert record["seeds"][0]["curve"]["step"] == [1200]
+    assert record["seeds"][0]["commit"] is None
+    assert "last return" in capsys.readouterr().out
 
 
 def test_runs_of_different_settings_are_refused(tmp_path, capsys):

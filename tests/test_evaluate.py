@@ -277,3 +277,9 @@ def test_eval_writes_into_the_run_what_it_shows(tmp_path):
     assert data["agent"]["episodes"] == data["random"]["episodes"] == 4
     with pytest.raises(UserError, match="is not a run"):
         eval_run(EvalFlags(str(tmp_path), device="cpu"), console)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_has_a_range(tmp_path, seed):
+    with pytest.raises(UserError, match="--seed must be"):
+        eval_run(EvalFlags(run=str(tmp_path), seed=seed))

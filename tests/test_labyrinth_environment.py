@@ -40,6 +40,50 @@ def test_mistakes_are_named() -> None:
         view(torch.zeros(4, 6)[:, ::2])
 
 
+def test_wrong_tensors_are_refused() -> None:
+    env = labyrinth()
+    now = env.reset()
+    for action in (torch.zeros(3), torch.zeros(3, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="integers"):
+            env.step(action)
+    for mask in (torch.ones(1, dtype=torch.bool), torch.ones(2, dtype=torch.bool), torch.tensor([2, 0, 0])):
+        with pytest.raises(ValueError, match="mask"):
+            env.reset(mask=mask)
+    position = {**now.info, "position": torch.zeros(3, 3)}
+    wrong = {
+        "reward": now._replace(reward=torch.zeros(2)),
+        "discount": now._replace(discount=torch.zeros(3, dtype=torch.float64)),
+        "task": now._replace(task=torch.zeros(3, dtype=torch.int32)),
+        "first": now._replace(first=torch.zeros(3, dtype=torch.bool, device="meta")),
+        "position": now._replace(info=position),
+        "cell": now._replace(info={k: v for k, v in now.info.items() if k != "cell"}),
+        "image": now._replace(observation={}),
+    }
+    for name, out in wrong.items():
+        with pytest.raises(ValueError, match=f"out needs {name} "):
+            env.step(torch.zeros(3, dtype=torch.int64), out=out)
+
+
+def test_every_environment_is_begun_before_it_steps() -> None:
+    env, some = labyrinth(), torch.tensor([True, False, True])
+    with pytest.raises(UserError, match="every environment"):
+        env.reset(mask=some)
+    env.load_state_dict(labyrinth().state_dict())  # of worlds that never began
+    with pytest.raises(UserError, match="reset"):
+        env.step(torch.zeros(3, dtype=torch.int64))
+    begun = labyrinth()
+    begun.reset(mask=torch.ones(3, dtype=torch.bool))
+    env.load_state_dict(begun.state_dict())
+    assert env.reset(mask=some).first.tolist() == [True, True, True]
+    assert env.world.episode.tolist() == [2, 1, 2]
+    assert env.step(torch.zeros(3, dtype=torch.int64)).first.tolist() == [False] * 3
+
+
+def test_frames_have_an_end() -> None:
+    with pytest.raises(UserError, match="16777216 pixels"):
+        morello.make("labyrinth:seekavoid_arena_01", height=4097, width=4096)
+
+
 def test_structs_mirror_the_tuples() -> None:
     assert list(Worlds.vars) == list(World._fields)
     assert list(Levels.vars) == list(Tables._fields)

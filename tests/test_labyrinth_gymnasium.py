@@ -65,6 +65,28 @@ def test_a_masked_reset_keeps_the_other_observations() -> None:
         vector.reset(options={"reset_mask": np.zeros(3, bool)})
 
 
+def test_seeds_of_any_size_and_none() -> None:
+    level = "Labyrinth/nav_maze_random_goal_03-v0"
+    vector, single = gymnasium.make_vec(level, num_envs=3, **SIZE), gymnasium.make(level, **SIZE).unwrapped
+    with pytest.raises(ValueError, match="every environment"):
+        vector.reset(options={"reset_mask": np.array([True, False, False])})
+    for seed in (2**63 - 2, 10**30):
+        seen, _ = vector.reset(seed=seed)
+        for i in range(3):
+            np.testing.assert_array_equal(seen[i], single.reset(seed=seed + i)[0])
+        assert (seen[0] != seen[1]).any()
+    fresh = gymnasium.make_vec(level, num_envs=3, **SIZE)
+    for _ in range(2):
+        mixed, _ = fresh.reset(seed=[1, None, 3])
+        for i in (0, 2):
+            np.testing.assert_array_equal(mixed[i], single.reset(seed=i + 1)[0])
+    vector.reset(seed=5)
+    single.reset(seed=6)
+    np.testing.assert_array_equal(vector.reset(seed=[1, None, 3])[0][1], single.reset()[0])  # its stream goes on
+    with pytest.raises(ValueError, match="2 seeds"):
+        vector.reset(seed=[1, 2])
+
+
 def test_arrays_are_fresh_and_unseeded_streams_differ() -> None:
     a = gymnasium.make_vec("Labyrinth/nav_maze_static_01-v0", num_envs=2, **SIZE)
     b = gymnasium.make_vec("Labyrinth/nav_maze_static_01-v0", num_envs=2, **SIZE)

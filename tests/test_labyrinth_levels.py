@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, deque
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 import morello
+from morello.envs.errors import UserError
 from morello.envs.labyrinth.items import KIND, KINDS, kinds_table
 from morello.envs.labyrinth.labyrinth import Labyrinth
-from morello.envs.labyrinth.level import DOOM, LAB_ACTIONS
+from morello.envs.labyrinth.level import DOOM, LAB_ACTIONS, Blocks, DrawnGoal, Level, MazeGenerator, ThinWalls
 from morello.envs.labyrinth.levels import LEVELS
 from morello.envs.labyrinth.levels.my_way_home import DENSE_STARTS, VEST
 from morello.envs.labyrinth.maps import plan
@@ -264,6 +266,65 @@ def test_my_way_homes_map_is_the_published_one() -> None:
     assert all(inside(x, y) for x, y in (*DENSE_STARTS, VEST))
     assert not inside(350, -100)
     assert not inside(576, 100)
+
+
+THIN = """
++-+-+-+
+|P    |
++ + + +
+|     |
++-+-+-+
+"""
+
+
+def test_a_drawn_goal_needs_no_start_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEVELS, "near", Level("near", "", ThinWalls(THIN), 60, goal=DrawnGoal()))
+    env = labyrinth("near", 300)
+    assert env.world.goal_distance.shape == (300, 1)
+    assert not env.world.goal_distance.any(), "distances that nobody asked for would not fit"
+    assert env.world.goal_cell.unique().tolist() == list(range(6))
+    assert cells(env.world.position) == [(1, 0)] * 300
+
+
+def level(**options: Any) -> Level:
+    return Level(**{"name": "mine", "summary": "", "layout": ThinWalls(THIN), "seconds": 60, **options})
+
+
+MAZE = MazeGenerator(11, 11, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"goal": DrawnGoal(), "layout": ThinWalls(THIN.replace("P  ", "P A"))}, "overwrite"),
+        ({"goal": DrawnGoal(), "items": (("lemon", 50, 50),)}, "overwrite"),
+        ({"goal": DrawnGoal(), "layout": Blocks("####\n#P #\n####")}, "rock"),
+        ({"goal": DrawnGoal(apple_share=0.5), "layout": MAZE}, "ignores"),
+        ({"goal": DrawnGoal(), "layout": MAZE, "items": (("lemon", 50, 50),)}, "ignores"),
+        ({"start_distance": 1}, "drawn goal"),
+        ({"layout": ThinWalls(THIN.replace("P", " "))}, "no start"),
+        ({"layout": ThinWalls(THIN.replace("    |", "     "))}, "gap"),
+        ({"layout": ThinWalls(THIN.replace("+-+-+-+", "+-+ +-+"))}, "gap"),
+        ({"layout": Blocks("P "), "wall": "none"}, "gap"),
+    ],
+)
+def test_levels_that_cannot_be_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        plan(level(**options))
+    assert str(caught.value).startswith("mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_levels_that_look_alike_are_not() -> None:
+    for options in ({}, {"goal": DrawnGoal()}, {"layout": MAZE}, {"layout": Blocks("P ")}):
+        plan(level(**options))
+    plan(level(goal=DrawnGoal(apple_share=0.5), layout=ThinWalls(THIN.replace("P", " ")), start_distance=2))
+
+
+def test_headings_are_wrapped() -> None:
+    headings = {0.0: 0.0, 90.0: 90.0, 180.0: 180.0, -180.0: 180.0, 270.0: -90.0, -270.0: 90.0, 720.0: 0.0}
+    starts = plan(level(starts=tuple((50, 50, h) for h in headings), start_marks="")).starts
+    assert [math.degrees(h) for *_, h in starts] == pytest.approx(list(headings.values()))
 
 
 def test_mixed_tasks_share_a_batch() -> None:

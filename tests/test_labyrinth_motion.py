@@ -1,6 +1,7 @@
 """The agent's box moves as Quake's and Doom's do, and never into a wall."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 import morello
 from morello.envs.labyrinth.labyrinth import Labyrinth
-from morello.envs.labyrinth.level import DOOM, LAB_ACTIONS, QUAKE, Action, Physics
+from morello.envs.labyrinth.level import DOOM, LAB_ACTIONS, QUAKE, Action, Level, Physics, ThinWalls
 from morello.envs.labyrinth.levels import LEVELS
+from morello.envs.labyrinth.levels.nav_maze import MAZE_1
 from morello.envs.labyrinth.maps import plan
 
 Segments = list[tuple[int, float, float, float]]  # axis the wall stands across, where, from, to
@@ -33,8 +35,10 @@ def segments(walls: NDArray[np.uint8], cell: float) -> Segments:
 
 def tick(
     position: NDArray, velocity: NDArray, heading: float, action: Action, p: Physics, walls: Segments
-) -> tuple[NDArray, NDArray, float]:
-    """One tick, written from the rules: turn, friction, acceleration, then each axis on its own."""
+) -> tuple[NDArray, NDArray, float, bool]:
+    """One tick, written from the rules: turn, friction, acceleration, then each axis on its own; and whether it met a
+    wall.
+    """
     heading += math.radians(action[2])
     wish = action[0] * np.array([math.cos(heading), math.sin(heading)])
     wish = wish + action[1] * np.array([math.sin(heading), -math.cos(heading)])
@@ -44,7 +48,7 @@ def tick(
     velocity = velocity * (0 if speed < 1 else max(0, speed - max(speed, p.stop_speed) * p.friction / p.hz) / speed)
     missing = wish_speed - velocity @ wish
     velocity = velocity + wish * max(0, min(missing, p.acceleration * p.speed / p.hz))
-    position = position.copy()
+    position, met = position.copy(), False
     for axis in (0, 1):
         step, other = velocity[axis] / p.hz, position[1 - axis]
         limit = abs(step)
@@ -59,8 +63,8 @@ def tick(
                 limit = min(limit, max(0.0, ahead - p.radius))
         position[axis] += np.sign(step) * limit
         if limit < abs(step) - 1e-9:
-            velocity[axis] = 0
-    return position, velocity, heading
+            velocity[axis], met = 0, True
+    return position, velocity, heading, met
 
 
 @pytest.mark.parametrize("name", ["nav_maze_static_01", "seekavoid_arena_01", "my_way_home_dense"])
@@ -77,13 +81,16 @@ def test_a_step_equals_four_ticks_of_the_plain_rules(name: str) -> None:
         before = [x.double().numpy().copy() for x in (env.world.position, env.world.velocity, env.world.heading)]
         env.step(torch.from_numpy(actions))
         for b in range(B):
-            position, velocity, heading = before[0][b], before[1][b], float(before[2][b])
+            position, velocity, heading, touched = before[0][b], before[1][b], float(before[2][b]), False
             for _ in range(4):
-                position, velocity, heading = tick(position, velocity, heading, table[actions[b]], level.physics, walls)
+                position, velocity, heading, met = tick(
+                    position, velocity, heading, table[actions[b]], level.physics, walls
+                )
+                touched |= met
             np.testing.assert_allclose(env.world.position[b], position, atol=3e-3)
             np.testing.assert_allclose(env.world.velocity[b], velocity, atol=0.05)
             assert math.isclose(math.cos(env.world.heading[b] - heading), 1, abs_tol=1e-6)
-            hits += bool((velocity == 0).any())
+            hits += touched
     assert hits > 20, "the test should run into walls"
 
 
@@ -171,6 +178,57 @@ def test_walls_are_never_entered_in_a_million_steps(levels: str, num_envs: int, 
         crossed = now.info["position"].clone()
         seen.update(zip(now.task.tolist(), now.info["cell"].tolist(), strict=True))
     assert len(seen) > 150, "the test should get about"
+
+
+SIZES = (16.1, 33.3, 62.4, 70.1, 77.7, 90.5, 110.2, 123.456, 125.3)  # none is exact in binary
+
+
+def sized(monkeypatch: pytest.MonkeyPatch, text: str, cell: float, num_envs: int) -> Labyrinth:
+    physics = replace(QUAKE, radius=15 if cell > 30 else 5)
+    level = Level("sized", "", ThinWalls(text, cell), 90, physics=physics, start_marks=" A")
+    monkeypatch.setitem(LEVELS, "sized", level)
+    return labyrinth("sized", num_envs)
+
+
+@pytest.mark.parametrize("cell", SIZES)
+def test_walls_hold_in_random_play_whatever_a_cells_size(monkeypatch: pytest.MonkeyPatch, cell: float) -> None:
+    env = sized(monkeypatch, MAZE_1, cell, 200)
+    generator, action = torch.Generator().manual_seed(0), torch.zeros(200, dtype=torch.int64)
+    cells, radius = env.tables.cell_size.expand(200).numpy(), env.tables.radius.expand(200).numpy()
+    for t in range(600):
+        change = torch.rand(200, generator=generator) < 0.1
+        action = torch.where(change, torch.randint(9, (200,), generator=generator), action)
+        now = env.step(action)
+        assert now.info["cell"].max() < env.num_cells
+        if t % 4 == 0:
+            assert not overlaps(env.world.position.numpy(), env.world.walls.numpy(), cells, radius).any()
+
+
+@pytest.mark.parametrize("cell", SIZES)
+def test_a_wall_on_any_line_stops_the_box_and_lets_it_slide(monkeypatch: pytest.MonkeyPatch, cell: float) -> None:
+    N = 20
+    room = "+-" * N + "+\n" + ("|" + " " * (2 * N - 1) + "|\n" + "+ " * N + "+\n") * (N - 1)
+    env = sized(monkeypatch, room + "|" + " " * (2 * N - 1) + "|\n" + "+-" * N + "+", cell, 8 * (N - 1))
+    radius = float(env.tables.radius)
+    # by environment: the axis it moves along, upwards or downwards, straight or aslant, towards which line
+    axis, down, aslant, line = torch.cartesian_prod(*map(torch.arange, (2, 2, 2, N - 1))).unbind(1)
+    line = line + 1
+    rows, sign = torch.arange(len(line)), 1 - 2 * down
+    for e in rows.tolist():
+        plane = env.world.walls[e, axis[e]]
+        (plane[:N, line[e]] if axis[e] == 0 else plane[line[e], :N]).fill_(1)
+    env.world.position.fill_(2.5 * cell)
+    env.world.position[rows, axis] = (line - 0.5 * sign) * cell
+    env.world.velocity.zero_()
+    ahead = torch.stack([1 - axis, axis], 1) * sign[:, None] + aslant[:, None] * torch.stack([axis, 1 - axis], 1)
+    env.world.heading[:] = torch.atan2(ahead[:, 1].double(), ahead[:, 0].double()).float()
+    for _ in range(60):
+        env.step(torch.zeros(len(rows), dtype=torch.int64))
+        assert (sign * (line * cell - env.world.position[rows, axis]) > radius - 2e-3).all()
+    assert (sign * (line * cell - env.world.position[rows, axis]) < radius + 5e-3).all()
+    along = env.world.position[rows, 1 - axis] - 2.5 * cell
+    assert (along[aslant == 0].abs() < 0.01).all()
+    assert (along[aslant == 1] > 500).logical_or(along[aslant == 1] > (N - 3) * cell - radius).all()
 
 
 def test_the_tip_of_a_thin_wall_stops_the_box() -> None:

@@ -8,6 +8,7 @@ import torch
 import morello
 from morello.envs.errors import UserError
 from morello.envs.labyrinth.labyrinth import Labyrinth
+from morello.envs.labyrinth.level import Level, ThinWalls
 from morello.envs.labyrinth.levels import LEVELS, SCORES, recorded_scores
 from morello.envs.labyrinth.oracle import FAR, Oracle, distance_fields, sample, shortest_tour
 from morello.envs.labyrinth.scores import episode_returns, summary
@@ -38,6 +39,12 @@ def test_the_oracle_beats_random_play(level: str, steps: int, oracle: float, ran
         score[player] = total.mean().item()
     assert score["oracle"] >= oracle
     assert score["random"] <= random
+
+
+def test_the_oracle_clears_a_level_whose_starts_are_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "+-+-+-+\n|P A A|\n+-+-+-+"
+    monkeypatch.setitem(LEVELS, "row", Level("row", "", ThinWalls(text), 8, restart_when_cleared=True))
+    assert episode_returns("row", "oracle", 2, 0).min() >= 4  # all apples, again and again
 
 
 def test_imagining_changes_nothing() -> None:

@@ -134,6 +134,14 @@ class Bonus(IntrinsicReward):
         return (self.scale.sum() * torch.ones_like(rollout.reward)), rollout.valid
 
 
+class Constant(Bonus):
+    """The same without a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale.requires_grad_(False)
+
+
 class Flat(AuxiliaryLoss):
     """Pulls the memory's output towards zero."""
 
@@ -159,7 +167,7 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     torch.manual_seed(0)
     env = Cue(num_envs=31)
     model = ActorCritic(env.spec, torso="mlp", streams=2)
-    plugins = {"bonus": Plugin(Bonus(), 1.0, gamma=0.5)}
+    plugins = {"bonus": Plugin(Constant(), 1.0, gamma=0.5)}
     config = LearnerConfig(gamma=0.5, learning_rate=3e-3, constant_rate=True, max_grad_norm=40)
     learner = Learner(model, config, 300 * 31 * 7, plugins=plugins)
     actor = Actor(env, model, 7)
@@ -169,24 +177,66 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     assert value.mean().item() == pytest.approx(2.0, abs=0.1)  # 1 / (1 - gamma), though episodes last one step
 
 
-def test_a_plugin_of_weight_zero_leaves_the_agent_bit_identical():
-    def weights(plugins, streams):
-        _, model, actor = parts(seed=4)
+class Greedy(Bonus):
+    """A bonus whose own loss would pull at the agent's features."""
+
+    def forward(self, rollout, features):
+        value, valid = super().forward(rollout, features)
+        return value + features.memory[:-1].square().mean(-1), valid
+
+
+@pytest.mark.parametrize(("module", "streams"), [(Flat, 1), (Bonus, 2), (Greedy, 2)])
+def test_a_plugin_of_weight_zero_leaves_the_agent_bit_identical(module, streams):
+    def weights(weight):
+        _, model, actor = parts(seed=4, streams=1 if weight is None else streams)
+        plugins = {}
+        if weight is not None:
+            it = module()
+            own = list(it.parameters())
+            plugins["it"] = Plugin(it, weight, torch.optim.Adam(own) if own else None)
         learner = Learner(model, CONFIG, 10**6, plugins=plugins)
         for _ in range(3):
             learner.step(actor.collect())
-        return list(model.parameters())
+        return {k: v for k, v in model.state_dict().items() if not k.startswith("values.1")}
 
-    with_it, without = weights({"flat": Plugin(Flat(), 0.0)}, 1), weights({}, 1)
-    assert all(torch.equal(a, b) for a, b in zip(with_it, without, strict=True))
-    at_one = weights({"flat": Plugin(Flat(), 1.0)}, 1)
-    assert not all(torch.equal(a, b) for a, b in zip(at_one, without, strict=True))
+    without, at_zero, at_one = weights(None), weights(0.0), weights(1.0)
+    assert all(torch.equal(at_zero[k], v) for k, v in without.items())
+    assert not all(torch.equal(at_one[k], v) for k, v in without.items())
+
+
+@pytest.mark.parametrize("name", ["policy", "value", "entropy", "extrinsic"])
+def test_a_plugin_cannot_take_the_learners_own_names(name):
+    _, model, _ = parts()
+    with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+        Learner(model, CONFIG, 10**6, plugins={name: Plugin(Flat(), 0.1)})
+
+
+def test_a_plugin_with_parameters_needs_an_optimizer():
+    _, model, _ = parts(streams=2)
+    with pytest.raises(ValueError, match="'bonus' has parameters that nothing would train"):
+        Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(Bonus(), 1.0)})
+
+
+def test_a_rewards_memory_comes_back():
+    def learner():
+        _, model, actor = parts(streams=2)
+        bonus = Bonus()
+        plugin = Plugin(bonus, 1.0, torch.optim.Adam(bonus.parameters()))
+        return actor, Learner(model, CONFIG, 10**6, plugins={"bonus": plugin})
+
+    actor, one = learner()
+    one.step(actor.collect())
+    actor, other = learner()
+    other.load_state_dict(one.state_dict())
+    assert other.state_dict()["memories"]["bonus"].eq(1).all()  # a checkpoint before the next update keeps it
+    other.step(actor.collect())
+    assert other.memories["bonus"].eq(2).all()
 
 
 def test_value_heads_must_match_the_streams():
     _, model, _ = parts(streams=1)
     with pytest.raises(ValueError, match="1 value heads for 2 reward streams"):
-        Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(Bonus(), 1.0)})
+        Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(Constant(), 1.0)})
 
 
 @pytest.mark.parametrize("poison", ["reward", "weight"])
@@ -198,7 +248,7 @@ def test_a_non_finite_loss_stops_before_the_optimiser_and_names_the_term(poison)
         row = rollout.valid.nonzero()[5]
         rollout.reward[row[0], row[1]] = torch.nan
     else:
-        model.value.weight.data[0, 0] = torch.inf
+        model.values[0].weight.data[0, 0] = torch.inf
     before = [p.clone() for p in model.parameters()]
     slots = [learner.optimizer.state[p]["mean_square"].clone() for p in model.parameters()]
     with pytest.raises(NonFiniteError, match="'value'"):

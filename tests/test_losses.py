@@ -78,3 +78,5 @@ def test_explained_variance():
     assert explained_variance(target, target, mask).item() == pytest.approx(1)
     assert explained_variance(torch.full_like(target, 5.0), target, mask).item() == pytest.approx(0, abs=1e-6)
     assert explained_variance(-target, target, mask).item() == pytest.approx(-3, abs=1e-5)
+    constant = torch.full_like(target, 0.1)
+    assert explained_variance(target, constant, mask).item() == 0

@@ -137,3 +137,15 @@ def test_the_end_of_an_episode_is_said_and_numbers_are_short():
     assert count(over, FACTS, CHERRY) > 30
     assert count(Picture(NAMES).draw(moment()), FACTS, CHERRY) == 0
     assert [_number(x) for x in (3.0, -0.5, 2.346, 12345.678, 0.0)] == ["3", "-0.50", "2.35", "12,346", "0"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_drawn_as_such(bad):
+    picture = Picture(NAMES)
+    assert _number(bad) == str(bad)
+    picture.draw(moment(step=0, value=1.0))
+    odd = moment(value=bad, reward=bad, episode_return=bad, vector=np.array([bad, 1.0], np.float32))
+    plain = moment(vector=np.array([0.0, 1.0], np.float32))
+    drawn = picture.draw(odd)
+    assert count(drawn, VIEW, STEEL) == count(Picture(NAMES).draw(plain), VIEW, STEEL) > 0
+    picture.draw(moment(vector=np.zeros(0, np.float32), reward=1.0))

@@ -189,6 +189,7 @@ def test_numbers_durations_and_sparklines():
     values = (0.0, 0.0123, 1.5, -20.345, 12345.6, 3e-5, 2.5e7, float("inf"))
     assert [number(x) for x in values] == ["0.000", "0.012", "1.50", "-20.34", "12,346", "3.0e-05", "2.5e+07", "inf"]
     assert duration(3725.4) == "1:02:05"
+    assert [duration(x) for x in (1e12, 1e18, float("inf"))] == ["31,688 years", "3.2e+10 years", "inf years"]
     assert sparkline([0.0, 3.5, 7.0]) == "▁▅█"
     assert sparkline([2.0, 2.0]) == "▁▁"
     assert sparkline([]) == ""

@@ -59,7 +59,8 @@ def python(program: str, *arguments: object, **options: Any) -> subprocess.Popen
 
 def test_default_folder():
     folder = default_folder("gym:ALE/Pong-v5", "a2c", 17)
-    assert re.fullmatch(r"runs/gym-ALE-Pong-v5/a2c/17-\d{8}-\d{6}", str(folder))
+    assert re.fullmatch(r"runs/gym-ALE-Pong-v5/a2c/17-\d{8}-\d{6}-\d{6}", str(folder))
+    assert folder != default_folder("gym:ALE/Pong-v5", "a2c", 17)  # begun in the same second
 
 
 def test_a_new_run_says_what_it_is_and_where_it_is_from(tmp_path, monkeypatch):
@@ -136,6 +137,37 @@ def test_a_run_is_not_written_over(tmp_path):
         with pytest.raises(UserError, match="--resume"):
             Run.create(tmp_path, CONFIG, SPEC, restart=restart)
     Run.open(tmp_path).close()  # and the failures let go of the lock
+
+
+@pytest.mark.parametrize("config", [None, '{"my": 1}'])
+def test_what_others_keep_in_a_folder_is_left_alone(tmp_path, config):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events").write_text("precious")
+    (tmp_path / "provenance.json").write_text("mine")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    before = {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
+    for restart in (False, True):
+        with pytest.raises(UserError, match="name a new folder"):
+            Run.create(tmp_path, CONFIG, SPEC, restart=restart)
+    assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
+
+
+def test_a_run_that_died_before_it_had_a_config_is_begun_anew(tmp_path):
+    (tmp_path / "lock").write_text("1")
+    (tmp_path / ".tmp-config.json-999999999").write_text("{")
+    Run.create(tmp_path, CONFIG, SPEC, restart=True).close()
+    assert read_config(tmp_path) == (CONFIG, SPEC)
+
+
+def test_settings_that_may_change_are_kept_for_the_next_start(tmp_path):
+    Run.create(tmp_path, CONFIG, SPEC).close()
+    with Run.open(tmp_path) as run:
+        run.update_config({"steps": 97})
+        assert run.config == CONFIG | {"steps": 97}
+    assert read_config(tmp_path) == (CONFIG | {"steps": 97}, SPEC)
+    with pytest.raises(ValueError, match="closed"):
+        run.update_config({"steps": 98})
 
 
 @pytest.mark.parametrize(

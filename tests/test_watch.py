@@ -192,3 +192,14 @@ def test_watch_films_the_agent_of_a_run(tmp_path, capsys):
     assert len(shown) == 5 + FPS  # six steps, of which the fourth ends an episode and stays
     with pytest.raises(UserError, match="something to film"):
         watch(**dataclasses.asdict(dataclasses.replace(flags, episodes=0)))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_a_film_has_an_end(tmp_path, seconds):
+    with pytest.raises(UserError, match="an end to it"):
+        watch(tmp_path, seconds=seconds)
+
+
+def test_a_seed_has_a_range(tmp_path):
+    with pytest.raises(UserError, match="--seed"):
+        watch(tmp_path, seed=2**63)

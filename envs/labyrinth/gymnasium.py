@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..experience import Timestep
     from .labyrinth import Labyrinth
 
+SEEDS = 2**63
+"""Seeds count modulo this: Labyrinth keeps them as int64."""
+
 Array = NDArray[Any]
 Info = dict[str, Any]
 
@@ -84,7 +87,7 @@ class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**31))
         self._seeded = True
-        observation, *_, info = _numpy(self._worlds.reset(seed))
+        observation, *_, info = _numpy(self._worlds.reset(None if seed is None else seed % SEEDS))
         self._frame = observation[0]
         return observation[0].copy(), {name: value[0] for name, value in info.items()}
 
@@ -136,28 +139,29 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         self._seeded = False
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: Info | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: Info | None = None
     ) -> tuple[Array, Info]:
-        """Begin episodes, everywhere or where ``options["reset_mask"]`` is True."""
+        """Begin episodes, everywhere or where ``options["reset_mask"]`` is True; see `LabyrinthEnv.reset` for None."""
         import torch
 
         super().reset(seed=seed if isinstance(seed, int) else None)
-        if seed is None and not self._seeded:
-            seed = int(self.np_random.integers(2**31))
-        seeds = None
+        seeds: list[int | None] = [None] * self.num_envs
         if seed is not None:
-            every = np.arange(seed, seed + self.num_envs) if isinstance(seed, int) else np.asarray(seed)
-            if every.shape != (self.num_envs,):
-                raise ValueError(f"{len(every)} seeds for {self.num_envs} environments")
-            seeds = torch.from_numpy(every.astype(np.int64))
+            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"reset_mask must be bool, of length {self.num_envs}, with at least one True")
+        if not self._seeded:
+            seeds = [int(self.np_random.integers(2**31)) if s is None else s for s in seeds]
+        given = np.array([s is not None for s in seeds])
+        numbers = torch.tensor([0 if s is None else int(s) % SEEDS for s in seeds])
+        for part, streams in ((mask & given, numbers), (mask & ~given, None)):
+            if part.any():
+                answer = self._worlds.reset(streams, torch.from_numpy(part))
         self._seeded = True
-        mask = (options or {}).get("reset_mask")
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-                raise ValueError(f"reset_mask must be bool, of length {self.num_envs}, with at least one True")
-            mask = torch.from_numpy(mask)
-        self._frames, *_, info = _numpy(self._worlds.reset(seeds, mask))
+        self._frames, *_, info = _numpy(answer)
         return self._frames.copy(), self._masked(info)
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Info]:

@@ -9,12 +9,10 @@ import warp as wp
 from numpy.typing import NDArray
 
 from .arrays import Floats2, Levels, Worlds
+from .shapes import SHAPES
 
 VANISH, RESTART, END = 0, 1, 2
 """What touching an item does: it is gone, or the map starts again within the episode, or the episode ends."""
-
-NONE, SPHERE, ELLIPSOID, GEM, BOX = 0, 1, 2, 3, 4
-"""Shapes: ellipsoids are spheres stretched upwards or flattened, gems octahedra, boxes suits of armour."""
 
 
 class Kind(NamedTuple):
@@ -25,21 +23,21 @@ class Kind(NamedTuple):
     effect: int
     reach: float  # picked up when the agent's centre is nearer than this
     color: tuple[int, int, int]
-    shape: int
+    shape: str  # of shapes.SHAPES
     radius: float
     center: float  # height of its centre above the floor
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("nothing", 0, VANISH, 0, (0, 0, 0), NONE, 0, 0),
-    Kind("apple", 1, VANISH, 30, (214, 38, 36), SPHERE, 14, 28),
-    Kind("lemon", -1, VANISH, 30, (244, 222, 42), ELLIPSOID, 14, 28),
-    Kind("strawberry", 2, VANISH, 30, (236, 60, 118), ELLIPSOID, 14, 28),
-    Kind("fungi", -10, VANISH, 30, (150, 98, 190), SPHERE, 16, 24),
-    Kind("goal", 10, RESTART, 30, (250, 70, 220), GEM, 22, 40),
-    Kind("watermelon", 20, RESTART, 30, (40, 132, 52), SPHERE, 24, 32),
-    Kind("mango", 100, RESTART, 30, (250, 150, 30), ELLIPSOID, 22, 34),
-    Kind("vest", 1, END, 36, (42, 190, 60), BOX, 14, 14),
+    Kind("nothing", 0, VANISH, 0, (0, 0, 0), "none", 0, 0),
+    Kind("apple", 1, VANISH, 30, (214, 38, 36), "apple", 14, 28),
+    Kind("lemon", -1, VANISH, 30, (244, 222, 42), "lemon", 14, 28),
+    Kind("strawberry", 2, VANISH, 30, (236, 60, 118), "lemon", 14, 28),
+    Kind("fungi", -10, VANISH, 30, (150, 98, 190), "apple", 16, 24),
+    Kind("goal", 10, RESTART, 30, (250, 70, 220), "gem", 22, 40),
+    Kind("watermelon", 20, RESTART, 30, (40, 132, 52), "apple", 24, 32),
+    Kind("mango", 100, RESTART, 30, (250, 150, 30), "lemon", 22, 34),
+    Kind("vest", 1, END, 36, (42, 190, 60), "vest", 14, 14),
 )
 """Rewards and effects as DeepMind Lab's pick-ups have them; the vest is ViZDoom's MyWayHome's. Doom's boxes touch at
 16 + 20 units; Lab's reach is of that order."""
@@ -56,7 +54,7 @@ COLUMNS = 9
 def kinds_table() -> NDArray[np.float32]:
     """`KINDS` as float32 ``[len(KINDS), COLUMNS]``, for kernels; colours 0 to 255."""
     return np.array(
-        [(k.shape, k.radius, k.center, *k.color, k.reward, k.effect, k.reach) for k in KINDS], dtype=np.float32
+        [(SHAPES[k.shape], k.radius, k.center, *k.color, k.reward, k.effect, k.reach) for k in KINDS], dtype=np.float32
     )
 
 

@@ -16,10 +16,16 @@ from .launcher import Launcher
 from .level import REPEAT, Level
 from .levels import LEVELS
 from .maps import num_cells
+from .pixels import MAX_PIXELS
 from .render import look_row, render, render_depth
 from .rules import step_worlds
 from .tables import compile_levels, new_world
 from .textures import TEXTURES, texture_table
+
+ROWS = ("reward", "discount", "first", "last", "task", "position", "heading", "cell")
+"""What `step_worlds` answers, in its order."""
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Labyrinth:
@@ -51,6 +57,8 @@ class Labyrinth:
                 raise UserError(f"labyrinth has no level {name!r}; {suggest(name, LEVELS)}")
         if min(num_envs, height, width, 1 if threads is None else threads) < 1:
             raise UserError("num_envs, height, width and threads must be at least 1")
+        if height * width > MAX_PIXELS:
+            raise UserError(f"a frame of {height} x {width} has more than {MAX_PIXELS} pixels; make it smaller")
         self.levels = [LEVELS[name] for name in levels]
         actions = tuple(self.levels[0].actions)
         for level in self.levels:
@@ -89,6 +97,10 @@ class Labyrinth:
         if mask is None:
             self._chosen.fill_(True)
         else:
+            if mask.shape != self._chosen.shape or mask.dtype != torch.bool:
+                raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
+            if not self._started and not mask.all():
+                raise UserError("reset every environment before resetting only some")
             self._chosen.copy_(mask)
         if seed is not None:
             seeds = torch.as_tensor(seed, device=self.device).expand(self.num_envs)
@@ -104,6 +116,8 @@ class Labyrinth:
             raise UserError("reset the environment before its first step")
         if action.shape != self._action.shape:
             raise ValueError(f"action has shape {tuple(action.shape)}, not ({self.num_envs},)")
+        if action.dtype not in INTEGERS:
+            raise ValueError(f"actions must be integers, not {action.dtype}")
         if self.device.type == "cpu" and not 0 <= int(action.min()) <= int(action.max()) < self.spec.num_actions:
             raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}")
         self._action.copy_(action)
@@ -122,23 +136,24 @@ class Labyrinth:
                 raise UserError(f"saved {name} is {list(state[name].shape)}, this environment's {list(tensor.shape)}")
         for name, tensor in self.world._asdict().items():
             tensor.copy_(state[name])
-        self._started = True
+        self._started = bool((self.world.episode > 0).all())
 
     def close(self) -> None:
         """End the worker threads."""
         self._launcher.close()
 
     def _run(self, out: Timestep, resetting: bool) -> None:
-        outputs = (
-            out.reward, out.discount, out.first, out.last, out.task,
-            out.info["position"], out.info["heading"], out.info["cell"], *out.observation.values(),
-        )  # fmt: skip
+        outputs = _named(out)
 
         def record(part: slice) -> list[Any]:
+            for name, own in _named(self._own).items():
+                given = outputs.get(name)
+                if given is None or (given.shape, given.dtype, given.device) != (own.shape, own.dtype, own.device):
+                    raise ValueError(f"out needs {name} as {own.dtype} {list(own.shape)} on {own.device}")
             w = view_all(Worlds, self.world, part)
             kinds = view(self._kinds)
-            rows = [view(tensor[part]) for tensor in outputs[:8]]
-            image, *depth = (view(out.observation[name][part]) for name in self.spec.observation)
+            rows = [view(outputs[name][part]) for name in ROWS]
+            image, *depth = (view(outputs[name][part]) for name in self.spec.observation)
             step = [w, view_all(Levels, self.tables), kinds, view(self._scratch[part]), view(self._action[part])]
             step += [view(self._chosen[part]), int(resetting), REPEAT, *rows]
             seen = [w.position, w.heading, w.walls, w.item_position, w.item_kind, w.task, view(self._look), kinds]
@@ -150,7 +165,7 @@ class Labyrinth:
                 *(wp.launch(kernel, columns, given, device=device, record_cmd=True) for kernel, given in drawn),
             ]
 
-        self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs)), record)
+        self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs.values())), record)
 
     def _new_timestep(self) -> Timestep:
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -165,6 +180,12 @@ class Labyrinth:
             task=zeros(dtype=torch.int64),
             info={"position": zeros(2), "heading": zeros(), "cell": zeros(dtype=torch.int64)},
         )
+
+
+def _named(answer: Timestep) -> dict[str, Tensor]:
+    """The tensors of ``answer``, all that kernels write."""
+    named = {name: getattr(answer, name) for name in ("reward", "discount", "first", "last", "task")}
+    return {**named, **answer.info, **answer.observation}
 
 
 def _look(level: Level) -> list[float]:

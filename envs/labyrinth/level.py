@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import UserError
+
 MARKS = {
     "A": "apple", "L": "lemon", "S": "strawberry", "F": "fungi", "G": "goal", "W": "watermelon", "M": "mango",
     "V": "vest",
@@ -96,7 +98,7 @@ class MazeGenerator:
 
 @dataclass(frozen=True)
 class DrawnGoal:
-    """A goal in a cell drawn each episode, and apples on a share of the other cells (rounded down)."""
+    """A goal in a cell drawn each episode; in thin walls also apples on a share of the other cells (rounded down)."""
 
     kind: str = "goal"
     apple_share: float = 0
@@ -127,6 +129,16 @@ class Level:
     wall_height: float = 100
     eye_height: float = 50
     visit_size: float | None = None  # side of the squares of info["cell"]; None: the map's cells
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layout, MazeGenerator):
+            if self.items or self.starts or self.start_distance or (self.goal and self.goal.apple_share):
+                raise UserError(f"{self.name}: a MazeGenerator ignores items, starts, start_distance and apple_share")
+        elif self.goal is None:
+            if self.start_distance:
+                raise UserError(f"{self.name}: start_distance is that to a drawn goal; set goal=DrawnGoal(), or starts")
+        elif isinstance(self.layout, Blocks):
+            raise UserError(f"{self.name}: Blocks have no drawn goal, it could be in rock; use ThinWalls, or an item")
 
     @property
     def max_ticks(self) -> int:

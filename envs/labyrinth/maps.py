@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from .level import MARKS, Blocks, Level, MazeGenerator, ThinWalls
 from .textures import TEXTURES
 
@@ -41,10 +42,17 @@ def plan(level: Level) -> Plan:
     def centres(mark: str) -> list[tuple[float, float]]:
         return [((j + 0.5) * layout.cell, (i + 0.5) * layout.cell) for i, j in marks.get(mark, [])]
 
-    items = [(kind, x, y) for mark, kind in MARKS.items() for x, y in centres(mark)]
+    items = [*((kind, x, y) for mark, kind in MARKS.items() for x, y in centres(mark)), *level.items]
     starts = [(x, y, RANDOM_HEADING) for mark in level.start_marks for x, y in centres(mark)]
-    starts += [(x, y, RANDOM_HEADING if h is None else float(np.deg2rad(h))) for x, y, h in level.starts]
-    return Plan(walls, ground, marks, [*items, *level.items], starts)
+    starts += [(x, y, RANDOM_HEADING if h is None else _radians(h)) for x, y, h in level.starts]
+    if level.goal and items:
+        raise UserError(f"{level.name}: items on the map and a drawn goal overwrite each other; leave out one of them")
+    if not starts and not level.start_distance:
+        raise UserError(f"{level.name} has no start: mark a cell with one of {level.start_marks!r}, or set starts")
+    ends = [0, -1]
+    if (ground[:, ends] & (walls[0, :-1, ends].T == 0)).any() or (ground[ends] & (walls[1, ends, :-1] == 0)).any():
+        raise UserError(f"{level.name} has a gap in its outer wall; close it")
+    return Plan(walls, ground, marks, items, starts)
 
 
 def num_cells(level: Level) -> int:
@@ -52,6 +60,11 @@ def num_cells(level: Level) -> int:
     size = level.visit_size or level.layout.cell
     height, width = (-(-n * level.layout.cell // size) for n in plan(level).open.shape)
     return int(height * width)
+
+
+def _radians(degrees: float) -> float:
+    """In (-pi, pi]."""
+    return float(np.deg2rad(180 - (180 - degrees) % 360))
 
 
 def _blocks(layout: Blocks, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:

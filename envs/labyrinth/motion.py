@@ -8,6 +8,9 @@ every tic is an equal acceleration, and both laws rest at 0.78125 / 0.09375 = 8.
 
 Walls have no thickness here and the agent is an axis-aligned box, so each axis moves on its own: the leading face
 stops at the first line that carries a wall inside the box's span, or the tip of a wall that runs along the path.
+
+Which lines a box has passed is read off its centre, always by `line_above` and `line_below`, so that rounding cannot
+take it past a wall: where a move ends, the next one begins.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import warp as wp
 from .arrays import Levels, Worlds
 
 REST_SPEED = wp.constant(1.0)  # units a second: what is slower stands still
+ROUNDING = wp.constant(1.0e-6)  # of a coordinate: more than a sum, a difference and a quotient lose
 
 
 @wp.func
@@ -37,14 +41,26 @@ def accelerate(
 
 
 @wp.func
-def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, low: float, high: float, cell: float) -> bool:
-    """Whether grid line ``line`` across ``axis`` stops a box that spans (low, high) along it.
+def line_above(at: float, radius: float, cell: float) -> int:
+    """The first grid line that the upper face of a box centred ``at`` has not passed."""
+    return int(wp.ceil((at + radius) / cell))
+
+
+@wp.func
+def line_below(at: float, radius: float, cell: float) -> int:
+    """The first grid line, going down, that its lower face has not passed."""
+    return int(wp.floor((at - radius) / cell))
+
+
+@wp.func
+def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, across: float, radius: float, cell: float) -> bool:
+    """Whether grid line ``line`` across ``axis`` stops a box centred ``across`` along it.
 
     ``axis`` 0: lines of constant x, span in y; 1: lines of constant y, span in x. ``ahead`` is the row of cells
     being entered, whose walls along the path are met at their tips.
     """
-    start = int(wp.floor(low / cell))
-    stop = int(wp.ceil(high / cell))
+    start = line_below(across, radius, cell)
+    stop = line_above(across, radius, cell)
     blocked = bool(False)
     for n in range(start, stop):
         if axis == 0:
@@ -67,18 +83,24 @@ def slide(w: Worlds, e: int, axis: int, at: float, across: float, step: float, r
     """Where the centre comes to rest along ``axis`` when it moves from ``at`` by ``step``, ``across`` being still."""
     goal = at + step
     if step > 0.0:
-        face = at + radius
-        line = int(wp.ceil(face / cell))
-        while float(line) * cell < face + step:
-            if line_blocks(w, e, axis, line, line, across - radius, across + radius, cell):
-                return float(line) * cell - radius
+        line = line_above(at, radius, cell)
+        end = line_above(goal, radius, cell)
+        while line < end:
+            if line_blocks(w, e, axis, line, line, across, radius, cell):
+                flush = float(line) * cell - radius
+                if line_above(flush, radius, cell) > line:
+                    flush -= ROUNDING * (float(line) * cell + radius)
+                return wp.max(flush, at)
             line += 1
     if step < 0.0:
-        face = at - radius
-        line = int(wp.floor(face / cell))
-        while float(line) * cell > face + step:
-            if line_blocks(w, e, axis, line, line - 1, across - radius, across + radius, cell):
-                return float(line) * cell + radius
+        line = line_below(at, radius, cell)
+        end = line_below(goal, radius, cell)
+        while line > end:
+            if line_blocks(w, e, axis, line, line - 1, across, radius, cell):
+                flush = float(line) * cell + radius
+                if line_below(flush, radius, cell) < line:
+                    flush += ROUNDING * (float(line) * cell + radius)
+                return wp.min(flush, at)
             line -= 1
     return goal
 

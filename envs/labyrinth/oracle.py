@@ -130,7 +130,7 @@ class Oracle:
         self.between = sample(self.fields, every[:, None], targets.expand(len(targets), -1, 2), self.spacing)
         if self.level.restart_when_cleared:
             wanted = (self.kinds[world.home_kind[0].long(), REWARD] > 0).nonzero()[:, 0]
-            start = torch.tensor(self.level.starts[0][:2])
+            start = self.env.tables.starts[0, 0, :2]
             first_leg = sample(self.fields, wanted, start.expand(len(wanted), 2), self.spacing)
             self.order = wanted[shortest_tour(first_leg, self.between[wanted][:, wanted])]
 

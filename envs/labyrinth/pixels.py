@@ -1,7 +1,7 @@
 """Writing one column of a frame inside kernels. Frames are flat arrays: uint8 RGB, or float32 depth.
 
 An index is masked before use: the compiler then knows that it is not negative and drops Warp's wrap-around for
-negative indices, a quarter of the time a frame takes on a CPU. So a frame may have up to 2**24 pixels.
+negative indices, a quarter of the time a frame takes on a CPU. So a frame may have up to `MAX_PIXELS`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Floats: TypeAlias = Any
 else:
     Bytes, Floats = wp.array(dtype=wp.uint8), wp.array(dtype=wp.float32)
+
+MAX_PIXELS = 2**24
 
 wp.set_module_options({"enable_backward": False})
 

@@ -19,12 +19,10 @@ from .sky import fill_sky
 from .textures import LEVELS, SIZE
 
 CELL, WALL_HEIGHT, EYE_HEIGHT, FLOOR_TEXTURE, CEILING_TEXTURE, FOV_TANGENT, TEXTURE_SIZE = map(wp.constant, range(7))
-LOOK_COLUMNS = 7
 """Columns of ``look``, a row a task: map units, indices into TEXTURES (ceiling 0: sky), tan of half the field of
 view, and the map units that one texture spans."""
 
 SHAPE, RADIUS, CENTRE_HEIGHT, RED, GREEN, BLUE = map(wp.constant, range(6))
-KIND_COLUMNS = 6
 """Columns of ``kinds``, a row a kind of item: shapes.SHAPES, map units, map units above the floor, 0..255."""
 
 FAR = wp.constant(20000.0)

@@ -84,7 +84,8 @@ def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
                     slot += 1
                     wanted -= 1
             remaining -= 1
-    measure_distances(w, levels, queue, e, k)
+    if levels.start[k] == START_FAR:  # nobody else reads them, and there is no room for them
+        measure_distances(w, levels, queue, e, k)
 
 
 @wp.func

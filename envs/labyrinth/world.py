@@ -24,7 +24,7 @@ class World(NamedTuple):
 
     position: Tensor  # [B, 2] float32, map units
     velocity: Tensor  # [B, 2] float32, map units a second
-    heading: Tensor  # [B] float32, radians in [-pi, pi)
+    heading: Tensor  # [B] float32, radians in [-pi, pi]
     walls: Tensor  # [B, 2, H + 1, W + 1] uint8, texture, 0 open
     item_position: Tensor  # [B, I, 2] float32
     item_kind: Tensor  # [B, I] uint8, index into items.KINDS; 0 nothing there (now)

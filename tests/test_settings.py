@@ -1,0 +1,146 @@
+"""Settings: what is refused, in one sentence, and what a run folder gives back."""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from morello.agents import checkpoint, settings
+from morello.agents.presets import Config
+from morello.agents.runs import Run
+from morello.agents.settings import RANGES, read_settings, resolve, saved_settings, with_overrides
+from morello.envs.errors import UserError
+from morello.envs.experience import Spec
+
+SPEC = Spec({"vector": ((5,), torch.float32)}, 7, tuple("abcdefg"), ("one",), 4, None, True)
+CONFIG = Config(env="counting:steps", threads=1, device="cpu")
+
+
+def resolved(**changes):
+    return resolve(with_overrides(CONFIG, changes))
+
+
+def test_what_is_decided_is_decided():
+    config = resolved(run=Path("a"), device=torch.device("cpu"), threads=None)
+    assert (config.run, config.device, config.threads) == ("a", "cpu", settings.cores())
+    assert config.dtype in ("float32", "bfloat16")
+    assert resolve(config) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "good"),
+    [
+        ("steps", (0, -5, 2**63, "60", 1e6, True, None), (1,)),
+        ("num_envs", (0, "3"), (1,)),
+        ("unroll", (-1, 2.0), (1,)),
+        ("memory_size", (0,), (1,)),
+        ("log_every", (0, 10**22), (1,)),
+        ("eval_every", (-1,), (0,)),
+        ("seed", (-1, 2**63, 0.5), (0, 2**61)),
+        ("frame_size", ((40,), (0, 40), (40, -7), 40, [40, 40], (40, 40, 3)), ((37, 41), None)),
+        ("gamma", (-0.1, 5, math.nan, "x", None), (0, 1, 0.5)),
+        ("vtrace_lambda", (1.1, math.nan), (0, 1)),
+        ("rms_decay", (1, 2, -0.1, math.nan), (0, 0.99)),
+        ("learning_rate", (0, -1, math.nan, math.inf), (1e-9,)),
+        ("epsilon", (0, -1, math.nan), (1e-20,)),
+        ("max_grad_norm", (0, -1, math.inf), (1e-9,)),
+        ("rho_bar", (0, -1, math.nan), (1e-9,)),
+        ("c_bar", (0, -1, math.inf), (1e-9,)),
+        ("value_cost", (-1, math.nan, math.inf), (0,)),
+        ("entropy_cost", (-1, math.nan), (0,)),
+        ("initial_mean_square", (-1, math.nan, "0"), (None, 0, 1.0)),
+        ("quiet", (1, "yes"), (True,)),
+        ("reward", ("clipp", None), ("clip",)),
+        ("dtype", ("float16", 3), ("bfloat16",)),
+        ("torso", ("natur", ["nature"]), ("nature",)),
+        ("memory", ("lstmm",), ("gru",)),
+        ("run", ("", " "), ("here",)),
+    ],
+)
+def test_values_have_types_words_and_ranges(name, bad, good):
+    for value in good:
+        resolved(**{name: value})
+    for value in bad:
+        with pytest.raises(UserError) as caught:
+            resolved(**{name: value})
+        assert name in str(caught.value).replace("-", "_"), value
+        assert "\n" not in str(caught.value)
+
+
+def test_every_number_has_a_range():
+    fields = {f.name: f for kind in (Config, type(CONFIG.learner)) for f in dataclasses.fields(kind)}
+    numbers = {name for name, f in fields.items() if "int" in str(f.type) or "float" in str(f.type)}
+    assert RANGES.keys() == numbers - {"threads", "dtype"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_envs": 10**11},
+        {"unroll": 10**11},
+        {"frame_size": (2_000_000, 2_000_000)},
+        {"num_envs": 1, "unroll": 1, "frame_size": (60_000, 60_000)},
+        {"memory": "lstm", "memory_size": 10**11},
+        {"num_envs": 2**62, "unroll": 2**62, "frame_size": (2**62, 2**62)},
+    ],
+)
+def test_terabytes_are_refused_before_anything_asks_for_them(changes):
+    with pytest.raises(UserError, match=r"TiB of memory or more: lower --num-envs"):
+        resolved(**changes)
+
+
+def test_a_processes_cores_are_those_it_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert resolved(threads=None).threads == 2
+    with pytest.raises(UserError, match="2 cores"):
+        resolved(threads=3)
+
+
+# Back from a run folder
+
+
+def begun(folder, preset="a2c", **changes):
+    """A run with a checkpoint; its config.json with ``changes``."""
+    config = {**dataclasses.asdict(resolved(frame_size=(37, 41))), "preset": preset, "plugins": {}}
+    with Run.create(folder, config, SPEC) as run:
+        checkpoint.save(run.checkpoints, 5, {}, keep=1)
+    saved = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(saved | changes))
+    return saved
+
+
+def test_a_run_gives_its_settings_back(tmp_path):
+    begun(tmp_path / "run", preset="mine")
+    assert read_settings(tmp_path / "run") == ("mine", resolved(frame_size=(37, 41)))
+    asked = dataclasses.replace(CONFIG, run=str(tmp_path / "run"), resume=True)
+    assert saved_settings(asked) == saved_settings(asked, "mine") == read_settings(tmp_path / "run")
+    with pytest.raises(UserError, match="begun with preset mine, not a2c"):
+        saved_settings(asked, "a2c")
+    for other in ({"resume": False}, {"run": None}, {"run": str(tmp_path / "none")}):
+        assert saved_settings(dataclasses.replace(asked, **other), "a2c") is None
+
+
+def test_a_machine_with_fewer_cores_takes_a_run_over(tmp_path, monkeypatch):
+    begun(tmp_path, threads=64)
+    monkeypatch.setattr(settings, "cores", lambda: 3)
+    assert resolve(read_settings(tmp_path)[1]).threads == 3
+
+
+def test_a_run_of_another_version_is_refused_by_the_settings_name(tmp_path):
+    saved = begun(tmp_path)
+    learner = saved["learner"]
+    cases = {
+        "lacks the setting 'preset'": {k: v for k, v in saved.items() if k != "preset"},
+        "lacks the setting 'unroll'": {k: v for k, v in saved.items() if k != "unroll"},
+        "lacks the setting 'gamma'": saved | {"learner": {k: v for k, v in learner.items() if k != "gamma"}},
+        "has an unknown setting 'old_name'": saved | {"learner": learner | {"old_name": 1}},
+        "lacks the setting 'c_bar'": saved | {"learner": 3},
+    }
+    for words, config in cases.items():
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(UserError, match=f"another version of morello, for its config.json {words}"):
+            read_settings(tmp_path)
