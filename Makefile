@@ -28,7 +28,7 @@ help:  ## print this
 
 demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a video
 	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 1200000 --frame-size 32 64 --torso shallow \
-		--num-envs 32 --unroll 10 --learning-rate 0.0015 --gamma 0.97 --entropy-cost 0.006 --run runs/demo --resume
+		--num-envs 32 --unroll 10 --learning-rate 0.0015 --gamma 0.97 --entropy-cost 0.006 --threads 1 --run runs/demo --resume
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 

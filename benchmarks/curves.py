@@ -103,7 +103,10 @@ def draw(record: dict[str, Any], path: Path) -> None:
     for name, style in (("random", ":"), ("oracle", "--")):
         if name in record["references"]:
             mean = record["references"][name]["mean"]
-            axes.axhline(mean, color="#555", linestyle=style, label=f"{name} {mean:.2f}")
+            if mean < 2 * axes.get_ylim()[1]:
+                axes.axhline(mean, color="#555", linestyle=style, label=f"{name} {mean:.2f}")
+            else:  # its line would flatten the curves
+                axes.plot([], [], " ", label=f"({name} {mean:.2f})")
     axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{record['env']}   {record['preset']}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

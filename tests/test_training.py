@@ -158,6 +158,7 @@ def test_a_longer_budget_goes_on_from_a_finished_run(tmp_path):
     train(SMALL, run=str(tmp_path / "run"), steps=400)
     train(SMALL, run=str(tmp_path / "run"), steps=600, resume=True)
     assert [r["step"] for r in records(tmp_path / "run")] == [240, 400, 480, 600]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 600
 
 
 def test_a_full_disk_costs_checkpoints_and_says_so_but_not_the_training(tmp_path, monkeypatch, capsys):
