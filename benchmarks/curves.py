@@ -92,7 +92,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
@@ -108,7 +108,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
             else:  # its line would flatten the curves
                 axes.plot([], [], " ", label=f"({name} {mean:.2f})")
     axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{record['env']}   {record['preset']}")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
