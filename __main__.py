@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ USAGE = """morello: reinforcement learning with many more cherries
   morello watch RUN                      an mp4 of what it sees, where it goes and what it expects
   morello list envs|presets|losses|intrinsic
   morello bench throughput               steps a second, part by part
+  morello bench curves RUN...            finished runs as a record and a picture
 
 Each command explains its flags with --help."""
 
@@ -32,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[0] not in COMMANDS:
             raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
-        return COMMANDS[words[0]](words[1:])
+        code = COMMANDS[words[0]](words[1:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `morello list envs | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
         print(f"morello: {error}", file=sys.stderr)
         return 2
