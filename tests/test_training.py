@@ -14,9 +14,11 @@ import torch
 
 import morello
 from morello.agents import checkpoint
-from morello.agents.learner import LearnerConfig, NonFiniteError
+from morello.agents.learner import LearnerConfig, NonFiniteError, Plugin
 from morello.agents.presets import PRESETS, Config
-from morello.agents.training import train
+from morello.agents.settings import resolve
+from morello.agents.training import Training, train
+from morello.auxiliaries import AuxiliaryLoss
 from morello.envs.errors import UserError
 
 SMALL = Config(
@@ -181,6 +183,46 @@ def test_divergence_stops_and_leaves_the_last_good_checkpoint(tmp_path):
     with pytest.raises(NonFiniteError, match="non-finite"):
         train(SMALL, run=str(tmp_path / "run"), learning_rate=1e38, max_grad_norm=1e38)
     assert all(torch.isfinite(x).all() for x in weights(tmp_path / "run")["model"].values())
+
+
+def test_non_finite_weights_are_not_kept(tmp_path):
+    training = Training("custom", resolve(replace(SMALL, run=str(tmp_path / "run"))))
+    with training.folder:
+        assert training._checkpoint(Mute()) is None
+        training.parts.model.policy.weight.data[0, 0] = torch.nan
+        training.parts.learner.steps = 20
+        with pytest.raises(NonFiniteError, match=r"policy\.weight.* by step 20"):
+            training._checkpoint(Mute())
+    assert checkpoint.load(tmp_path / "run" / "checkpoints")[0] == 0
+
+
+class Mute:
+    def message(self, text, warning=False):
+        pass
+
+
+def test_evaluations_come_between_records_too(tmp_path):
+    train(SMALL, run=str(tmp_path / "run"), steps=600, eval_every=100, eval_episodes=4)
+    assert [r["step"] for r in records(tmp_path / "run") if "eval/return" in r] == [100, 200, 300, 400, 500, 600]
+
+
+class Nothing(AuxiliaryLoss):
+    def forward(self, rollout, features):
+        return rollout.reward * 0, rollout.valid
+
+
+def test_plugins_are_part_of_what_a_run_is(tmp_path):
+    begun = {"run": str(tmp_path / "run"), "plugins": {"nothing": Plugin(Nothing(), 0.5)}}
+    train(SMALL, steps=100, **begun)
+    train(SMALL, steps=200, resume=True, **begun)
+    for other in ({}, {"nothing": Plugin(Nothing(), 0.6)}, {"naught": Plugin(Nothing(), 0.5)}):
+        with pytest.raises(UserError, match="was begun with plugins"):
+            train(SMALL, steps=300, resume=True, **{**begun, "plugins": other})
+
+
+def test_a_perceptron_is_not_for_images(tmp_path):
+    with pytest.raises(UserError, match="--torso mlp does not fit labyrinth:seekavoid_arena_01"):
+        train(SMALL, run=str(tmp_path / "run"), torso="mlp")
 
 
 def test_a_trained_agent_is_loaded_and_acts(whole):
