@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
 import torch
 import warp as wp
 
 MAX_RECORDED = 4096
 """Recorded sets of launches kept. A rollout needs one a row; who hands in ever new memory starts over now and then."""
+PARTS = 4
+"""Parts of the batch a CPU thread: with one each, all wait for the slowest; with many, launching costs."""
+MIN_PART = 8
+"""Environments that are worth a launch of their own, where every thread has some."""
 
 Record = Callable[[slice], list[Any]]
 """Records the launches of one part of the batch, in order."""
+Parts: TypeAlias = Iterator[list[Any]]
 
 
 class Launcher:
-    """Runs recorded launches: on a CPU, parts of the batch side by side on threads; on CUDA, all of it on torch's
-    current stream, without waiting and without allocating, so that a CUDA graph can capture it.
+    """Runs recorded launches: on a CPU, parts of the batch side by side on threads, each of which takes the next part
+    when it is done with one; on CUDA, all of it on torch's current stream, without waiting and without allocating, so
+    that a CUDA graph can capture it.
 
     A CPU launch is serial but releases the interpreter lock; parts share no memory that anyone writes.
     """
 
     def __init__(self, num_envs: int, device: torch.device, threads: int | None) -> None:
         workers = min(threads or torch.get_num_threads(), num_envs) if device.type == "cpu" else 1
-        edges = [num_envs * n // workers for n in range(workers + 1)]
+        count = 1 if workers == 1 else min(PARTS * workers, max(workers, num_envs // MIN_PART))
+        edges = [num_envs * n // count for n in range(count + 1)]
         self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self._device = device
-        self._pool = ThreadPoolExecutor(workers - 1, "labyrinth") if workers > 1 else None
+        self._helpers = workers - 1
+        # A thread pool's futures cost a tenth of a step of 64 environments; these two queues cost little.
+        self._work: SimpleQueue[Parts | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        for n in range(self._helpers):
+            threading.Thread(target=_help, args=(self._work, self._done), name=f"labyrinth-{n}", daemon=True).start()
+        self._dismiss = weakref.finalize(self, _dismiss, self._work, self._helpers)
         self._streams: dict[int, Any] = {}
         self._recorded: dict[tuple[int, ...], list[list[Any]]] = {}
 
@@ -40,11 +55,15 @@ class Launcher:
             if len(self._recorded) >= MAX_RECORDED:
                 self._recorded.clear()
             launches = self._recorded[key] = [record(part) for part in self.parts]
-        stream = None if self._device.type == "cpu" else self._stream()
-        pending = [self._pool.submit(_launch, part, stream) for part in launches[1:]] if self._pool else []
-        _launch(launches[0], stream)
-        for future in pending:
-            future.result()
+        parts = iter(launches)  # shared: next() of a list's iterator is atomic
+        for _ in range(self._helpers):
+            self._work.put(parts)
+        try:
+            _launch(parts, None if self._device.type == "cpu" else self._stream())
+        finally:
+            failures = [self._done.get() for _ in range(self._helpers)]
+        for failure in filter(None, failures):
+            raise failure
 
     def _stream(self) -> Any:
         """Torch's current stream, as Warp sees it."""
@@ -54,11 +73,27 @@ class Launcher:
         return self._streams[now.cuda_stream]
 
     def close(self) -> None:
-        """End the worker threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """End the helper threads; without them the caller does all."""
+        self._dismiss()
+        self._helpers = 0
 
 
-def _launch(commands: list[Any], stream: Any) -> None:
-    for command in commands:
-        command.launch(stream=stream)
+def _launch(parts: Parts, stream: Any) -> None:
+    for commands in parts:
+        for command in commands:
+            command.launch(stream=stream)
+
+
+def _help(work: SimpleQueue[Parts | None], done: SimpleQueue[BaseException | None]) -> None:
+    """A helper's life. It does not know the launcher, which may so be forgotten."""
+    while (parts := work.get()) is not None:
+        try:
+            _launch(parts, None)
+            done.put(None)
+        except BaseException as failure:  # the caller raises it
+            done.put(failure)
+
+
+def _dismiss(work: SimpleQueue[Parts | None], helpers: int) -> None:
+    for _ in range(helpers):
+        work.put(None)
