@@ -115,10 +115,11 @@ class Picture:
             _label(draw, f"what the agent sees, {w} x {h}", (box[0] + 8, box[3] - 28))
         else:
             # Beside the drawing for people, what the agent has to make do with.
-            inset = (box[2] - INSET - 8, box[3] - INSET - 8, box[2] - 8, box[3] - 8)
-            draw.rectangle((inset[0] - 2, inset[1] - 2, inset[2] + 1, inset[3] + 1), GROUND)
-            _paste(canvas, _enlarge(_rgb(m.image), inset), inset)
-            _label(draw, f"the agent sees {w} x {h}", (box[2] - 8, inset[1] - 26), "right")
+            small = _enlarge(_rgb(m.image), (0, 0, INSET, INSET))
+            x, y = box[2] - 8 - small.width, box[3] - 8 - small.height
+            draw.rectangle((x - 2, y - 2, x + small.width + 1, y + small.height + 1), GROUND)
+            canvas.paste(small, (x, y))
+            _label(draw, f"the agent sees {w} x {h}", (box[2] - 8, y - 28), "right")
 
     def _facts(self, draw: ImageDraw.ImageDraw, m: Moment, box: Box) -> None:
         x, y = box[0] + 18, box[1]
@@ -153,7 +154,7 @@ class Picture:
             ink = CHERRY if taken else DIM
             draw.text((x, y), self.actions[a][:20], ink, _font(min(13, int(height) + 1), bold=taken), "lm")
             if m.probabilities is not None:
-                left, room = x + 128, width - 128 - 32
+                left, room = x + 138, width - 138 - 26
                 draw.rectangle((left, y - 3, left + room, y + 3), LINE)
                 draw.rectangle(
                     (left, y - 3, left + room * float(m.probabilities[a]), y + 3), CHERRY if taken else STEEL
