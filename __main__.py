@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    from .envs.errors import UserError, suggest
+    from .envs.errors import BrokenEnvironmentError, UserError, suggest
 
     try:
         if words[0] not in COMMANDS:
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"morello: {error}", file=sys.stderr)
         return 2
+    except BrokenEnvironmentError as error:
+        print(f"morello: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("morello: interrupted", file=sys.stderr)
         return 130

@@ -13,6 +13,7 @@ def environments() -> Iterator[tuple[str, str]]:
     """Every environment by the name that --env takes."""
     for name, level in LEVELS.items():
         yield f"labyrinth:{name}", level.summary
+    yield "gym:ID", "what Gymnasium has registered, such as gym:CartPole-v1; gym:module:ID imports the module first"
     yield "counting:steps", "diagnostic: counts its steps, to prove that nothing is misaligned"
 
 

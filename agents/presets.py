@@ -20,6 +20,8 @@ class Config:
     """Of weights, action noise and environments."""
     num_envs: int = 64
     """Environments side by side."""
+    restart_envs: bool = False
+    """Make a Gymnasium environment that breaks anew, and go on, instead of ending the run."""
     unroll: int = 20
     """Steps of each environment between two updates."""
     frame_size: tuple[int, int] | None = None

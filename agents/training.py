@@ -47,7 +47,9 @@ def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     """The environment a config names."""
     options: dict[str, Any] = {}
     if config.frame_size is not None:
-        options = {"height": config.frame_size[0], "width": config.frame_size[1]}
+        options |= {"height": config.frame_size[0], "width": config.frame_size[1]}
+    if config.restart_envs:
+        options |= {"restart": True}
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 

@@ -39,7 +39,16 @@ def counting(
     return Counting(num_envs, device, seed, height=height, width=width, env_offset=env_offset)
 
 
-FAMILIES: dict[str, Callable[..., VectorEnv]] = {"labyrinth": labyrinth, "counting": counting}
+def gym(
+    name: str, num_envs: int, device: torch.device, seed: int, *, env_offset: int = 0, restart: bool = False
+) -> VectorEnv:
+    """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first."""
+    from .gymnasium import Gymnasium
+
+    return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart)
+
+
+FAMILIES: dict[str, Callable[..., VectorEnv]] = {"labyrinth": labyrinth, "gym": gym, "counting": counting}
 """Environment families. Each builds a `VectorEnv` from the name after the colon and ``make``'s arguments; its
 keyword-only parameters are the options of the family."""
 

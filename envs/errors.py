@@ -10,6 +10,10 @@ class UserError(ValueError):
     """A mistake the user can put right. The command line prints it and exits with code 2."""
 
 
+class BrokenEnvironmentError(RuntimeError):
+    """An environment raised, or answered with what cannot be. The message names it, its seed and its step."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown ``name``: its near misses among ``known``, or all of them if it has none."""
     names = list(known)

@@ -30,6 +30,34 @@ def test_usage_and_version(capsys):
     assert main(["--version"]) == 0
 
 
+CART = ["--env", "gym:CartPole-v1", "--steps", "240", "--num-envs", "4", "--unroll", "5", "--threads", "1"]
+
+
+def test_train_resume_eval_watch_through_gymnasium(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "a2c", *CART, "--run", str(folder)]) == 0
+    assert main(["train", "--run", str(folder), "--resume", "--steps", "400", "--quiet"]) == 0
+    assert "cannot save its state" in capsys.readouterr().err
+    assert main(["eval", str(folder), "--episodes", "4"]) == 0
+    assert "random" in capsys.readouterr().out
+    assert main(["watch", str(folder), "--seconds", "1"]) == 0
+    assert list((folder / "videos").glob("*.mp4"))
+
+
+def test_broken_environment_ends_a_run_with_a_sentence_or_is_made_anew(tmp_path, capsys):
+    from . import gymnasium_worlds  # noqa: F401 (registers)
+
+    words = ["train", "a2c", *CART, "--env", "gym:Faulty-v0", "--run"]
+    assert main([*words, str(tmp_path / "ends")]) == 1
+    err = capsys.readouterr().err
+    assert "environment 1 (seed 1) failed at step 2" in err
+    assert "Traceback" not in err
+    assert "--restart-envs" in err
+    with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
+        assert main([*words, str(tmp_path / "goes-on"), "--restart-envs"]) == 0
+    assert "step 240" in capsys.readouterr().out.replace(",", "")
+
+
 def test_train_eval_watch(tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["train", "a2c", *TINY, "--run", str(folder)]) == 0

@@ -13,6 +13,8 @@ from morello.envs.errors import UserError
 from morello.envs.experience import Timestep, VectorEnv, empty_rollout
 from morello.envs.labyrinth.levels import LEVELS
 
+from . import gymnasium_worlds  # noqa: F401 (registers)
+
 
 class Case(NamedTuple):
     make: Callable[[int, int], VectorEnv]  # (num_envs, seed)
@@ -30,6 +32,8 @@ def labyrinth_case(name: str) -> Case:
 
 CASES: dict[str, Case] = {
     "counting": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
+    "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
+    "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
     **{name: labyrinth_case(name) for name in LEVELS},
 }
 
@@ -213,4 +217,4 @@ def test_a_mistake_gets_one_sentence_with_the_way_out(name: str, options: dict, 
 
 
 def test_every_family_is_covered() -> None:
-    assert set(FAMILIES) == {"counting", "labyrinth"}, "add a Case for the new family"
+    assert set(FAMILIES) == {"counting", "gym", "labyrinth"}, "add a Case for the new family"

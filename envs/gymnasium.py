@@ -1,0 +1,199 @@
+"""Any registered Gymnasium environment with discrete actions, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import BrokenEnvironmentError, UserError, suggest
+from .experience import Spec, Timestep
+from .spaces import Reader, actions
+
+ATTEMPTS = 3
+"""Times a broken environment is made anew before it is given up."""
+
+
+class Gymnasium:
+    """B environments ``gymnasium.make(name)``, stepped one after the other.
+
+    Environment i begins with seed ``seed + env_offset + i`` and then goes on with its own generator, as Gymnasium's
+    vector environments do. Its termination is discount 0, its truncation leaves 1.
+
+    An environment that raises, or answers with what is not finite or not in its space, is an `BrokenEnvironmentError`
+    that names it; with ``restart`` it is made anew instead and its episode counts as truncated where it broke, with
+    reward 0 (``restarts`` [B] counts). One that never answers hangs the process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        env_offset: int = 0,
+        restart: bool = False,
+        **arguments: Any,
+    ) -> None:
+        self.name, self.num_envs, self.device = name, num_envs, device
+        self._arguments, self._restart = arguments, restart
+        self._envs = [_make(name, arguments) for _ in range(num_envs)]
+        one = self._envs[0]
+        self._reader = Reader(one.observation_space, name)
+        self._start, names = actions(one.action_space, one, name)
+        self.spec = Spec(
+            observation=self._reader.observation,
+            num_actions=len(names),
+            action_names=names,
+            tasks=(name,),
+            frames_per_step=1,
+            max_steps=one.spec.max_episode_steps if one.spec else None,
+            resumable=False,
+        )
+        self.restarts = [0] * num_envs
+        self._offset = env_offset
+        self._seeds = [seed + env_offset + i for i in range(num_envs)]
+        self._seeded = [False] * num_envs  # has its generator been given its seed?
+        self._steps = [0] * num_envs  # of the episode under way; -1: none
+        self._started = False
+        self._own = self._timestep(torch.device("cpu"))
+        self._answer = self._own if device.type == "cpu" else self._timestep(device)
+        self._rows = {k: v.numpy() for k, v in _leaves(self._own).items()}  # the same memory
+
+    def _timestep(self, device: torch.device) -> Timestep:
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(self.num_envs, *shape, dtype=dtype, device=device)
+
+        return Timestep(
+            observation={name: zeros(*shape, dtype=dtype) for name, (shape, dtype) in self.spec.observation.items()},
+            reward=zeros(),
+            discount=zeros(),
+            first=zeros(dtype=torch.bool),
+            last=zeros(dtype=torch.bool),
+            task=zeros(dtype=torch.int64),
+            info={},
+        )
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
+        chosen = range(self.num_envs) if mask is None else mask.nonzero().flatten().tolist()
+        if not self._started and len(chosen) < self.num_envs:
+            raise UserError("reset every environment before resetting only some")
+        for i in chosen:
+            if seed is not None:
+                self._seeds[i], self._seeded[i] = seed + self._offset + i, False
+            self._begin(i)
+        self._started = True
+        return self._give(None)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        if not self._started:
+            raise UserError("reset the environment before its first step")
+        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
+            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        chosen = action.tolist()
+        if not 0 <= min(chosen) <= max(chosen) < self.spec.num_actions:
+            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {chosen}")
+        ended = self._rows["last"].tolist()
+        for i, a in enumerate(chosen):
+            if ended[i]:
+                self._begin(i)
+            else:
+                self._act(i, a)
+        return self._give(out)
+
+    def _begin(self, i: int) -> None:
+        """A new episode of environment i."""
+        for attempt in range(1, ATTEMPTS + 1):
+            self._steps[i] = 0
+            try:
+                observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else self._seeds[i])
+                self._reader.write(observation, self._observation(i))
+                break
+            except Exception as error:
+                self._repair(i, "in reset", error, last=attempt == ATTEMPTS)
+        self._seeded[i] = True
+        self._fill(i, 0.0, 1.0, first=True, last=False)
+
+    def _act(self, i: int, action: int) -> None:
+        """One step of environment i."""
+        self._steps[i] += 1
+        try:
+            observation, reward, terminated, truncated, _ = self._envs[i].step(action + self._start)
+            reward = float(reward)
+            if not np.isfinite(reward):
+                raise ValueError(f"its reward is {reward}")
+            self._reader.write(observation, self._observation(i))
+            discount, last = float(not terminated), bool(terminated or truncated)
+        except Exception as error:
+            self._repair(i, f"at step {self._steps[i]}", error)
+            reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
+        self._fill(i, reward, discount, first=False, last=last)
+
+    def _repair(self, i: int, where: str, error: Exception, last: bool = False) -> None:
+        """Make environment i anew, or give up."""
+        what = f"{self.name}: environment {i} (seed {self._seeds[i]}) failed {where} of an episode"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if last or not self._restart:
+            hint = f" (made anew {self.restarts[i]} times)" if self._restart else "; --restart-envs makes it anew"
+            raise BrokenEnvironmentError(f"{what}: {reason}{hint}") from error
+        self.restarts[i] += 1
+        with contextlib.suppress(Exception):  # it is broken already
+            self._envs[i].close()
+        self._envs[i] = _make(self.name, self._arguments)
+        # Another stream than the one that led here, and still decided by the seed.
+        entropy = np.random.SeedSequence((self._seeds[i], self.restarts[i])).generate_state(1)
+        self._seeds[i], self._seeded[i] = int(entropy[0]), False
+        warnings.warn(f"{what}: {reason}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
+
+    def _observation(self, i: int) -> dict[str, NDArray[Any]]:
+        return {name: self._rows[name][i] for name in self.spec.observation}
+
+    def _fill(self, i: int, reward: float, discount: float, *, first: bool, last: bool) -> None:
+        rows = self._rows
+        rows["reward"][i], rows["discount"][i], rows["first"][i], rows["last"][i] = reward, discount, first, last
+
+    def _give(self, out: Timestep | None) -> Timestep:
+        answer = self._answer if out is None else out
+        if answer is not self._own:
+            for theirs, ours in zip(_leaves(answer).values(), _leaves(self._own).values(), strict=True):
+                theirs.copy_(ours, non_blocking=False)
+        return answer
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Gymnasium's environments cannot save their state. Raises UserError."""
+        raise UserError(f"{self.name} cannot save its state")
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Gymnasium's environments cannot load a state. Raises UserError."""
+        raise UserError(f"{self.name} cannot load a state")
+
+    def close(self) -> None:
+        """Close all of them."""
+        for env in self._envs:
+            env.close()
+
+
+def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        return gymnasium.make(name, disable_env_checker=True, **arguments)
+    except gymnasium.error.UnregisteredEnv as error:
+        plain = name.partition(":")[2] or name
+        raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise UserError(f"{name} needs something that is not installed: {error}") from error
+    except gymnasium.error.Error as error:
+        raise UserError(f"Gymnasium cannot make {name!r}: {error}") from error
+
+
+def _leaves(step: Timestep) -> dict[str, Tensor]:
+    named = {k: getattr(step, k) for k in ("reward", "discount", "first", "last", "task")}
+    return {**step.observation, **named}

@@ -1,0 +1,117 @@
+"""Gymnasium's spaces in our words: which part of an observation is the image, which the vector; what actions are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.spaces import utils
+from numpy.typing import NDArray
+
+from .errors import UserError
+
+
+class Reader:
+    """Writes observations of one Gymnasium space into rows of "image" uint8 [H, W, C] and "vector" float32 [V].
+
+    The one image is a uint8 Box of two or three axes; channels are the last axis, or the first where that is the
+    shorter one, and move last. All else that has a fixed size is flattened and joined to the vector in the order of the
+    space (a Discrete is one-hot). Text is for people and left out. UserError, naming the part, for what fits neither.
+    """
+
+    def __init__(self, space: spaces.Space[Any], name: str) -> None:
+        self.name = name
+        self.images: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
+        self.vectors: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
+        self._sort((), space)
+        if len(self.images) > 1:
+            parts = " and ".join(_path(path) for path, _ in self.images)
+            raise UserError(f"{name} shows several images ({parts}); leave all but one out with a wrapper")
+        if not self.images and not self.vectors:
+            raise UserError(f"{name} shows its agent nothing that a network can read ({space})")
+        self.observation: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        if self.images:
+            shape = self.images[0][1].shape
+            assert shape is not None
+            self.observation["image"] = _channels_last(np.empty(shape, np.uint8)).shape, torch.uint8
+        if self.vectors:
+            self.observation["vector"] = (sum(utils.flatdim(part) for _, part in self.vectors),), torch.float32
+
+    def _sort(self, path: tuple[Any, ...], space: spaces.Space[Any]) -> None:
+        if isinstance(space, spaces.Dict):
+            for key, part in space.spaces.items():
+                self._sort((*path, key), part)
+        elif isinstance(space, spaces.Tuple):
+            for index, part in enumerate(space.spaces):
+                self._sort((*path, index), part)
+        elif isinstance(space, spaces.Text):
+            pass
+        elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3):
+            self.images.append((path, space))
+        elif isinstance(space, spaces.Box) and len(space.shape) > 2:
+            raise UserError(
+                f"{self.name} shows {_path(path)} as {space.dtype} {list(space.shape)}; images are uint8 here, from 0 "
+                "to 255: convert it with a wrapper"
+            )
+        elif space.is_np_flattenable:
+            self.vectors.append((path, space))
+        else:
+            raise UserError(f"{self.name} shows {_path(path)} as {type(space).__name__}, which has no fixed size")
+
+    def write(self, observation: Any, rows: dict[str, NDArray[Any]]) -> None:
+        """Into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for what is not in its
+        space.
+        """
+        images = [_channels_last(self._part(observation, path, space)) for path, space in self.images]
+        vectors: list[Any] = [utils.flatten(part, self._part(observation, path, part)) for path, part in self.vectors]
+        if images:
+            rows["image"][...] = images[0]
+        if vectors:
+            np.concatenate(vectors, out=rows["vector"], casting="unsafe")
+
+    @staticmethod
+    def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> Any:
+        part = observation
+        for key in path:
+            try:
+                part = part[key]
+            except (KeyError, IndexError, TypeError):
+                raise ValueError(f"{_path(path)} is missing") from None
+        if isinstance(space, spaces.Box):
+            array = np.asarray(part)
+            if array.shape != space.shape:
+                raise ValueError(f"{_path(path)} has shape {list(array.shape)}, not {list(space.shape)}")
+            if not np.can_cast(array.dtype, space.dtype, "same_kind"):
+                raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                raise ValueError(f"{_path(path)} is not finite")
+            return array
+        if not space.contains(part):
+            raise ValueError(f"{_path(path)} is {part!r}, which is not in {space}")
+        return part
+
+
+def actions(space: spaces.Space[Any], env: Any, name: str) -> tuple[int, tuple[str, ...]]:
+    """The number the first action has, and what the actions are called. UserError for what is not Discrete."""
+    if not isinstance(space, spaces.Discrete):
+        raise UserError(f"{name} takes {space} as actions; only Discrete actions are supported")
+    unwrapped = env.unwrapped
+    if hasattr(unwrapped, "get_action_meanings"):
+        names = [str(x).lower() for x in unwrapped.get_action_meanings()]
+    else:
+        names = [a.name for a in getattr(unwrapped, "actions", ()) if hasattr(a, "name")]
+    n = int(space.n)
+    return int(space.start), tuple(names) if len(names) == n else tuple(f"action {k}" for k in range(n))
+
+
+def _channels_last(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W], [C, H, W] or [H, W, C] -> [H, W, C], a view."""
+    if image.ndim == 2:
+        return image[..., None]
+    return np.moveaxis(image, 0, -1) if image.shape[0] < min(image.shape[1:]) else image
+
+
+def _path(path: tuple[Any, ...]) -> str:
+    return "its observation" if not path else "observation " + "/".join(map(repr, path))

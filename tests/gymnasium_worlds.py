@@ -1,0 +1,103 @@
+"""Small Gymnasium environments: one that shows every kind of space, and one that breaks in every way."""
+
+import time
+from typing import ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Parts(gymnasium.Env):
+    """Episodes of 3 to 6 steps: odd ones terminate, even ones are truncated. Shows when and after which action."""
+
+    observation_space = spaces.Dict(
+        {
+            "picture": spaces.Box(0, 255, (3, 5, 7), np.uint8),
+            "mission": spaces.Text(20),
+            "clock": spaces.Discrete(8, start=1),
+            "where": spaces.Tuple((spaces.Box(-1, 1, (2,), np.float64), spaces.MultiBinary(2))),
+        }
+    )
+    action_space = spaces.Discrete(3, start=5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.clock, self.action = 0, 0
+        self.length, self.noise = int(self.np_random.integers(3, 7)), self.np_random.uniform(-1, 1)
+        return self._look(), {}
+
+    def step(self, action):
+        assert action in (5, 6, 7), action
+        assert self.clock < self.length, "stepped after its end"
+        self.clock, self.action = self.clock + 1, action
+        over = self.clock == self.length
+        return self._look(), 10 * self.clock + action, over and self.length % 2 == 1, over and self.length % 2 == 0, {}
+
+    def _look(self):
+        picture = np.zeros((3, 5, 7), np.uint8)
+        picture[0], picture[1], picture[2, 0, 0] = self.clock, self.action, 200
+        where = np.array([self.noise, self.clock / 10]), np.array([1, self.clock % 2], np.int8)
+        return {"picture": picture, "mission": "go", "clock": np.int64(1 + self.clock), "where": where}
+
+
+class Faulty(gymnasium.Env):
+    """Breaks as ``fault`` says, at step ``at`` of the episodes of environments whose seed is ``seed``."""
+
+    observation_space = spaces.Box(-10, 10, (3,), np.float32)
+    action_space = spaces.Discrete(2)
+    made: ClassVar[int] = 0
+
+    def __init__(self, fault="raise", at=2, seed=1):
+        type(self).made += 1
+        self.fault, self.at, self.bad, self.seed = fault, at, seed, None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed = self.seed if seed is None else seed
+        self.clock = 0
+        if self.fault == "reset" and self.seed == self.bad:
+            raise OSError("no world\nto be had")
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.clock += 1
+        observation, reward = np.full(3, self.clock, np.float32), 1.0
+        if self.seed == self.bad and self.clock == self.at:
+            if self.fault == "raise":
+                raise ZeroDivisionError("the world ended")
+            if self.fault == "hang":
+                time.sleep(3600)
+            if self.fault == "exit":
+                raise SystemExit(3)
+            if self.fault == "nan":
+                observation[1] = np.nan
+            if self.fault == "reward":
+                reward = float("inf")
+            if self.fault == "shape":
+                observation = np.zeros(4, np.float32)
+            if self.fault == "type":
+                observation = np.zeros(3, complex)
+        return observation, reward, False, self.clock == 5, {}
+
+
+gymnasium.register("Parts-v0", Parts)
+gymnasium.register("Faulty-v0", Faulty)
+gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))
+gymnasium.register("FloatImage-v0", lambda: _with(observation_space=spaces.Box(0, 1, (5, 7, 3))))
+gymnasium.register("Graph-v0", lambda: _with(observation_space=spaces.Sequence(spaces.Discrete(3))))
+gymnasium.register(
+    "TwoImages-v0",
+    lambda: _with(observation_space=spaces.Dict(left=_image(), right=_image())),
+)
+
+
+def _image():
+    return spaces.Box(0, 255, (5, 7), np.uint8)
+
+
+def _with(**attributes):
+    env = Parts()
+    for name, value in attributes.items():
+        setattr(env, name, value)
+    return env

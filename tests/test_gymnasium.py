@@ -1,0 +1,136 @@
+"""Gymnasium's environments in our words."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import morello
+from morello.envs.errors import BrokenEnvironmentError, UserError
+from morello.envs.gymnasium import ATTEMPTS, Gymnasium
+
+from .gymnasium_worlds import Faulty
+
+CPU = torch.device("cpu")
+
+
+def faulty(fault, restart=False, **arguments):
+    return Gymnasium("Faulty-v0", 3, CPU, 0, restart=restart, fault=fault, **arguments)
+
+
+def test_every_part_of_an_observation_is_where_the_spec_says():
+    env = morello.make("gym:Parts-v0", 2, seed=4)
+    assert env.spec.observation == {"image": ((5, 7, 3), torch.uint8), "vector": ((8 + 2 + 2,), torch.float32)}
+    assert (env.spec.num_actions, env.spec.max_steps, env.spec.resumable) == (3, None, False)
+    twin = gymnasium.make("Parts-v0")
+    seen, _ = twin.reset(seed=5)  # environment 1
+    now = env.reset()
+    for action in (2, 0, 1):
+        image = torch.from_numpy(np.moveaxis(seen["picture"], 0, -1).copy())
+        clock = np.eye(8)[seen["clock"] - 1]
+        assert torch.equal(now.observation["image"][1], image)
+        np.testing.assert_allclose(now.observation["vector"][1], np.concatenate([clock, *seen["where"]]), atol=1e-7)
+        seen, reward, *_ = twin.step(action + 5)
+        now = env.step(torch.tensor([0, action]))
+        assert now.reward[1] == reward
+
+
+def test_termination_and_truncation_differ_in_the_discount():
+    env = morello.make("gym:Parts-v0", 5, seed=1)
+    now, ends = env.reset(), []
+    for _ in range(40):
+        now = env.step(torch.zeros(5, dtype=torch.int64))
+        clock = now.observation["image"][:, 0, 0, 0]
+        ends += [(int(clock[i]) % 2, float(now.discount[i])) for i in range(5) if now.last[i]]
+        assert (now.discount[~now.last] == 1).all()
+    assert set(ends) == {(1, 0.0), (0, 1.0)}
+
+
+def test_cart_pole_is_what_gymnasium_plays():
+    env, twin = morello.make("gym:CartPole-v1", 1, seed=7), gymnasium.make("CartPole-v1")
+    assert env.spec.max_steps == 500
+    seen, _ = twin.reset(seed=7)
+    env.reset()
+    generator, over = torch.Generator().manual_seed(0), False
+    for _ in range(200):
+        action = torch.randint(2, (1,), generator=generator)
+        if over:
+            (seen, _), reward, over = twin.reset(), 0.0, False
+        else:
+            seen, reward, terminated, truncated, _ = twin.step(int(action))
+            over = terminated or truncated
+        now = env.step(action)
+        np.testing.assert_array_equal(now.observation["vector"][0], seen)
+        assert now.reward[0] == reward
+        assert bool(now.last[0]) == over
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gym:CartPol-v1", "did you mean CartPole"),
+        ("gym:Continuous-v0", "only Discrete"),
+        ("gym:FloatImage-v0", "uint8"),
+        ("gym:Graph-v0", "no fixed size"),
+        ("gym:TwoImages-v0", "'left'.*'right'"),
+        ("gym:no_such_module:Thing-v0", "no_such_module"),
+        ("gym:", "Malformed environment ID"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_by_name(name, words):
+    with pytest.raises(UserError, match=words) as caught:
+        morello.make(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("raise", "step 2 .*ZeroDivisionError: the world ended"),
+        ("nan", "step 2 .*not finite"),
+        ("reward", "step 2 .*reward is inf"),
+        ("shape", r"step 2 .*shape \[4\], not \[3\]"),
+        ("type", "step 2 .*complex128, not float32"),
+        ("reset", "in reset .*OSError: no world to be had"),
+    ],
+)
+def test_a_broken_environment_is_named_or_made_anew(fault, words):
+    named = rf"Faulty-v0: environment 1 \(seed 1\) failed .*{words}.*--restart-envs"
+    with pytest.raises(BrokenEnvironmentError, match=named):
+        play(faulty(fault), 3)
+    made = Faulty.made
+    env = faulty(fault, restart=True)
+    with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
+        rows = play(env, 12)
+    assert env.restarts == [0, 1, 0]
+    assert Faulty.made == made + 4
+    image = torch.stack([r["seen"] for r in rows])
+    assert image.isfinite().all()
+    assert torch.stack([r["reward"] for r in rows]).isfinite().all()
+    if fault != "reset":  # its episode ends where it broke, truncated, showing what it had last shown
+        broken = rows[2]
+        assert broken["last"].tolist() == [False, True, False]
+        assert (broken["reward"][1], broken["discount"][1]) == (0, 1)
+        assert broken["seen"][:, 0].tolist() == [2, 1, 2]
+        assert rows[3]["first"].tolist() == [False, True, False]
+    firsts, lasts = (torch.stack([r[k] for r in rows]) for k in ("first", "last"))
+    assert torch.equal(firsts[1:], lasts[:-1])
+
+
+def test_an_environment_that_never_works_is_given_up():
+    class Never(Faulty):
+        def reset(self, *, seed=None, options=None):
+            raise OSError("never")
+
+    gymnasium.register("Never-v0", Never)
+    with pytest.warns(RuntimeWarning), pytest.raises(BrokenEnvironmentError, match=f"made anew {ATTEMPTS - 1} times"):
+        Gymnasium("Never-v0", 1, CPU, 0, restart=True).reset()
+
+
+def play(env, steps):
+    now, rows = env.reset(), []
+    for _ in range(steps + 1):
+        answers = {k: getattr(now, k).clone() for k in ("reward", "discount", "first", "last")}
+        rows.append({"seen": now.observation["vector"].clone(), **answers})
+        now = env.step(torch.zeros(env.num_envs, dtype=torch.int64))
+    return rows
