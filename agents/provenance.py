@@ -31,7 +31,7 @@ def provenance() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
-        "git": {"morello": checkout(Path(__file__).parents[1], root=True), "working_folder": checkout(Path.cwd())},
+        "git": {"morello": checkout(Path(__file__).resolve().parents[1], root=True), "working_folder": checkout(Path.cwd())},
         "versions": versions(),
         "hardware": hardware(),
         "job": {name: os.environ[name] for name in JOB if name in os.environ},

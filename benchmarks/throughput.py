@@ -113,7 +113,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
         show_sweep(found["sweep"], console)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    code = checkout(Path(__file__).parents[1], root=True)
+    code = checkout(Path(__file__).resolve().parents[1], root=True)
     return {
         "benchmark": "throughput",
         "unit": "environment steps per second; seconds are wall-clock",
