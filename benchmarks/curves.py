@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
     record = collect([Path(run) for run in flags.runs])
     folder = Path(flags.out)
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"learning-{record['env'].replace(':', '-')}-{record['preset']}"
+    name = f"learning-{record['env'].replace(':', '-').replace('/', '-')}-{record['preset']}"
     replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
     draw(record, folder / f"{name}.png")
     print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
