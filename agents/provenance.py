@@ -25,13 +25,16 @@ JOB = (
 )  # fmt: skip
 """Environment variables of batch systems."""
 
+ROOT = Path(__file__).resolve().parents[1]
+"""Of the package; that of the checkout, where it runs from one, also when imported through links."""
+
 
 def provenance() -> dict[str, Any]:
     """What is true of this process now, as JSON."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
-        "git": {"morello": checkout(Path(__file__).resolve().parents[1], root=True), "working_folder": checkout(Path.cwd())},
+        "git": {"morello": checkout(ROOT, root=True), "working_folder": checkout(Path.cwd())},
         "versions": versions(),
         "hardware": hardware(),
         "job": {name: os.environ[name] for name in JOB if name in os.environ},

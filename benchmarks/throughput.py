@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..agents.presets import Config
-from ..agents.provenance import checkout, hardware, versions
+from ..agents.provenance import ROOT, checkout, hardware, versions
 from ..agents.settings import resolve, resolve_device
 from ..envs.errors import UserError
 from ..flags import parse
@@ -113,7 +113,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
         show_sweep(found["sweep"], console)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    code = checkout(Path(__file__).resolve().parents[1], root=True)
+    code = checkout(ROOT, root=True)
     return {
         "benchmark": "throughput",
         "unit": "environment steps per second; seconds are wall-clock",

@@ -141,7 +141,7 @@ class Gymnasium:
     def _repair(self, i: int, where: str, error: Exception, last: bool = False) -> None:
         """Make environment i anew, or give up."""
         what = f"{self.name}: environment {i} (seed {self._seeds[i]}) failed {where} of an episode"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"{type(error).__name__}: {_line(error)}"
         if last or not self._restart:
             hint = f" (made anew {self.restarts[i]} times)" if self._restart else "; --restart-envs makes it anew"
             raise BrokenEnvironmentError(f"{what}: {reason}{hint}") from error
@@ -165,7 +165,7 @@ class Gymnasium:
         answer = self._answer if out is None else out
         if answer is not self._own:
             for theirs, ours in zip(_leaves(answer).values(), _leaves(self._own).values(), strict=True):
-                theirs.copy_(ours, non_blocking=False)
+                theirs.copy_(ours)
         return answer
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -189,9 +189,13 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         plain = name.partition(":")[2] or name
         raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(f"{name} needs something that is not installed: {error}") from error
+        raise UserError(f"{name} needs something that is not installed: {_line(error)}") from error
     except gymnasium.error.Error as error:
-        raise UserError(f"Gymnasium cannot make {name!r}: {error}") from error
+        raise UserError(f"Gymnasium cannot make {name!r}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _leaves(step: Timestep) -> dict[str, Tensor]:
