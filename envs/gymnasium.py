@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError, suggest
@@ -66,6 +66,7 @@ class Gymnasium:
         self._own = self._timestep(torch.device("cpu"))
         self._answer = self._own if device.type == "cpu" else self._timestep(device)
         self._rows = {k: v.numpy() for k, v in _leaves(self._own).items()}  # the same memory
+        self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(num_envs)]
 
     def _timestep(self, device: torch.device) -> Timestep:
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -116,7 +117,7 @@ class Gymnasium:
             self._steps[i] = 0
             try:
                 observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else self._seeds[i])
-                self._reader.write(observation, self._observation(i))
+                self._reader.write(observation, self._observations[i])
                 break
             except Exception as error:
                 self._repair(i, "in reset", error, last=attempt == ATTEMPTS)
@@ -129,9 +130,9 @@ class Gymnasium:
         try:
             observation, reward, terminated, truncated, _ = self._envs[i].step(action + self._start)
             reward = float(reward)
-            if not np.isfinite(reward):
+            if not math.isfinite(reward):
                 raise ValueError(f"its reward is {reward}")
-            self._reader.write(observation, self._observation(i))
+            self._reader.write(observation, self._observations[i])
             discount, last = float(not terminated), bool(terminated or truncated)
         except Exception as error:
             self._repair(i, f"at step {self._steps[i]}", error)
@@ -153,9 +154,6 @@ class Gymnasium:
         entropy = np.random.SeedSequence((self._seeds[i], self.restarts[i])).generate_state(1)
         self._seeds[i], self._seeded[i] = int(entropy[0]), False
         warnings.warn(f"{what}: {reason}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
-
-    def _observation(self, i: int) -> dict[str, NDArray[Any]]:
-        return {name: self._rows[name][i] for name in self.spec.observation}
 
     def _fill(self, i: int, reward: float, discount: float, *, first: bool, last: bool) -> None:
         rows = self._rows

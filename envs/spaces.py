@@ -64,33 +64,40 @@ class Reader:
         """Into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for what is not in its
         space.
         """
-        images = [_channels_last(self._part(observation, path, space)) for path, space in self.images]
-        vectors: list[Any] = [utils.flatten(part, self._part(observation, path, part)) for path, part in self.vectors]
+        images = [_channels_last(_part(observation, path, space)) for path, space in self.images]
+        vectors = [_flat(_part(observation, path, space), space) for path, space in self.vectors]
         if images:
             rows["image"][...] = images[0]
         if vectors:
-            np.concatenate(vectors, out=rows["vector"], casting="unsafe")
+            rows["vector"][...] = vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
 
-    @staticmethod
-    def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> Any:
-        part = observation
-        for key in path:
-            try:
-                part = part[key]
-            except (KeyError, IndexError, TypeError):
-                raise ValueError(f"{_path(path)} is missing") from None
-        if isinstance(space, spaces.Box):
-            array = np.asarray(part)
-            if array.shape != space.shape:
-                raise ValueError(f"{_path(path)} has shape {list(array.shape)}, not {list(space.shape)}")
-            if not np.can_cast(array.dtype, space.dtype, "same_kind"):
-                raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
-            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-                raise ValueError(f"{_path(path)} is not finite")
-            return array
-        if not space.contains(part):
-            raise ValueError(f"{_path(path)} is {part!r}, which is not in {space}")
-        return part
+
+def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> Any:
+    """The part of an observation at ``path``, checked; an array where ``space`` is a Box."""
+    part = observation
+    for key in path:
+        try:
+            part = part[key]
+        except (KeyError, IndexError, TypeError):
+            raise ValueError(f"{_path(path)} is missing") from None
+    if isinstance(space, spaces.Box):
+        array = np.asarray(part)
+        if array.shape != space.shape:
+            raise ValueError(f"{_path(path)} has shape {list(array.shape)}, not {list(space.shape)}")
+        # Equal types first: this runs at every step of every environment.
+        if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype, "same_kind"):
+            raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{_path(path)} is not finite")
+        return array
+    if not space.contains(part):
+        raise ValueError(f"{_path(path)} is {part!r}, which is not in {space}")
+    return part
+
+
+def _flat(part: Any, space: spaces.Space[Any]) -> NDArray[Any]:
+    """One axis. Gymnasium's own ``flatten`` finds out anew what kind of space it is each time."""
+    return part.ravel() if isinstance(space, spaces.Box) else np.asarray(utils.flatten(space, part))
 
 
 def actions(space: spaces.Space[Any], env: Any, name: str) -> tuple[int, tuple[str, ...]]:
