@@ -19,6 +19,9 @@ from .spaces import Reader, actions
 ATTEMPTS = 3
 """Times a broken environment is made anew before it is given up."""
 
+FAULTS = (Exception, SystemExit)
+"""What an environment may do instead of answering; some call ``sys.exit``."""
+
 
 class Gymnasium:
     """B environments ``gymnasium.make(name)``, stepped one after the other.
@@ -61,7 +64,7 @@ class Gymnasium:
         self._offset = env_offset
         self._seeds = [seed + env_offset + i for i in range(num_envs)]
         self._seeded = [False] * num_envs  # has its generator been given its seed?
-        self._steps = [0] * num_envs  # of the episode under way; -1: none
+        self._steps = [0] * num_envs  # of the episode under way
         self._started = False
         self._own = self._timestep(torch.device("cpu"))
         self._answer = self._own if device.type == "cpu" else self._timestep(device)
@@ -119,7 +122,7 @@ class Gymnasium:
                 observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else self._seeds[i])
                 self._reader.write(observation, self._observations[i])
                 break
-            except Exception as error:
+            except FAULTS as error:
                 self._repair(i, "in reset", error, last=attempt == ATTEMPTS)
         self._seeded[i] = True
         self._fill(i, 0.0, 1.0, first=True, last=False)
@@ -134,12 +137,12 @@ class Gymnasium:
                 raise ValueError(f"its reward is {reward}")
             self._reader.write(observation, self._observations[i])
             discount, last = float(not terminated), bool(terminated or truncated)
-        except Exception as error:
+        except FAULTS as error:
             self._repair(i, f"at step {self._steps[i]}", error)
             reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
         self._fill(i, reward, discount, first=False, last=last)
 
-    def _repair(self, i: int, where: str, error: Exception, last: bool = False) -> None:
+    def _repair(self, i: int, where: str, error: BaseException, last: bool = False) -> None:
         """Make environment i anew, or give up."""
         what = f"{self.name}: environment {i} (seed {self._seeds[i]}) failed {where} of an episode"
         reason = f"{type(error).__name__}: {_line(error)}"
@@ -192,7 +195,7 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UserError(f"Gymnasium cannot make {name!r}: {_line(error)}") from error
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

@@ -1,6 +1,5 @@
 """Small Gymnasium environments: one that shows every kind of space, and one that breaks in every way."""
 
-import time
 from typing import ClassVar
 
 import gymnasium
@@ -66,8 +65,6 @@ class Faulty(gymnasium.Env):
         if self.seed == self.bad and self.clock == self.at:
             if self.fault == "raise":
                 raise ZeroDivisionError("the world ended")
-            if self.fault == "hang":
-                time.sleep(3600)
             if self.fault == "exit":
                 raise SystemExit(3)
             if self.fault == "nan":

@@ -87,6 +87,7 @@ def test_what_cannot_be_played_is_refused_by_name(name, words):
     ("fault", "words"),
     [
         ("raise", "step 2 .*ZeroDivisionError: the world ended"),
+        ("exit", "step 2 .*SystemExit: 3"),
         ("nan", "step 2 .*not finite"),
         ("reward", "step 2 .*reward is inf"),
         ("shape", r"step 2 .*shape \[4\], not \[3\]"),
