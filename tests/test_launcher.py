@@ -16,14 +16,12 @@ CPU = torch.device("cpu")
 class Command:
     """What a recorded launch looks like; notes which environments it was for, and on which thread."""
 
-    def __init__(self, part, seen, fail=False, barrier=None):
-        self.part, self.seen, self.fail, self.barrier = part, seen, fail, barrier
+    def __init__(self, part, seen, barrier=None):
+        self.part, self.seen, self.barrier = part, seen, barrier
 
     def launch(self, stream):
         if self.barrier and threading.current_thread().name not in {name for _, name in self.seen}:
             self.barrier.wait(30)  # nobody's second part before everybody's first
-        if self.fail:
-            raise ArithmeticError(f"environments {self.part.start} to {self.part.stop}")
         self.seen.append((self.part, threading.current_thread().name))
 
 
@@ -58,14 +56,45 @@ def test_batch_in_many_parts_plays_the_same_episodes():
 
 
 def test_helpers_failure_reaches_the_caller_and_the_next_launch_is_clean():
-    launcher, seen = Launcher(4 * MIN_PART, CPU, 4), []
-    last = launcher.parts[-1]
-    with pytest.raises(ArithmeticError, match="environments 24 to 32"):
-        launcher.run((0,), lambda part: [Command(part, seen, fail=part == last)])
+    launcher, seen, barrier = Launcher(4 * MIN_PART, CPU, 4), [], threading.Barrier(4)
+
+    class OnHelpers(Command):
+        def launch(self, stream):
+            super().launch(stream)
+            if threading.current_thread() is not threading.main_thread():
+                raise ArithmeticError(f"environments {self.part.start} to {self.part.stop}")
+
+    with pytest.raises(ArithmeticError, match=r"environments \d+ to \d+"):
+        launcher.run((0,), lambda part: [OnHelpers(part, seen, barrier=barrier)])
+    assert len(seen) == 4
     seen.clear()
     launcher.run((1,), lambda part: [Command(part, seen)])
     assert len(seen) == 4
     launcher.close()
+
+
+def test_failure_of_the_callers_part_waits_for_the_helpers():
+    launcher, seen, barrier = Launcher(2 * MIN_PART, CPU, 2), [], threading.Barrier(2)
+
+    class Slow(Command):
+        def launch(self, stream):
+            self.barrier.wait(30)
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            time.sleep(0.2)
+            self.seen.append(self.part)
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.run((0,), lambda part: [Slow(part, seen, barrier=barrier)])
+    assert len(seen) == 1  # nobody writes any more
+    launcher.close()
+
+
+def test_forked_child_works_without_helpers(monkeypatch):
+    launcher, seen = Launcher(2 * MIN_PART, CPU, 2), []
+    monkeypatch.setattr(launcher, "_process", -1)
+    launcher.run((0,), lambda part: [Command(part, seen)])
+    assert {name for _, name in seen} == {threading.current_thread().name}
 
 
 def test_closed_launcher_works_on_the_callers_thread():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ MIN_PART = 8
 Record = Callable[[slice], list[Any]]
 """Records the launches of one part of the batch, in order."""
 Parts: TypeAlias = Iterator[list[Any]]
+Done: TypeAlias = SimpleQueue[BaseException | None]
 
 
 class Launcher:
@@ -39,12 +41,12 @@ class Launcher:
         self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self._device = device
         self._helpers = workers - 1
-        # A thread pool's futures cost a tenth of a step of 64 environments; these two queues cost little.
-        self._work: SimpleQueue[Parts | None] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        for n in range(self._helpers):
-            threading.Thread(target=_help, args=(self._work, self._done), name=f"labyrinth-{n}", daemon=True).start()
+        self._process = os.getpid()
+        # A thread pool's futures cost a tenth of a step of 64 environments; queues cost little.
+        self._work: SimpleQueue[tuple[Parts, Done] | None] = SimpleQueue()
         self._dismiss = weakref.finalize(self, _dismiss, self._work, self._helpers)
+        for n in range(self._helpers):
+            threading.Thread(target=_help, args=(self._work,), name=f"labyrinth-{n}", daemon=True).start()
         self._streams: dict[int, Any] = {}
         self._recorded: dict[tuple[int, ...], list[list[Any]]] = {}
 
@@ -55,13 +57,16 @@ class Launcher:
             if len(self._recorded) >= MAX_RECORDED:
                 self._recorded.clear()
             launches = self._recorded[key] = [record(part) for part in self.parts]
+        if os.getpid() != self._process:
+            self._helpers = 0  # a forked child has none
         parts = iter(launches)  # shared: next() of a list's iterator is atomic
+        done: Done = SimpleQueue()  # of this run: an interrupted one must not end the next
         for _ in range(self._helpers):
-            self._work.put(parts)
+            self._work.put((parts, done))
         try:
             _launch(parts, None if self._device.type == "cpu" else self._stream())
         finally:
-            failures = [self._done.get() for _ in range(self._helpers)]
+            failures = [done.get() for _ in range(self._helpers)]
         for failure in filter(None, failures):
             raise failure
 
@@ -84,9 +89,10 @@ def _launch(parts: Parts, stream: Any) -> None:
             command.launch(stream=stream)
 
 
-def _help(work: SimpleQueue[Parts | None], done: SimpleQueue[BaseException | None]) -> None:
+def _help(work: SimpleQueue[tuple[Parts, Done] | None]) -> None:
     """A helper's life. It does not know the launcher, which may so be forgotten."""
-    while (parts := work.get()) is not None:
+    while (task := work.get()) is not None:
+        parts, done = task
         try:
             _launch(parts, None)
             done.put(None)
@@ -94,6 +100,6 @@ def _help(work: SimpleQueue[Parts | None], done: SimpleQueue[BaseException | Non
             done.put(failure)
 
 
-def _dismiss(work: SimpleQueue[Parts | None], helpers: int) -> None:
+def _dismiss(work: SimpleQueue[tuple[Parts, Done] | None], helpers: int) -> None:
     for _ in range(helpers):
         work.put(None)
