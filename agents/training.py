@@ -49,6 +49,8 @@ def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     if config.frame_size is not None:
         options |= {"height": config.frame_size[0], "width": config.frame_size[1]}
     if config.restart_envs:
+        if not config.env.startswith("gym:"):
+            raise UserError(f"--restart-envs is for Gymnasium's environments (gym:...), not for {config.env}")
         options |= {"restart": True}
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError, suggest
 from .experience import Spec, Timestep
-from .spaces import Reader, actions
+from .spaces import Reader, actions, one_line
 
 ATTEMPTS = 3
 """Times a broken environment is made anew before it is given up."""
@@ -45,6 +45,8 @@ class Gymnasium:
         restart: bool = False,
         **arguments: Any,
     ) -> None:
+        if seed < 0:
+            raise UserError(f"Gymnasium's seeds are 0 or more, not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
         self._arguments, self._restart = arguments, restart
         self._envs = [_make(name, arguments) for _ in range(num_envs)]
@@ -87,6 +89,8 @@ class Gymnasium:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
+        if mask is not None and (mask.shape != (self.num_envs,) or mask.dtype != torch.bool):
+            raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
         chosen = range(self.num_envs) if mask is None else mask.nonzero().flatten().tolist()
         if not self._started and len(chosen) < self.num_envs:
             raise UserError("reset every environment before resetting only some")
@@ -135,8 +139,8 @@ class Gymnasium:
             reward = float(reward)
             if not math.isfinite(reward):
                 raise ValueError(f"its reward is {reward}")
-            self._reader.write(observation, self._observations[i])
             discount, last = float(not terminated), bool(terminated or truncated)
+            self._reader.write(observation, self._observations[i])
         except FAULTS as error:
             self._repair(i, f"at step {self._steps[i]}", error)
             reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
@@ -145,14 +149,17 @@ class Gymnasium:
     def _repair(self, i: int, where: str, error: BaseException, last: bool = False) -> None:
         """Make environment i anew, or give up."""
         what = f"{self.name}: environment {i} (seed {self._seeds[i]}) failed {where} of an episode"
-        reason = f"{type(error).__name__}: {_line(error)}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         if last or not self._restart:
             hint = f" (made anew {self.restarts[i]} times)" if self._restart else "; --restart-envs makes it anew"
             raise BrokenEnvironmentError(f"{what}: {reason}{hint}") from error
         self.restarts[i] += 1
         with contextlib.suppress(Exception):  # it is broken already
             self._envs[i].close()
-        self._envs[i] = _make(self.name, self._arguments)
+        try:
+            self._envs[i] = _make(self.name, self._arguments)
+        except UserError as failure:
+            raise BrokenEnvironmentError(f"{what}: {reason}; and it could not be made anew: {failure}") from failure
         # Another stream than the one that led here, and still decided by the seed.
         entropy = np.random.SeedSequence((self._seeds[i], self.restarts[i])).generate_state(1)
         self._seeds[i], self._seeded[i] = int(entropy[0]), False
@@ -165,8 +172,11 @@ class Gymnasium:
     def _give(self, out: Timestep | None) -> Timestep:
         answer = self._answer if out is None else out
         if answer is not self._own:
-            for theirs, ours in zip(_leaves(answer).values(), _leaves(self._own).values(), strict=True):
-                theirs.copy_(ours)
+            theirs = _leaves(answer)
+            for name, ours in _leaves(self._own).items():
+                if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
+                    raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
+                theirs[name].copy_(ours)
         return answer
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -190,13 +200,9 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         plain = name.partition(":")[2] or name
         raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(f"{name} needs something that is not installed: {_line(error)}") from error
-    except gymnasium.error.Error as error:
-        raise UserError(f"Gymnasium cannot make {name!r}: {_line(error)}") from error
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        raise UserError(f"{name} needs something that is not installed: {one_line(error)}") from error
+    except Exception as error:
+        raise UserError(f"Gymnasium cannot make {name!r}: {one_line(error)}") from error
 
 
 def _leaves(step: Timestep) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import EnumType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Reader:
             parts = " and ".join(_path(path) for path, _ in self.images)
             raise UserError(f"{name} shows several images ({parts}); leave all but one out with a wrapper")
         if not self.images and not self.vectors:
-            raise UserError(f"{name} shows its agent nothing that a network can read ({space})")
+            raise UserError(f"{name} shows its agent nothing that a network can read ({one_line(space)})")
         self.observation: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if self.images:
             shape = self.images[0][1].shape
@@ -55,7 +56,7 @@ class Reader:
                 f"{self.name} shows {_path(path)} as {space.dtype} {list(space.shape)}; images are uint8 here, from 0 "
                 "to 255: convert it with a wrapper"
             )
-        elif space.is_np_flattenable:
+        elif _flattens(space):
             self.vectors.append((path, space))
         else:
             raise UserError(f"{self.name} shows {_path(path)} as {type(space).__name__}, which has no fixed size")
@@ -87,8 +88,11 @@ def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> 
         # Equal types first: this runs at every step of every environment.
         if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype, "same_kind"):
             raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{_path(path)} is not finite")
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+                array = array.astype(np.float32, copy=False)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{_path(path)} is not finite in float32")
         return array
     if not space.contains(part):
         raise ValueError(f"{_path(path)} is {part!r}, which is not in {space}")
@@ -103,12 +107,13 @@ def _flat(part: Any, space: spaces.Space[Any]) -> NDArray[Any]:
 def actions(space: spaces.Space[Any], env: Any, name: str) -> tuple[int, tuple[str, ...]]:
     """The number the first action has, and what the actions are called. UserError for what is not Discrete."""
     if not isinstance(space, spaces.Discrete):
-        raise UserError(f"{name} takes {space} as actions; only Discrete actions are supported")
+        raise UserError(f"{name} takes {one_line(space)} as actions; only Discrete actions are supported")
     unwrapped = env.unwrapped
+    named = getattr(unwrapped, "actions", None)
     if hasattr(unwrapped, "get_action_meanings"):
         names = [str(x).lower() for x in unwrapped.get_action_meanings()]
-    else:
-        names = [a.name for a in getattr(unwrapped, "actions", ()) if hasattr(a, "name")]
+    else:  # MiniGrid and MiniWorld have an Enum of this name
+        names = list(named.__members__) if isinstance(named, EnumType) else []
     n = int(space.n)
     return int(space.start), tuple(names) if len(names) == n else tuple(f"action {k}" for k in range(n))
 
@@ -122,3 +127,16 @@ def _channels_last(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _path(path: tuple[Any, ...]) -> str:
     return "its observation" if not path else "observation " + "/".join(map(repr, path))
+
+
+def _flattens(space: spaces.Space[Any]) -> bool:
+    try:
+        return bool(space.is_np_flattenable)
+    except NotImplementedError:  # somebody's own kind of space
+        return False
+
+
+def one_line(what: object) -> str:
+    """As text without line breaks, at most 300 characters."""
+    text = " ".join(str(what).split())
+    return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -128,6 +128,37 @@ def test_an_environment_that_never_works_is_given_up():
         Gymnasium("Never-v0", 1, CPU, 0, restart=True).reset()
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((np.full(3, 1e300), 1.0, False, False, {}), "not finite in float32"),
+        ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "truth value"),
+        ((np.ones(3, np.float32), 1.0, False, False), "unpack"),
+        ((None, 1.0, False, False, {}), "is object|shape"),
+    ],
+)
+def test_a_bad_answer_leaves_the_last_observation(answer, words):
+    env = Gymnasium("Faulty-v0", 1, CPU, 1, restart=True, fault="none")
+    env.reset()
+    env._envs[0].unwrapped.step = lambda action: answer
+    with pytest.warns(RuntimeWarning, match=words):
+        now = env.step(torch.tensor([0]))
+    assert now.observation["vector"].tolist() == [[0, 0, 0]]
+    assert now.last.item()
+
+
+def test_masks_and_rows_that_do_not_fit_are_refused():
+    env = morello.make("gym:CartPole-v1", 2)
+    now = env.reset()
+    for mask in (torch.ones(3, dtype=torch.bool), torch.ones(2), torch.ones(2, 1, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="mask is"):
+            env.reset(mask=mask)
+    with pytest.raises(ValueError, match="out needs reward"):
+        env.step(torch.zeros(2, dtype=torch.int64), out=now._replace(reward=torch.zeros(2, 1)))
+    with pytest.raises(UserError, match="0 or more"):
+        morello.make("gym:CartPole-v1", 2, seed=-1)
+
+
 def play(env, steps):
     now, rows = env.reset(), []
     for _ in range(steps + 1):
