@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from typing import Any
 
@@ -17,8 +16,10 @@ from .experience import Spec, Timestep
 from .spaces import Reader, actions, one_line
 
 ATTEMPTS = 3
-"""Times a broken environment is made anew before it is given up."""
+"""Times in a row an environment may fail to begin an episode before it is given up."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Reward: what float32 can hold; no NaN is below it."""
 FAULTS = (Exception, SystemExit)
 """What an environment may do instead of answering; some call ``sys.exit``."""
 
@@ -29,9 +30,9 @@ class Gymnasium:
     Environment i begins with seed ``seed + env_offset + i`` and then goes on with its own generator, as Gymnasium's
     vector environments do. Its termination is discount 0, its truncation leaves 1.
 
-    An environment that raises, or answers with what is not finite or not in its space, is an `BrokenEnvironmentError`
-    that names it; with ``restart`` it is made anew instead and its episode counts as truncated where it broke, with
-    reward 0 (``restarts`` [B] counts). One that never answers hangs the process.
+    An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
+    `BrokenEnvironmentError` that names it; with ``restart`` it is made anew instead and its episode counts as truncated
+    where it broke, with reward 0 (``restarts`` [B] counts). One that never answers hangs the process.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Gymnasium:
         self.restarts = [0] * num_envs
         self._offset = env_offset
         self._seeds = [seed + env_offset + i for i in range(num_envs)]
+        self._derived = [0] * num_envs  # seeds drawn from the one given
         self._seeded = [False] * num_envs  # has its generator been given its seed?
         self._steps = [0] * num_envs  # of the episode under way
         self._started = False
@@ -97,6 +99,7 @@ class Gymnasium:
         for i in chosen:
             if seed is not None:
                 self._seeds[i], self._seeded[i] = seed + self._offset + i, False
+                self._derived[i] = 0
             self._begin(i)
         self._started = True
         return self._give(None)
@@ -137,7 +140,7 @@ class Gymnasium:
         try:
             observation, reward, terminated, truncated, _ = self._envs[i].step(action + self._start)
             reward = float(reward)
-            if not math.isfinite(reward):
+            if not abs(reward) <= LARGEST:
                 raise ValueError(f"its reward is {reward}")
             discount, last = float(not terminated), bool(terminated or truncated)
             self._reader.write(observation, self._observations[i])
@@ -161,7 +164,8 @@ class Gymnasium:
         except UserError as failure:
             raise BrokenEnvironmentError(f"{what}: {reason}; and it could not be made anew: {failure}") from failure
         # Another stream than the one that led here, and still decided by the seed.
-        entropy = np.random.SeedSequence((self._seeds[i], self.restarts[i])).generate_state(1)
+        self._derived[i] += 1
+        entropy = np.random.SeedSequence((self._seeds[i], self._derived[i])).generate_state(1)
         self._seeds[i], self._seeded[i] = int(entropy[0]), False
         warnings.warn(f"{what}: {reason}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
 

@@ -47,8 +47,8 @@ class Reader:
         elif isinstance(space, spaces.Tuple):
             for index, part in enumerate(space.spaces):
                 self._sort((*path, index), part)
-        elif isinstance(space, spaces.Text):
-            pass
+        elif isinstance(space, spaces.Text) or space.dtype == np.dtype(str):
+            pass  # MiniGrid's missions are of a space of their own
         elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3):
             self.images.append((path, space))
         elif isinstance(space, spaces.Box) and len(space.shape) > 2:

@@ -8,6 +8,7 @@ import torch
 import morello
 from morello.envs.errors import BrokenEnvironmentError, UserError
 from morello.envs.gymnasium import ATTEMPTS, Gymnasium
+from morello.envs.spaces import Reader
 
 from .gymnasium_worlds import Faulty
 
@@ -135,6 +136,7 @@ def test_an_environment_that_never_works_is_given_up():
         ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "truth value"),
         ((np.ones(3, np.float32), 1.0, False, False), "unpack"),
         ((None, 1.0, False, False, {}), "is object|shape"),
+        ((np.ones(3, np.float32), 1e300, False, False, {}), "reward is 1e\\+300"),
     ],
 )
 def test_a_bad_answer_leaves_the_last_observation(answer, words):
@@ -145,6 +147,22 @@ def test_a_bad_answer_leaves_the_last_observation(answer, words):
         now = env.step(torch.tensor([0]))
     assert now.observation["vector"].tolist() == [[0, 0, 0]]
     assert now.last.item()
+
+
+def test_text_of_a_space_of_its_own_is_left_out():
+    class Mission(gymnasium.Space):
+        def __init__(self):
+            super().__init__(dtype=str)
+
+    image = gymnasium.spaces.Box(0, 255, (7, 7, 3), np.uint8)
+    assert list(Reader(gymnasium.spaces.Dict(image=image, mission=Mission()), "x").observation) == ["image"]
+
+
+def test_a_seed_decides_what_follows_a_restart():
+    env = faulty("raise", restart=True)
+    with pytest.warns(RuntimeWarning):
+        seeds = [(env.reset(seed=1), play(env, 6), list(env._seeds))[2] for _ in range(2)]
+    assert seeds[0] == seeds[1]
 
 
 def test_masks_and_rows_that_do_not_fit_are_refused():

@@ -60,13 +60,14 @@ class Launcher:
         if os.getpid() != self._process:
             self._helpers = 0  # a forked child has none
         parts = iter(launches)  # shared: next() of a list's iterator is atomic
+        helpers = self._helpers  # another thread may close this meanwhile
         done: Done = SimpleQueue()  # of this run: an interrupted one must not end the next
-        for _ in range(self._helpers):
+        for _ in range(helpers):
             self._work.put((parts, done))
         try:
             _launch(parts, None if self._device.type == "cpu" else self._stream())
         finally:
-            failures = [done.get() for _ in range(self._helpers)]
+            failures = [done.get() for _ in range(helpers)]
         for failure in filter(None, failures):
             raise failure
 
