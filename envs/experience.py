@@ -137,6 +137,43 @@ class VectorEnv(Protocol):
         ...
 
 
+def empty_timestep(spec: Spec, num_envs: int, device: torch.device | str = "cpu", **info: Tensor) -> Timestep:
+    """Memory for an answer of ``num_envs`` environments, all zeros; ``info`` is taken as it is."""
+
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(num_envs, *shape, dtype=dtype, device=device)
+
+    return Timestep(
+        observation={name: zeros(*shape, dtype=dtype) for name, (shape, dtype) in spec.observation.items()},
+        reward=zeros(),
+        discount=zeros(),
+        first=zeros(dtype=torch.bool),
+        last=zeros(dtype=torch.bool),
+        task=zeros(dtype=torch.int64),
+        info=info,
+    )
+
+
+def leaves(step: Timestep) -> dict[str, Tensor]:
+    """Every tensor of ``step`` by name."""
+    named = {k: getattr(step, k) for k in ("reward", "discount", "first", "last", "task")}
+    return {**step.observation, **named, **step.info}
+
+
+def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
+    """``own``, copied into the rows of ``out`` if there are any. ValueError, naming it, for a row of another shape or
+    dtype.
+    """
+    if out is None:
+        return own
+    theirs = leaves(out)
+    for name, ours in leaves(own).items():
+        if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
+            raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
+        theirs[name].copy_(ours)
+    return out
+
+
 def empty_rollout(spec: Spec, example: Timestep, unroll: int, state: AgentState, skill: int = 0) -> Rollout:
     """A preallocated rollout of T = ``unroll`` rows, shaped like ``example`` and on its device."""
 

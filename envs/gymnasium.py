@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError, suggest
-from .experience import Spec, Timestep
+from .experience import Spec, Timestep, empty_timestep, hand_out, leaves
 from .spaces import Reader, actions, one_line
 
 ATTEMPTS = 3
@@ -70,24 +70,10 @@ class Gymnasium:
         self._seeded = [False] * num_envs  # has its generator been given its seed?
         self._steps = [0] * num_envs  # of the episode under way
         self._started = False
-        self._own = self._timestep(torch.device("cpu"))
-        self._answer = self._own if device.type == "cpu" else self._timestep(device)
-        self._rows = {k: v.numpy() for k, v in _leaves(self._own).items()}  # the same memory
+        self._own = empty_timestep(self.spec, num_envs)
+        self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
+        self._rows = {k: v.numpy() for k, v in leaves(self._own).items()}  # the same memory
         self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(num_envs)]
-
-    def _timestep(self, device: torch.device) -> Timestep:
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(self.num_envs, *shape, dtype=dtype, device=device)
-
-        return Timestep(
-            observation={name: zeros(*shape, dtype=dtype) for name, (shape, dtype) in self.spec.observation.items()},
-            reward=zeros(),
-            discount=zeros(),
-            first=zeros(dtype=torch.bool),
-            last=zeros(dtype=torch.bool),
-            task=zeros(dtype=torch.int64),
-            info={},
-        )
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
@@ -174,14 +160,7 @@ class Gymnasium:
         rows["reward"][i], rows["discount"][i], rows["first"][i], rows["last"][i] = reward, discount, first, last
 
     def _give(self, out: Timestep | None) -> Timestep:
-        answer = self._answer if out is None else out
-        if answer is not self._own:
-            theirs = _leaves(answer)
-            for name, ours in _leaves(self._own).items():
-                if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
-                    raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
-                theirs[name].copy_(ours)
-        return answer
+        return hand_out(self._own, self._answer if out is None else out)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Gymnasium's environments cannot save their state. Raises UserError."""
@@ -207,8 +186,3 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UserError(f"{name} needs something that is not installed: {one_line(error)}") from error
     except Exception as error:
         raise UserError(f"Gymnasium cannot make {name!r}: {one_line(error)}") from error
-
-
-def _leaves(step: Timestep) -> dict[str, Tensor]:
-    named = {k: getattr(step, k) for k in ("reward", "discount", "first", "last", "task")}
-    return {**step.observation, **named}

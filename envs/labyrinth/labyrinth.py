@@ -9,7 +9,7 @@ import warp as wp
 from torch import Tensor
 
 from ..errors import UserError, suggest
-from ..experience import Spec, Timestep
+from ..experience import Spec, Timestep, empty_timestep, leaves
 from .arrays import Levels, Worlds, view, view_all
 from .items import kinds_table
 from .launcher import Launcher
@@ -86,7 +86,9 @@ class Labyrinth:
         self._textures = torch.from_numpy(texture_table().copy()).to(self.device)
         self._action = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
         self._chosen = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
-        self._own = self._new_timestep()
+        zeros = torch.zeros(num_envs, device=self.device)
+        info = {"position": zeros.new_zeros(num_envs, 2), "heading": zeros, "cell": zeros.long()}
+        self._own = empty_timestep(self.spec, num_envs, self.device, **info)
         self._launcher = Launcher(num_envs, self.device, threads)
         self._started = False
 
@@ -143,10 +145,10 @@ class Labyrinth:
         self._launcher.close()
 
     def _run(self, out: Timestep, resetting: bool) -> None:
-        outputs = _named(out)
+        outputs = leaves(out)
 
         def record(part: slice) -> list[Any]:
-            for name, own in _named(self._own).items():
+            for name, own in leaves(self._own).items():
                 given = outputs.get(name)
                 if given is None or (given.shape, given.dtype, given.device) != (own.shape, own.dtype, own.device):
                     raise ValueError(f"out needs {name} as {own.dtype} {list(own.shape)} on {own.device}")
@@ -166,26 +168,6 @@ class Labyrinth:
             ]
 
         self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs.values())), record)
-
-    def _new_timestep(self) -> Timestep:
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(self.num_envs, *shape, dtype=dtype, device=self.device)
-
-        return Timestep(
-            observation={name: zeros(*shape, dtype=dtype) for name, (shape, dtype) in self.spec.observation.items()},
-            reward=zeros(),
-            discount=zeros(),
-            first=zeros(dtype=torch.bool),
-            last=zeros(dtype=torch.bool),
-            task=zeros(dtype=torch.int64),
-            info={"position": zeros(2), "heading": zeros(), "cell": zeros(dtype=torch.int64)},
-        )
-
-
-def _named(answer: Timestep) -> dict[str, Tensor]:
-    """The tensors of ``answer``, all that kernels write."""
-    named = {name: getattr(answer, name) for name in ("reward", "discount", "first", "last", "task")}
-    return {**named, **answer.info, **answer.observation}
 
 
 def _look(level: Level) -> list[float]:
