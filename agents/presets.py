@@ -26,8 +26,9 @@ class Config:
     """Steps of each environment between two updates."""
     frame_size: tuple[int, int] | None = None
     """Height and width of images, where the environment can choose; its own default if not given."""
-    torso: Literal["auto", "nature", "shallow", "deep", "mlp"] = "auto"
-    """Network from one observation to a vector; auto is the Nature CNN for images, a perceptron for vectors."""
+    torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
+    """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid below 20), a
+    perceptron for vectors."""
     memory: Literal["none", "lstm", "gru"] = "none"
     """What the agent remembers with."""
     memory_size: int = 256

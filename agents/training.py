@@ -55,11 +55,19 @@ def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 
+def fitting_torso(spec: Spec) -> str:
+    """What "auto" is: by what there is to see, and by the smallest image that a torso's filters can take."""
+    if "image" not in spec.observation:
+        return "mlp"
+    side = min(spec.observation["image"][0][:2])
+    return "nature" if side >= 36 else "shallow" if side >= 20 else "grid"
+
+
 def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
     """The untrained model of a config."""
     torso = config.torso
     if torso == "auto":
-        torso = "nature" if "image" in spec.observation else "mlp"
+        torso = fitting_torso(spec)
     if torso not in TORSOS:
         raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
     if (torso == "mlp") == ("image" in spec.observation):

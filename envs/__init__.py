@@ -48,7 +48,53 @@ def gym(
     return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart)
 
 
-FAMILIES: dict[str, Callable[..., VectorEnv]] = {"labyrinth": labyrinth, "gym": gym, "counting": counting}
+def vizdoom(
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    height: int = 84, width: int = 84, stack: int = 1, repeat: int = 4,
+    threads: int | None = None, env_offset: int = 0, render: bool = False,
+) -> VectorEnv:  # fmt: skip
+    """ViZDoom's scenarios, in colour, through EnvPool; ``repeat`` tics a step."""
+    from .envpool import EnvPool
+    from .vizdoom import task
+
+    chosen = task(name, height=height, width=width, stack=stack, repeat=repeat)
+    return EnvPool(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+
+
+def atari(
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    height: int = 84, width: int = 84, grey: bool = True, stack: int = 4, repeat: int = 4, sticky: float = 0.0,
+    life_loss: bool = False, threads: int | None = None, env_offset: int = 0, render: bool = False,
+) -> VectorEnv:  # fmt: skip
+    """Atari games through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky`` 0.25 is Machado et al. 2018."""
+    from .atari import task
+    from .envpool import EnvPool
+
+    chosen = task(
+        name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss
+    )
+    return EnvPool(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+
+
+def minigrid(
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    threads: int | None = None, env_offset: int = 0, render: bool = False,
+) -> VectorEnv:  # fmt: skip
+    """MiniGrid's tasks through EnvPool."""
+    from .envpool import EnvPool
+    from .gridworld import task
+
+    return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+
+
+FAMILIES: dict[str, Callable[..., VectorEnv]] = {
+    "labyrinth": labyrinth,
+    "vizdoom": vizdoom,
+    "atari": atari,
+    "minigrid": minigrid,
+    "gym": gym,
+    "counting": counting,
+}
 """Environment families. Each builds a `VectorEnv` from the name after the colon and ``make``'s arguments; its
 keyword-only parameters are the options of the family."""
 

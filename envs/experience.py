@@ -160,16 +160,21 @@ def leaves(step: Timestep) -> dict[str, Tensor]:
     return {**step.observation, **named, **step.info}
 
 
-def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
-    """``own``, copied into the rows of ``out`` if there are any. ValueError, naming it, for a row of another shape or
-    dtype.
-    """
-    if out is None:
-        return own
+def fitting(own: Timestep, out: Timestep) -> dict[str, Tensor]:
+    """The tensors of ``out`` that ``own`` has, by name. ValueError, naming it, for one of another shape or dtype."""
     theirs = leaves(out)
     for name, ours in leaves(own).items():
         if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
             raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
+    return theirs
+
+
+def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
+    """``own``, copied into the rows of ``out`` if there are any."""
+    if out is None:
+        return own
+    theirs = fitting(own, out)
+    for name, ours in leaves(own).items():
         theirs[name].copy_(ours)
     return out
 

@@ -34,6 +34,10 @@ CASES: dict[str, Case] = {
     "counting": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
     "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
     "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
+    "minigrid:DoorKey-5x5": Case(lambda n, seed: morello.make("minigrid:DoorKey-5x5", n, seed=seed), 252),
+    "minigrid:MultiRoom-N7-S4": Case(lambda n, seed: morello.make("minigrid:MultiRoom-N7-S4", n, seed=seed), 142),
+    "vizdoom:Basic": Case(lambda n, seed: morello.make("vizdoom:Basic", n, seed=seed, height=5, width=7), 77),
+    "atari:Breakout": Case(lambda n, seed: morello.make("atari:Breakout", n, seed=seed, height=5, width=7), 400, seeded=False),
     **{name: labyrinth_case(name) for name in LEVELS},
 }
 
@@ -217,4 +221,4 @@ def test_a_mistake_gets_one_sentence_with_the_way_out(name: str, options: dict, 
 
 
 def test_every_family_is_covered() -> None:
-    assert set(FAMILIES) == {"counting", "gym", "labyrinth"}, "add a Case for the new family"
+    assert set(FAMILIES) == {"atari", "counting", "gym", "labyrinth", "minigrid", "vizdoom"}, "add a Case for the new family"

@@ -1,0 +1,232 @@
+"""Environments that EnvPool simulates on threads of its own: ViZDoom, Atari, MiniGrid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import UserError, suggest
+from .experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
+
+Info = Mapping[str, NDArray[Any]]
+
+
+class Rewards(Protocol):
+    """Rewards and discounts of B environments as they should be, from what EnvPool says."""
+
+    def __call__(
+        self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """[B] each -> reward [B], discount [B], of the next row."""
+        ...
+
+    def begin(self, chosen: NDArray[Any], info: Info) -> None:
+        """``reset`` began new episodes where ``chosen``."""
+        ...
+
+
+class Task(NamedTuple):
+    """One EnvPool task, and how to read it."""
+
+    id: str  # EnvPool's
+    name: str  # ours
+    settings: dict[str, Any]  # of ``envpool.make``
+    actions: tuple[str, ...]
+    frames_per_step: int
+    variables: tuple[str, ...] = ()  # of EnvPool's info, that something below needs
+    buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
+    rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
+    side: int | None = None  # of the grid in which "agent_pos" is a cell
+
+
+class EnvPool:
+    """B environments of one EnvPool task, stepped together by its thread pool.
+
+    Environment i has seed ``seed + env_offset + i``. EnvPool takes seeds only when it is made: ``reset(seed)`` makes
+    the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C], frames of a stack oldest
+    first; numbers are one-hot in "vector"; text is for people and left out. A time limit leaves discount 1.
+
+    ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        threads: int | None = None,
+        env_offset: int = 0,
+        render: bool = False,
+    ) -> None:
+        self.task, self.num_envs, self.device = task, num_envs, device
+        self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
+        if render:
+            self._settings["render_mode"] = "rgb_array"
+        self._offset = env_offset
+        self._pool = self._make(seed)
+        space = self._pool.observation_space
+        self._parts = space.spaces if hasattr(space, "spaces") else {"image": space}
+        self._numbers = {k: int(part.n) for k, part in self._parts.items() if hasattr(part, "n")}
+        self.spec = Spec(
+            observation=self._observation(),
+            num_actions=len(task.actions),
+            action_names=task.actions,
+            tasks=(task.name,),
+            frames_per_step=task.frames_per_step,
+            max_steps=int(self._pool.config["max_episode_steps"]),
+            resumable=False,
+        )
+        places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
+        info = {} if task.side is None else places
+        self._own = empty_timestep(self.spec, num_envs, **info)
+        # What a CUDA device is given; on a CPU it is the memory that numpy writes.
+        self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
+        self._rewards = task.rewards(num_envs) if task.rewards else None
+        self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
+        self._first = self._last = np.zeros(num_envs, bool)
+
+    def _make(self, seed: int) -> Any:
+        begin = seed + self._offset
+        if not 0 <= begin <= 2**31 - self.num_envs:
+            raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {seed}")
+        seeds = list(range(begin, begin + self.num_envs))
+        return package().make(
+            self.task.id, env_type="gymnasium", num_envs=self.num_envs, env_seed=seeds, **self._settings
+        )
+
+    def _observation(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        shape = self._parts["image"].shape
+        if len(self._parts) == 1:  # a stack of frames
+            shape = (*shape[1:], shape[0])
+        numbers = {"vector": ((sum(self._numbers.values()),), torch.float32)} if self._numbers else {}
+        return {"image": (shape, torch.uint8), **numbers}
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` makes the pool anew."""
+        chosen = np.ones(self.num_envs, bool)
+        if mask is not None:
+            if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
+                raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
+            chosen = mask.cpu().numpy()
+        if not chosen.all() and not self._seen:
+            raise UserError("reset every environment before resetting only some")
+        if not chosen.all() and seed is not None:
+            raise UserError("EnvPool gives a new seed to all environments or to none")
+        if seed is not None:
+            self.close()
+            self._pool = self._make(seed)
+        rows = _arrays(leaves(self._own))
+        if chosen.any():
+            self._look(*self._pool.reset(np.flatnonzero(chosen).astype(np.int32)), chosen)
+            self._first, self._last = self._first | chosen, self._last & ~chosen
+            if self._rewards is not None:
+                self._rewards.begin(chosen, self._seen)
+            rows["reward"][chosen], rows["discount"][chosen] = 0, 1
+        self._write(rows)
+        return hand_out(self._own, self._answer)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        self.send(action)
+        return self.recv(out)
+
+    def send(self, action: Tensor) -> None:
+        """Let the environments act; ``recv`` has the answer."""
+        if not self._seen:
+            raise UserError("reset the environment before its first step")
+        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
+            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        chosen = action.cpu().numpy()
+        if not 0 <= chosen.min() <= chosen.max() < self.spec.num_actions:
+            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {chosen.tolist()}")
+        buttons = self.task.buttons
+        self._pool.send(chosen.astype(np.int32) if buttons is None else buttons[chosen])
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The answer to what was sent."""
+        direct = out is not None and self._answer is None  # into the caller's rows, without a copy of ours
+        rows = _arrays(fitting(self._own, out) if direct else leaves(self._own))
+        observed, reward, terminated, truncated, info = self._pool.recv()
+        self._look(observed, info)
+        self._first, self._last = self._last, terminated | truncated
+        discount = ~terminated
+        if self._rewards is not None:
+            reward, discount = self._rewards(reward, terminated, self._first, self._seen)
+        rows["reward"][:], rows["discount"][:] = reward, discount
+        self._write(rows)
+        return out if direct else hand_out(self._own, self._answer if out is None else out)
+
+    def _look(self, observed: Any, info: Info, chosen: NDArray[Any] | None = None) -> None:
+        """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""
+        seen = {"image": observed} if len(self._parts) == 1 else {k: observed[k] for k in ("image", *self._numbers)}
+        seen |= {k: info[k] for k in self.task.variables}
+        if chosen is not None and not chosen.all():
+            some, seen = seen, {k: v.copy() for k, v in self._seen.items()}
+            for k, v in seen.items():
+                v[chosen] = some[k]
+        self._seen = seen
+
+    def _write(self, rows: dict[str, NDArray[Any]]) -> None:
+        rows["first"][:], rows["last"][:], rows["task"][:] = self._first, self._last, 0
+        if len(self._parts) == 1:
+            for channel in range(rows["image"].shape[-1]):  # five times faster than to move the axis of all at once
+                rows["image"][..., channel] = self._seen["image"][:, channel]
+        else:
+            rows["image"][:] = self._seen["image"]
+        begin = 0
+        for name, count in self._numbers.items():
+            rows["vector"][:, begin : begin + count] = self._seen[name][:, None] == np.arange(count)
+            begin += count
+        if self.task.side is not None:
+            place = self._seen["agent_pos"]
+            rows["position"][:], rows["cell"][:] = place, place[:, 0] + self.task.side * place[:, 1]
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
+        return self._pool.render(0)[0] if "render_mode" in self._settings else None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """EnvPool cannot save its state. Raises UserError."""
+        raise UserError(f"{self.task.name} cannot save its state")
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """EnvPool cannot load a state. Raises UserError."""
+        raise UserError(f"{self.task.name} cannot load a state")
+
+    def close(self) -> None:
+        """End its threads and simulators."""
+        self._pool.close()
+
+
+def _arrays(named: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """The same memory."""
+    return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def package() -> Any:
+    """The package. UserError where it is not installed."""
+    try:
+        import envpool
+    except ImportError as error:
+        raise UserError("EnvPool is not installed: pip install 'morello[envs]'") from error
+    return envpool
+
+
+def tasks(module: str) -> list[str]:
+    """The ids that EnvPool's ``module`` ("atari", ...) registers."""
+    specs = package().registration.registry.specs
+    return [name for name, (path, *_) in specs.items() if path == f"envpool.{module}"]
+
+
+def known(name: str, names: Iterable[str], family: str) -> str:
+    """``name``. UserError with near misses if ``names`` lacks it."""
+    if name not in names:
+        raise UserError(f"no environment {family}:{name}; {suggest(name, names)}")
+    return name

@@ -1,0 +1,109 @@
+"""ViZDoom's scenarios (Kempka et al. 2016) as EnvPool simulates them, with the rewards that ViZDoom gives.
+
+EnvPool reports shaped rewards of its own and none of the scenario's: neither the living reward, nor what the level's
+script pays, nor anything for the step that ends an episode. What a scenario pays follows from what EnvPool does report,
+and is made here. It equals ViZDoom's up to two things that EnvPool keeps to itself: the last step of an episode counts
+as a whole one (its last tics may never have been played), and the script may pay the goal one step before the
+episode ends, where here the end pays it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .envpool import Info, Task, known, package
+
+class Scenario(NamedTuple):
+    """What a scenario pays and how long it lasts. ``tic`` is the reward of every tic, ``end`` that of a termination,
+    ``variable`` a game variable each unit of which pays ``unit``. A ``shot`` that ends the episode at once is not seen
+    to be spent, and is charged at the end.
+    """
+
+    file: str
+    summary: str
+    tics: int | None
+    tic: float = 0.0
+    end: float = 0.0
+    variable: str | None = None
+    unit: float = 0.0
+    shot: bool = False
+    buttons: tuple[str, ...] | None = None  # of the scenario's, those an action may press; None: all
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "Basic": Scenario("basic", "shoot the monster across the room (+106; a shot costs 5, a tic 1)", 300, -1, 106, "AMMO2", 5, shot=True),
+    "SimplerBasic": Scenario("simpler_basic", "Basic with plain walls", 300, -1, 106, "AMMO2", 5, shot=True),
+    "RocketBasic": Scenario("rocket_basic", "Basic with a rocket launcher", 300, -1, 106, "AMMO5", 5),
+    "MyWayHome": Scenario(
+        "my_way_home", "eight rooms, a vest (+1) in one of them; 17 starts (dense, as in Pathak et al. 2017)",
+        2100, -0.0001, 1, buttons=("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD"),
+    ),
+    "DefendTheCenter": Scenario("defend_the_center", "turn and shoot (+1 a kill, death -1), 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
+    "DefendTheLine": Scenario("defend_the_line", "the same against a far wall", None, 0, -1, "KILLCOUNT", 1),
+    "HealthGathering": Scenario("health_gathering", "an acid floor, medikits to live longer (+1 a tic, death -100)", 2100, 1, -100),
+    "HealthGatheringSupreme": Scenario("health_gathering_supreme", "the same in a maze, with poison", 2100, 1, -100),
+    "TakeCover": Scenario("take_cover", "dodge fireballs (+1 a tic)", None, 1, 0),
+}  # fmt: skip
+"""Those whose rewards follow from what EnvPool reports; PredictPosition's, DeadlyCorridor's and Deathmatch's do not."""
+
+
+class ScenarioRewards:
+    """A scenario's reward for B environments, from EnvPool's game variables."""
+
+    def __init__(self, scenario: Scenario, tics: int, num_envs: int) -> None:
+        self.scenario, self.tics = scenario, tics
+        self.before = np.zeros(num_envs)  # the variable
+        self.spent = np.zeros(num_envs, bool)  # by the step before
+
+    def __call__(
+        self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """[B] float64 reward, [B] bool discount."""
+        s = self.scenario
+        paid = self.tics * s.tic + s.end * terminated
+        if s.variable is not None:
+            now = info[s.variable]
+            change = np.where(first, 0.0, now - self.before)
+            paid = paid + s.unit * change
+            if s.shot:
+                paid = paid - s.unit * (terminated & ~self.spent)
+                self.spent = change < 0
+            self.before = now
+        return np.where(first, 0.0, paid), ~terminated
+
+    def begin(self, chosen: NDArray[Any], info: Info) -> None:
+        """New episodes where ``chosen``."""
+        if self.scenario.variable is not None:
+            self.before, self.spent = info[self.scenario.variable], self.spent & ~chosen
+
+
+def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task:
+    """The task ``vizdoom:name``. Actions: none, or one button held for ``repeat`` tics. UserError for unknown names."""
+    scenario = SCENARIOS[known(name, SCENARIOS, "vizdoom")]
+    available = _buttons(package().make_spec(f"{name}-v1").config.cfg_path)
+    pressed = scenario.buttons or available
+    table = np.array([[float(b == p) for b in available] for p in (None, *pressed)])
+    settings = {"img_height": height, "img_width": width, "stack_num": stack, "frame_skip": repeat}
+    return Task(
+        id=f"{name}-v1",
+        name=name,
+        settings=settings | {"max_episode_steps": -(-(scenario.tics or 2100) // repeat)},
+        actions=("none", *(p.lower().replace("_", " ") for p in pressed)),
+        frames_per_step=repeat,
+        variables=() if scenario.variable is None else (scenario.variable,),
+        buttons=table,
+        rewards=lambda num_envs: ScenarioRewards(scenario, repeat, num_envs),
+    )
+
+
+def _buttons(path: str) -> tuple[str, ...]:
+    """The buttons a ViZDoom configuration file makes available, in its order."""
+    text = re.sub(r"#.*", "", Path(path).read_text())
+    found = re.search(r"available_buttons\s*=\s*\{([^}]*)\}", text)
+    assert found is not None, path
+    return tuple(found[1].split())
