@@ -27,8 +27,8 @@ class Config:
     frame_size: tuple[int, int] | None = None
     """Height and width of images, where the environment can choose; its own default if not given."""
     torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
-    """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid below 20), a
-    perceptron for vectors."""
+    """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid
+    below 20), a perceptron for vectors."""
     memory: Literal["none", "lstm", "gru"] = "none"
     """What the agent remembers with."""
     memory_size: int = 256

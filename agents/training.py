@@ -65,9 +65,7 @@ def fitting_torso(spec: Spec) -> str:
 
 def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
     """The untrained model of a config."""
-    torso = config.torso
-    if torso == "auto":
-        torso = fitting_torso(spec)
+    torso = fitting_torso(spec) if config.torso == "auto" else config.torso
     if torso not in TORSOS:
         raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
     if (torso == "mlp") == ("image" in spec.observation):

@@ -6,7 +6,13 @@ from .grid import Grid
 from .perceptron import Perceptron
 from .recurrent import GRU, LSTM, Feedforward
 
-TORSOS: dict[str, type[Torso]] = {"nature": NatureCNN, "shallow": ShallowCNN, "deep": DeepCNN, "grid": Grid, "mlp": Perceptron}
+TORSOS: dict[str, type[Torso]] = {
+    "nature": NatureCNN,
+    "shallow": ShallowCNN,
+    "deep": DeepCNN,
+    "grid": Grid,
+    "mlp": Perceptron,
+}
 MEMORIES: dict[str, type[SequenceModel]] = {"none": Feedforward, "lstm": LSTM, "gru": GRU}
 
 __all__ = ["MEMORIES", "TORSOS", "Features", "SequenceModel", "Sizes", "Torso"]

@@ -14,9 +14,11 @@ CODES = 256
 
 
 class Grid(Torso):
-    """A learned vector for each value of each channel, summed over a cell's channels (the bag of words of BabyAI 1.1, Hui
-    et al. 2020); two 2x2 convolutions of 32 and 64; one linear layer. uint8 [N, H, W, C] in, a map and a vector out.
+    """A learned vector for each value of each channel, summed over a cell's channels (the bag of words of BabyAI 1.1,
+    Hui et al. 2020); two 2x2 convolutions of 32 and 64; one linear layer.
     """
+
+    offset: Tensor  # [C], where a channel's values begin
 
     def __init__(self, shape: tuple[int, ...], size: int = 128, width: int = 16) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .envpool import Info, Task, known, package, tasks
+from .envpool import Info, Task, known, tasks
 
 ACTIONS = (
     "none", "fire", "up", "right", "left", "down", "up right", "up left", "down right", "down left", "up fire",
@@ -16,35 +16,35 @@ ACTIONS = (
 """All there are, in the Arcade Learning Environment's order."""
 
 MINIMAL: dict[str, str] = {
-    "none, fire, right, left, right fire, left fire": "AirRaid Carnival DemonAttack Galaxian NameThisGame Pong SirLancelot SpaceInvaders",
-    "none, up, right, left, down, up right, up left, down right, down left": "Asterix CrazyClimber Koolaid LostLuggage MsPacman",
-    "none, fire, up, right, left, down, up fire, right fire, left fire, down fire": "Amidar MrDo TimePilot WizardOfWor",
-    "none, fire, up, right, left, down": "BasicMath KingKong Qbert",
-    "none, fire, up, down, up fire, down fire": "Bowling Pooyan UpNDown",
-    "none, up, right, left, down": "Frogger Pacman Surround",
-    "none, fire, up, right, left, down, up right, up left, down right, down left": "Othello TicTacToe3d VideoChess",
-    "none, fire, right fire, left fire": "Atlantis Atlantis2",
-    "none, fire, up, down": "Blackjack Casino",
-    "none, fire, right, left": "Breakout Kaboom",
-    "none, fire, up, right, left, right fire, left fire": "Assault",
-    "none, fire, up, right, left, down, up right, up left, up fire, right fire, left fire, down fire, up right fire, up left fire": "Asteroids",
-    "fire, right, left": "Backgammon",
-    "none, fire, up, right, left, up right, up left, right fire, left fire": "BeamRider",
-    "none, fire, right, left, down, down right, down left, right fire, left fire": "Enduro",
-    "none, up, down": "Freeway",
-    "none, fire, up, right, left, up fire, right fire, left fire": "Gopher",
-    "none, up, right, left, down, up right, up left, down right, down left, right fire, left fire, down fire, up right fire, up left fire, down right fire, down left fire": "JourneyEscape",
-    "none, fire, up, right, left, down, up right, up left, down right, down left, up fire, right fire, left fire, down fire": "KeystoneKapers",
-    "none, up, right, left, down, down right, down left, right fire, left fire, down fire, up right fire, up left fire, down right fire, down left fire": "KungFuMaster",
-    "none, fire, right, left, down, right fire, left fire, down fire": "Phoenix",
-    "none, right, left": "Skiing",
-    "none, fire, right, left, down": "Tetris",
-    "none, fire, up, right, left, down, up right, up left, down right, down left, right fire, left fire": "Turmoil",
-    "none, up, right, left, down, up fire, right fire, left fire": "Tutankham",
-    "fire, up right, up left, down right, down left": "VideoCheckers",
-    "none, fire, up, right, left, down, up fire, right fire, left fire": "VideoPinball",
+    "0 1 3 4 11 12": "AirRaid Carnival DemonAttack Galaxian NameThisGame Pong SirLancelot SpaceInvaders",
+    "0 2 3 4 5 6 7 8 9": "Asterix CrazyClimber Koolaid LostLuggage MsPacman",
+    "0 1 2 3 4 5 10 11 12 13": "Amidar MrDo TimePilot WizardOfWor",
+    "0 1 2 3 4 5": "BasicMath KingKong Qbert",
+    "0 1 2 5 10 13": "Bowling Pooyan UpNDown",
+    "0 2 3 4 5": "Frogger Pacman Surround",
+    "0 1 2 3 4 5 6 7 8 9": "Othello TicTacToe3d VideoChess",
+    "0 1 11 12": "Atlantis Atlantis2",
+    "0 1 2 5": "Blackjack Casino",
+    "0 1 3 4": "Breakout Kaboom",
+    "0 1 2 3 4 11 12": "Assault",
+    "0 1 2 3 4 5 6 7 10 11 12 13 14 15": "Asteroids",
+    "1 3 4": "Backgammon",
+    "0 1 2 3 4 6 7 11 12": "BeamRider",
+    "0 1 3 4 5 8 9 11 12": "Enduro",
+    "0 2 5": "Freeway",
+    "0 1 2 3 4 10 11 12": "Gopher",
+    "0 2 3 4 5 6 7 8 9 11 12 13 14 15 16 17": "JourneyEscape",
+    "0 1 2 3 4 5 6 7 8 9 10 11 12 13": "KeystoneKapers",
+    "0 2 3 4 5 8 9 11 12 13 14 15 16 17": "KungFuMaster",
+    "0 1 3 4 5 11 12 13": "Phoenix",
+    "0 3 4": "Skiing",
+    "0 1 3 4 5": "Tetris",
+    "0 1 2 3 4 5 6 7 8 9 11 12": "Turmoil",
+    "0 2 3 4 5 10 11 12": "Tutankham",
+    "1 6 7 8 9": "VideoCheckers",
+    "0 1 2 3 4 5 10 11 12": "VideoPinball",
 }
-"""The games that heed fewer actions than all, as the Arcade Learning Environment says of them."""
+"""Which actions the games heed that do not heed all, as the Arcade Learning Environment says of them."""
 
 
 class LifeLoss:
@@ -78,12 +78,12 @@ def task(
         "img_height": height, "img_width": width, "gray_scale": grey, "stack_num": stack, "frame_skip": repeat,
         "repeat_action_probability": sticky, "max_episode_steps": -(-108_000 // repeat),
     }  # fmt: skip
-    minimal = [group.split(", ") for group, games in MINIMAL.items() if name in games.split()]
+    heeded = next((heeded for heeded, games in MINIMAL.items() if name in games.split()), None)
     return Task(
         id=chosen,
         name=name,
         settings=settings,
-        actions=tuple(minimal[0]) if minimal else ACTIONS,
+        actions=ACTIONS if heeded is None else tuple(ACTIONS[int(k)] for k in heeded.split()),
         frames_per_step=repeat,
         variables=("lives",) if life_loss else (),
         rewards=LifeLoss if life_loss else None,

@@ -48,8 +48,8 @@ class EnvPool:
     """B environments of one EnvPool task, stepped together by its thread pool.
 
     Environment i has seed ``seed + env_offset + i``. EnvPool takes seeds only when it is made: ``reset(seed)`` makes
-    the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C], frames of a stack oldest
-    first; numbers are one-hot in "vector"; text is for people and left out. A time limit leaves discount 1.
+    the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C], the frames of a stack
+    oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit leaves discount 1.
 
     ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free.
     """
@@ -85,7 +85,7 @@ class EnvPool:
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places
-        self._own = empty_timestep(self.spec, num_envs, **info)
+        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)
         # What a CUDA device is given; on a CPU it is the memory that numpy writes.
         self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
         self._rewards = task.rewards(num_envs) if task.rewards else None
@@ -124,7 +124,8 @@ class EnvPool:
             self._pool = self._make(seed)
         rows = _arrays(leaves(self._own))
         if chosen.any():
-            self._look(*self._pool.reset(np.flatnonzero(chosen).astype(np.int32)), chosen)
+            observed, info = self._pool.reset(np.flatnonzero(chosen).astype(np.int32))
+            self._look(observed, info, chosen)
             self._first, self._last = self._first | chosen, self._last & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
@@ -151,8 +152,9 @@ class EnvPool:
 
     def recv(self, out: Timestep | None = None) -> Timestep:
         """The answer to what was sent."""
-        direct = out is not None and self._answer is None  # into the caller's rows, without a copy of ours
-        rows = _arrays(fitting(self._own, out) if direct else leaves(self._own))
+        # On a CPU straight into the caller's rows.
+        target = self._own if out is None or self._answer is not None else out
+        rows = _arrays(fitting(self._own, target))
         observed, reward, terminated, truncated, info = self._pool.recv()
         self._look(observed, info)
         self._first, self._last = self._last, terminated | truncated
@@ -161,7 +163,7 @@ class EnvPool:
             reward, discount = self._rewards(reward, terminated, self._first, self._seen)
         rows["reward"][:], rows["discount"][:] = reward, discount
         self._write(rows)
-        return out if direct else hand_out(self._own, self._answer if out is None else out)
+        return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
 
     def _look(self, observed: Any, info: Info, chosen: NDArray[Any] | None = None) -> None:
         """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""

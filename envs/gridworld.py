@@ -30,6 +30,7 @@ def task(name: str) -> Task:
     settings = {}
     if name in MULTIROOM:
         rooms, size = MULTIROOM[name]
-        settings = {"min_num_rooms": rooms, "max_num_rooms": rooms, "max_room_size": size, "max_episode_steps": 20 * rooms}
+        settings = {"min_num_rooms": rooms, "max_num_rooms": rooms, "max_room_size": size}
+        settings["max_episode_steps"] = 20 * rooms
     chosen = ids["MultiRoom-N6"] if settings else ids[known(name, [*ids, *MULTIROOM], "minigrid")]
     return Task(chosen, name, settings, ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE)

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from .envpool import Info, Task, known, package
 
+
 class Scenario(NamedTuple):
-    """What a scenario pays and how long it lasts. ``tic`` is the reward of every tic, ``end`` that of a termination,
-    ``variable`` a game variable each unit of which pays ``unit``. A ``shot`` that ends the episode at once is not seen
-    to be spent, and is charged at the end.
+    """What a scenario pays and how long it lasts: ``tic`` each tic, ``end`` when it terminates, ``unit`` for each unit
+    of a game ``variable``. A ``shot`` that ends the episode is not seen to be spent, and is charged at the end.
     """
 
-    file: str
     summary: str
     tics: int | None
     tic: float = 0.0
@@ -36,18 +35,20 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "Basic": Scenario("basic", "shoot the monster across the room (+106; a shot costs 5, a tic 1)", 300, -1, 106, "AMMO2", 5, shot=True),
-    "SimplerBasic": Scenario("simpler_basic", "Basic with plain walls", 300, -1, 106, "AMMO2", 5, shot=True),
-    "RocketBasic": Scenario("rocket_basic", "Basic with a rocket launcher", 300, -1, 106, "AMMO5", 5),
+    "Basic": Scenario(
+        "shoot the monster across the room (+106; a shot costs 5, a tic 1)", 300, -1, 106, "AMMO2", 5, shot=True
+    ),
+    "SimplerBasic": Scenario("Basic with plain walls", 300, -1, 106, "AMMO2", 5, shot=True),
+    "RocketBasic": Scenario("Basic with a rocket launcher", 300, -1, 106, "AMMO5", 5),
     "MyWayHome": Scenario(
-        "my_way_home", "eight rooms, a vest (+1) in one of them; 17 starts (dense, as in Pathak et al. 2017)",
+        "eight rooms, a vest (+1) in one of them; 17 starts: the dense task of Pathak et al. 2017",
         2100, -0.0001, 1, buttons=("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD"),
     ),
-    "DefendTheCenter": Scenario("defend_the_center", "turn and shoot (+1 a kill, death -1), 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
-    "DefendTheLine": Scenario("defend_the_line", "the same against a far wall", None, 0, -1, "KILLCOUNT", 1),
-    "HealthGathering": Scenario("health_gathering", "an acid floor, medikits to live longer (+1 a tic, death -100)", 2100, 1, -100),
-    "HealthGatheringSupreme": Scenario("health_gathering_supreme", "the same in a maze, with poison", 2100, 1, -100),
-    "TakeCover": Scenario("take_cover", "dodge fireballs (+1 a tic)", None, 1, 0),
+    "DefendTheCenter": Scenario("turn and shoot (+1 a kill, death -1) with 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
+    "DefendTheLine": Scenario("turn and shoot (+1 a kill, death -1) at a far wall", None, 0, -1, "KILLCOUNT", 1),
+    "HealthGathering": Scenario("an acid floor, medikits to live longer (+1 a tic, death -100)", 2100, 1, -100),
+    "HealthGatheringSupreme": Scenario("the same in a maze, with poison (+1 a tic, death -100)", 2100, 1, -100),
+    "TakeCover": Scenario("dodge fireballs (+1 a tic)", None, 1),
 }  # fmt: skip
 """Those whose rewards follow from what EnvPool reports; PredictPosition's, DeadlyCorridor's and Deathmatch's do not."""
 
