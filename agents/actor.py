@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..envs.experience import AgentState, Rollout, VectorEnv, empty_rollout, tree_map
+from ..envs.alternating import Lockstep, part_of
+from ..envs.experience import AgentState, Rollout, Timestep, VectorEnv, empty_rollout, tree_map
 from .model import ActorCritic
 
 
@@ -24,7 +25,8 @@ class Actor:
 
     The rollout lives in one preallocated buffer that is handed out again and again: it is borrowed until the
     learner has stepped. Noise for the whole rollout is drawn beforehand from the actor's own generator, so the
-    steps themselves are deterministic and, on CUDA with a capturable environment, one graph.
+    steps themselves are deterministic and, on CUDA with a capturable environment, one graph. An environment in two
+    parts (`Alternating`) simulates one while the model acts in the other.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Actor:
         begin = tree_map(torch.clone, self.state)
         self.rollout = empty_rollout(env.spec, timestep, unroll, begin)._replace(source=source)
         self.noise = torch.zeros_like(self.rollout.logits)
-        self.rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
+        rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
+        parts = getattr(env, "parts", [(slice(None), Lockstep(env))])
+        self._parts = [(columns, pool, [part_of(row, columns) for row in rows]) for columns, pool in parts]
         for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
             mine.copy_(theirs)
         self.seconds = {"environment": 0.0, "acting": 0.0}
@@ -74,18 +78,29 @@ class Actor:
         for x in (*r.observation.values(), r.first, r.last, r.task, *r.info.values()):
             x[0].copy_(x[-1])
         tree_map(Tensor.copy_, r.state, self.state)
-        state = self.state
-        for t, row in enumerate(self.rows):
-            before = clock()
-            out = self.model.act({k: v[t] for k, v in r.observation.items()}, r.first[t], state)
-            r.logits[t] = out.logits[0]
-            torch.argmax(out.logits[0] + self.noise[t], dim=-1, out=r.action[t])
-            between = clock()
-            self.env.step(r.action[t], out=row)
-            state = AgentState(out.memory, r.action[t], r.reward[t])
-            self.seconds["acting"] += between - before
-            self.seconds["environment"] += clock() - between
-        tree_map(Tensor.copy_, self.state, state)
+        states = [tree_map(lambda x, columns=columns: x[columns], self.state) for columns, *_ in self._parts]
+        for t in range(len(r.action)):
+            for i, (columns, pool, rows) in enumerate(self._parts):
+                if t > 0:
+                    self._receive(pool, rows[t - 1])
+                before = clock()
+                seen = {k: v[t, columns] for k, v in r.observation.items()}
+                out = self.model.act(seen, r.first[t, columns], states[i])
+                r.logits[t, columns] = out.logits[0]
+                action = r.action[t, columns]
+                torch.argmax(out.logits[0] + self.noise[t, columns], dim=-1, out=action)
+                pool.send(action)
+                # The reward is on its way: it is there when this state is read.
+                states[i] = AgentState(out.memory, action, r.reward[t, columns])
+                self.seconds["acting"] += clock() - before
+        for (columns, pool, rows), state in zip(self._parts, states, strict=True):
+            self._receive(pool, rows[-1])
+            tree_map(lambda x, y, columns=columns: x[columns].copy_(y), self.state, state)
+
+    def _receive(self, pool: Any, row: Timestep) -> None:
+        before = time.perf_counter()
+        pool.recv(row)
+        self.seconds["environment"] += time.perf_counter() - before
 
     def _capture(self) -> None:
         """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""

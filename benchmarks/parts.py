@@ -69,8 +69,10 @@ def environment_steps(config: Config, model: ActorCritic, threads: int, graph: b
     action = torch.zeros_like(actor.rollout.action)
     generator = torch.Generator(action.device).manual_seed(config.seed)
 
+    rows = [actor.rollout.row(t + 1) for t in range(len(action))]
+
     def steps() -> None:
-        for t, row in enumerate(actor.rows):
+        for t, row in enumerate(rows):
             env.step(action[t], out=row)
 
     once = captured(steps) if graph else steps

@@ -54,11 +54,11 @@ def vizdoom(
     threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """ViZDoom's scenarios, in colour, through EnvPool; ``repeat`` tics a step."""
-    from .envpool import EnvPool
+    from .envpool import pools
     from .vizdoom import task
 
     chosen = task(name, height=height, width=width, stack=stack, repeat=repeat)
-    return EnvPool(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+    return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
 def atari(
@@ -68,12 +68,12 @@ def atari(
 ) -> VectorEnv:  # fmt: skip
     """Atari games through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky`` 0.25 is Machado et al. 2018."""
     from .atari import task
-    from .envpool import EnvPool
+    from .envpool import pools
 
     chosen = task(
         name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss
     )
-    return EnvPool(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+    return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
 def minigrid(

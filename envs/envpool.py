@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .alternating import Alternating
 from .errors import UserError, suggest
 from .experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
 
@@ -90,6 +91,7 @@ class EnvPool:
         self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
         self._rewards = task.rewards(num_envs) if task.rewards else None
         self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
+        self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
         self._first = self._last = np.zeros(num_envs, bool)
 
     def _make(self, seed: int) -> Any:
@@ -122,15 +124,14 @@ class EnvPool:
         if seed is not None:
             self.close()
             self._pool = self._make(seed)
-        rows = _arrays(leaves(self._own))
         if chosen.any():
             observed, info = self._pool.reset(np.flatnonzero(chosen).astype(np.int32))
             self._look(observed, info, chosen)
             self._first, self._last = self._first | chosen, self._last & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
-            rows["reward"][chosen], rows["discount"][chosen] = 0, 1
-        self._write(rows)
+            self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
+        self._write(_arrays(leaves(self._own)))
         return hand_out(self._own, self._answer)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
@@ -158,10 +159,9 @@ class EnvPool:
         observed, reward, terminated, truncated, info = self._pool.recv()
         self._look(observed, info)
         self._first, self._last = self._last, terminated | truncated
-        discount = ~terminated
+        self._reward, self._discount = reward, ~terminated
         if self._rewards is not None:
-            reward, discount = self._rewards(reward, terminated, self._first, self._seen)
-        rows["reward"][:], rows["discount"][:] = reward, discount
+            self._reward, self._discount = self._rewards(reward, terminated, self._first, self._seen)
         self._write(rows)
         return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
 
@@ -176,6 +176,7 @@ class EnvPool:
         self._seen = seen
 
     def _write(self, rows: dict[str, NDArray[Any]]) -> None:
+        rows["reward"][:], rows["discount"][:] = self._reward, self._discount
         rows["first"][:], rows["last"][:], rows["task"][:] = self._first, self._last, 0
         if len(self._parts) == 1:
             for channel in range(rows["image"].shape[-1]):  # five times faster than to move the axis of all at once
@@ -205,6 +206,17 @@ class EnvPool:
     def close(self) -> None:
         """End its threads and simulators."""
         self._pool.close()
+
+
+def pools(
+    task: Task, num_envs: int, device: torch.device, seed: int, *, env_offset: int = 0, **options: Any
+) -> Alternating | EnvPool:
+    """Two pools that take turns, so that slow simulators and the agent work at the same time; one if B is 1."""
+
+    def make(count: int, offset: int) -> EnvPool:
+        return EnvPool(task, count, device, seed, env_offset=offset, **options)
+
+    return Alternating(make, num_envs, env_offset) if num_envs > 1 else make(num_envs, env_offset)
 
 
 def _arrays(named: dict[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,117 @@
+"""Two pools that take turns: while the agent acts in one, the other simulates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import UserError
+from .experience import Timestep, VectorEnv, hand_out, tree_map
+
+
+class Pool(VectorEnv, Protocol):
+    """A vector environment whose step has two halves, with the simulation in between."""
+
+    def send(self, action: Tensor) -> None:
+        """Let the environments act: ``action`` [B] int64."""
+        ...
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The answer to what was sent."""
+        ...
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Environment 0 for people."""
+        ...
+
+    def close(self) -> None:
+        """End what runs."""
+        ...
+
+
+class Lockstep:
+    """A vector environment as a pool that simulates when it is asked for the answer."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        self._env = env
+
+    def send(self, action: Tensor) -> None:
+        """Keep ``action`` [B] int64 for ``recv``."""
+        self._action = action
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """Step."""
+        return self._env.step(self._action, out)
+
+
+class Alternating:
+    """B environments in two ``parts``, (columns, pool) each. As a whole it is a vector environment like any other.
+
+    ``make(num_envs, env_offset)`` makes a pool. Whoever wants simulation and acting to overlap sends to one part before
+    he receives from the other, as the actor does.
+    """
+
+    def __init__(self, make: Callable[[int, int], Pool], num_envs: int, env_offset: int = 0) -> None:
+        if num_envs < 2:
+            raise UserError(f"two pools need at least 2 environments, not {num_envs}")
+        half = num_envs - num_envs // 2
+        self.parts = [
+            (slice(0, half), make(half, env_offset)),
+            (slice(half, num_envs), make(num_envs - half, env_offset + half)),
+        ]
+        self.num_envs, self.spec = num_envs, self.parts[0][1].spec
+        self._own: Timestep | None = None
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True."""
+        if mask is not None and (mask.shape != (self.num_envs,) or mask.dtype != torch.bool):
+            raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
+        answers = [pool.reset(seed, None if mask is None else mask[columns]) for columns, pool in self.parts]
+        if self._own is None:
+            self._own = tree_map(lambda *halves: torch.cat(halves), *answers)
+        for (columns, _), answer in zip(self.parts, answers, strict=True):
+            hand_out(answer, part_of(self._own, columns))
+        return self._own
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64, in both parts at once."""
+        if self._own is None:
+            raise UserError("reset the environment before its first step")
+        if action.shape != (self.num_envs,):
+            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        answer = self._own if out is None else out
+        for columns, pool in self.parts:
+            pool.send(action[columns])
+        for columns, pool in self.parts:
+            pool.recv(part_of(answer, columns))
+        return answer
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Environment 0 for people, where its pool shows it."""
+        return self.parts[0][1].render()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of both parts, where ``spec.resumable``."""
+        states = [pool.state_dict() for _, pool in self.parts]
+        return {f"{i}.{k}": v for i, state in enumerate(states) for k, v in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        for i, (_, pool) in enumerate(self.parts):
+            pool.load_state_dict({k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")})
+
+    def close(self) -> None:
+        """Close both."""
+        for _, pool in self.parts:
+            pool.close()
+
+
+def part_of(step: Timestep, columns: slice) -> Timestep:
+    """The environments ``columns`` of ``step``; views."""
+    part: Timestep = tree_map(lambda x: x[columns], step)
+    return part
