@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -22,6 +25,14 @@ LARGEST = float(np.finfo(np.float32).max)
 """Reward: what float32 can hold; no NaN is below it."""
 FAULTS = (Exception, SystemExit)
 """What an environment may do instead of answering; some call ``sys.exit``."""
+
+PACKAGES = {
+    "MiniGrid-": ("minigrid", "pip install 'morello[envs]'"),
+    "BabyAI-": ("minigrid", "pip install 'morello[envs]'"),
+    "MiniWorld-": ("miniworld", "pip install 'morello[envs]'"),
+    "ALE/": ("ale_py", "pip install ale-py"),
+}
+"""How ids begin that only a package knows: the module to import, and how to get it."""
 
 
 class Gymnasium:
@@ -178,7 +189,10 @@ class Gymnasium:
 
 def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     try:
+        _register(name.rpartition(":")[2])
         return gymnasium.make(name, disable_env_checker=True, **arguments)
+    except UserError:
+        raise
     except gymnasium.error.UnregisteredEnv as error:
         plain = name.partition(":")[2] or name
         raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
@@ -186,3 +200,19 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UserError(f"{name} needs something that is not installed: {one_line(error)}") from error
     except Exception as error:
         raise UserError(f"Gymnasium cannot make {name!r}: {one_line(error)}") from error
+
+
+def _register(name: str) -> None:
+    """Import the package that registers ``name``, if one is known to. UserError if it is not installed."""
+    for beginning, (module, install) in PACKAGES.items():
+        if name.startswith(beginning):
+            if module == "miniworld" and sys.platform == "linux" and not os.environ.get("DISPLAY"):
+                os.environ.setdefault("PYGLET_HEADLESS", "true")  # or it looks for an X server
+            try:
+                import_module(module)
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise
+                raise UserError(f"{name} is in the package {module}, which is not installed: {install}") from error
+            if module == "minigrid":
+                import_module(".minigrid", __package__).register()

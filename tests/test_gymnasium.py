@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import morello
-from morello.envs.errors import BrokenEnvironmentError, UserError
+from morello.envs.errors import BrokenEnvironmentError, UserError, suggest
 from morello.envs.gymnasium import ATTEMPTS, Gymnasium
 from morello.envs.spaces import Reader
 
@@ -184,3 +184,38 @@ def play(env, steps):
         rows.append({"seen": now.observation["vector"].clone(), **answers})
         now = env.step(torch.zeros(env.num_envs, dtype=torch.int64))
     return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ALE/Pong-v5", "package ale_py, which is not installed: pip install ale-py"),
+        ("ale_py:ALE/Pong-v5", "pip install ale-py"),
+        ("MiniGrid-DoorKey-5x5-v0", r"minigrid, which is not installed: pip install 'morello\[envs\]'"),
+        ("BabyAI-GoToLocal-v0", "package minigrid"),
+        ("MiniWorld-MazeS3-v0", r"miniworld, which is not installed: pip install 'morello\[envs\]'"),
+    ],
+)
+def test_packages_that_are_missing_are_named_with_how_to_get_them(monkeypatch, name, words):
+    def absent(module, package=None):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr("morello.envs.gymnasium.import_module", absent)
+    with pytest.raises(UserError, match=words):
+        morello.make(f"gym:{name}")
+
+
+def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
+    def broken(module, package=None):
+        raise ModuleNotFoundError("No module named 'inner'", name="inner")
+
+    monkeypatch.setattr("morello.envs.gymnasium.import_module", broken)
+    with pytest.raises(UserError, match="needs something that is not installed: No module named 'inner'"):
+        morello.make("gym:MiniGrid-DoorKey-5x5-v0")
+
+
+def test_hundreds_of_names_are_not_listed():
+    with pytest.raises(UserError, match=r"known: .* more$") as caught:
+        morello.make("gym:qqqqqqqqqqqqqqqq")
+    assert len(str(caught.value)) < 250
+    assert suggest("qqqqqq", ["a", "b", "c"]) == "known: a, b, c"
