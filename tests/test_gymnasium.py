@@ -236,7 +236,7 @@ def test_the_picture_is_of_environment_0_as_last_answered():
     assert ends > 2
     before = env.render()
     env.step(torch.ones(3, dtype=torch.int64))
-    assert (before == before[0, 0, 0]).all()  # a picture stays what it was
+    assert (env.render() != before).any()  # a picture stays what it was
 
 
 def test_nothing_is_drawn_unasked():
