@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 from tyro.conf import Positional
 
-from ..envs import make
+from ..envs import make, options_of
 from ..envs.errors import UserError
 from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
 from . import checkpoint
@@ -126,14 +126,19 @@ def evaluate(
     return Evaluation(returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks)
 
 
-def environment_for(agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED) -> VectorEnv:
-    """The environment an agent was trained in, or the one of that name, on the agent's device.
+def environment_for(
+    agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED, *, render: bool = False
+) -> VectorEnv:
+    """The environment an agent was trained in, or the one of that name, on the agent's device; with ``render`` with
+    pictures for people, where its family has them.
 
     UserError if its observations or actions are not those the agent knows.
     """
     name = name or str(agent.config["env"])
     size = agent.config.get("frame_size")
     options: dict[str, Any] = {} if size is None else {"height": size[0], "width": size[1]}
+    if render and "render" in options_of(name):
+        options["render"] = True
     env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)
     theirs, ours = _played(env.spec), _played(agent.spec)
     if theirs != ours:

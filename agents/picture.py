@@ -32,7 +32,8 @@ MAP: Box = (508, 52, 724, 268)
 FACTS: Box = (740, 52, 940, 268)
 ACTIONS: Box = (508, 284, 940, 408)
 TRACES: Box = (508, 424, 940, 520)
-INSET = 112
+INSET, SEEN = 112, 178  # what the agent sees, in a corner of the view or in the map's place
+CODES = 10  # an image without larger numbers than about these is one of codes, not of light
 TRACE_STEPS = 208  # as many as are seen at once, two pixels each
 
 
@@ -45,7 +46,7 @@ class Moment(NamedTuple):
     episode_return: float
     last: bool
     image: Pixels | None = None  # [H, W, C] what the agent sees
-    view: Pixels | None = None  # [H, W, 3] the same at a higher resolution
+    view: Pixels | None = None  # [H, W, 3] the same at a higher resolution, or as people are shown it
     map: Pixels | None = None  # [H, W, 3] from above
     vector: NDArray[np.float32] | None = None  # [V]
     value: float | None = None  # of the extrinsic reward
@@ -74,24 +75,23 @@ class Picture:
             self.rewards.clear()
         self.values.append(math.nan if moment.value is None else moment.value)
         self.rewards.append(moment.reward)
-        has_map = moment.map is not None
-        if has_map not in self._base:
-            self._base[has_map] = self._still(has_map)
-        canvas = self._base[has_map].copy()
+        beside = moment.map is not None or (moment.view is not None and _shows(moment))
+        if beside not in self._base:
+            self._base[beside] = self._still(beside)
+        canvas = self._base[beside].copy()
         draw = ImageDraw.Draw(canvas)
         self._view(canvas, draw, moment)
-        if moment.map is not None:
-            _paste(canvas, _enlarge(moment.map, _inner(MAP, 8)), _inner(MAP, 8))
-        self._facts(draw, moment, FACTS if has_map else _join(MAP, FACTS))
+        self._beside(canvas, draw, moment)
+        self._facts(draw, moment, FACTS if beside else _join(MAP, FACTS))
         self._probabilities(draw, moment)
         self._traces(canvas, draw)
         return np.asarray(canvas)
 
-    def _still(self, has_map: bool) -> Image.Image:
-        """What does not change."""
+    def _still(self, beside: bool) -> Image.Image:
+        """What does not change; ``beside``: something stands where the map does."""
         canvas = Image.new("RGB", self.size, GROUND)
         draw = ImageDraw.Draw(canvas)
-        boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if has_map else [_join(MAP, FACTS)])]
+        boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if beside else [_join(MAP, FACTS)])]
         for box in boxes:
             draw.rounded_rectangle(box, 8, PANEL)
         draw.text((20, 27), "morello", CHERRY, _font(20, bold=True), "lm")
@@ -100,26 +100,36 @@ class Picture:
         return canvas
 
     def _view(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
-        shown = m.image if m.view is None else m.view
-        if shown is None:
-            if m.vector is not None:
-                _bars(draw, m.vector, _inner(VIEW, 24))
-                _label(draw, "observation", (VIEW[0] + 10, VIEW[3] - 30))
-            return
+        """The picture for people or, without one, what the agent sees."""
         box = _inner(VIEW, 4)
-        _paste(canvas, _enlarge(_rgb(shown), box), box)
-        if m.image is None:
-            return
-        h, w = m.image.shape[:2]
-        if m.view is None:
+        if m.view is not None:
+            _paste(canvas, _enlarge(m.view, box), box)
+        elif m.image is not None:
+            h, w = m.image.shape[:2]
+            _paste(canvas, _enlarge(_rgb(m.image), box), box)
             _label(draw, f"what the agent sees, {w} x {h}", (box[0] + 8, box[3] - 28))
-        else:
-            # Beside the drawing for people, what the agent has to make do with.
-            small = _enlarge(_rgb(m.image), (0, 0, INSET, INSET))
-            x, y = box[2] - 8 - small.width, box[3] - 8 - small.height
-            draw.rectangle((x - 2, y - 2, x + small.width + 1, y + small.height + 1), GROUND)
-            canvas.paste(small, (x, y))
-            _label(draw, f"the agent sees {w} x {h}", (box[2] - 8, y - 28), "right")
+        elif m.vector is not None:
+            _bars(draw, m.vector, _inner(VIEW, 24))
+            _label(draw, "observation", (VIEW[0] + 10, VIEW[3] - 30))
+
+    def _beside(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
+        """The map; and beside a picture for people what the agent has to make do with: in the map's place or, if that
+        is taken, in a corner of the picture.
+        """
+        if m.map is not None:
+            _paste(canvas, _enlarge(m.map, _inner(MAP, 8)), _inner(MAP, 8))
+        if m.view is None or not _shows(m):
+            return
+        if m.map is None:
+            seen, text = _seen(m, SEEN)
+            _paste(canvas, seen, (MAP[0], MAP[1] + 10, MAP[2], MAP[1] + 10 + SEEN))
+            draw.text(((MAP[0] + MAP[2]) // 2, MAP[3] - 15), text, DIM, _font(13), "mm")
+            return
+        (seen, text), corner = _seen(m, INSET), (VIEW[2] - 12, VIEW[3] - 12)
+        x, y = corner[0] - seen.width, corner[1] - seen.height
+        draw.rectangle((x - 2, y - 2, x + seen.width + 1, y + seen.height + 1), GROUND)
+        canvas.paste(seen, (x, y))
+        _label(draw, text, (corner[0], y - 28), "right")
 
     def _facts(self, draw: ImageDraw.ImageDraw, m: Moment, box: Box) -> None:
         x, y = box[0] + 18, box[1]
@@ -187,9 +197,29 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
 
 
+def _shows(m: Moment) -> bool:
+    return m.image is not None or m.vector is not None
+
+
+def _seen(m: Moment, size: int) -> tuple[Image.Image, str]:
+    """What the agent sees, at most ``size`` wide and high, and that in words."""
+    if m.image is not None:
+        h, w = m.image.shape[:2]
+        return _enlarge(_rgb(m.image), (0, 0, size, size)), f"the agent sees {w} x {h}"
+    assert m.vector is not None
+    picture = Image.new("RGB", (size, size), PANEL)
+    _bars(ImageDraw.Draw(picture), m.vector, _inner((0, 0, size, size), 6))
+    return picture, f"the agent sees {m.vector.size} numbers"
+
+
 def _rgb(image: Pixels) -> Pixels:
-    """[H, W, C] as RGB: grey, and the newest of a stack of grey frames, become three equal channels."""
-    return image if image.shape[-1] == 3 else np.repeat(image[..., -1:], 3, axis=-1)
+    """[H, W, C] as RGB, which the newest of a stack of frames, its last, is where C is a multiple of 3; grey, and the
+    newest of a stack of grey frames, become three equal channels. Codes (MiniGrid's are 0 to 10) are made visible,
+    always alike, lest the film flicker.
+    """
+    newest = image[..., -3:] if image.shape[-1] % 3 == 0 else np.repeat(image[..., -1:], 3, axis=-1)
+    largest = max(CODES, int(image.max(initial=0)))
+    return newest * np.uint8(255 // largest) if largest < 2 * CODES else newest
 
 
 def _enlarge(image: Pixels, box: Box) -> Image.Image:

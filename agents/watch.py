@@ -9,7 +9,7 @@ import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def moments(
 ) -> Iterator[Moment]:
     """Environment 0 of ``env``, begun anew, step by step: ``episodes`` whole episodes, or ``steps`` steps
     whatever the number of episodes. ``large`` is the same environment with larger images, to be acted in
-    alike.
+    alike; without it the picture that ``env`` draws for people is the large view, if it draws one.
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
@@ -63,7 +63,7 @@ def moments(
             episode_return=total,
             last=last,
             image=_first_image(timestep),
-            view=None if enlarged is None else _first_image(enlarged),
+            view=drawn(env) if enlarged is None else _first_image(enlarged),
             map=above,
             vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
             value=None if output is None else float(output.value[0, 0, 0]),
@@ -82,6 +82,12 @@ def moments(
 def _first_image(timestep: Timestep) -> Pixels | None:
     image = timestep.observation.get("image")
     return None if image is None else image[0].cpu().numpy().copy()
+
+
+def drawn(env: VectorEnv) -> Pixels | None:
+    """uint8 [H, W, 3], environment 0's picture for people; None for what has none."""
+    render: Callable[[], Pixels | None] | None = getattr(env, "render", None)
+    return None if render is None else render()
 
 
 def seen_from_above(env: VectorEnv, trail: list[NDArray[np.float32]]) -> Pixels | None:
@@ -160,7 +166,7 @@ def watch(
     check_range("seed", seed)
     agent = load(run, resolve_device(device))
     name = env or str(agent.config["env"])
-    world = environment_for(agent, env, 1, seed)
+    world = environment_for(agent, env, 1, seed, render=True)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
     path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
     pictures = frames(

@@ -40,12 +40,13 @@ def counting(
 
 
 def gym(
-    name: str, num_envs: int, device: torch.device, seed: int, *, env_offset: int = 0, restart: bool = False
-) -> VectorEnv:
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    env_offset: int = 0, restart: bool = False, render: bool = False,
+) -> VectorEnv:  # fmt: skip
     """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first."""
     from .gymnasium import Gymnasium
 
-    return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart)
+    return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart, render=render)
 
 
 def vizdoom(
@@ -106,19 +107,24 @@ def make(
 
     Raises UserError, naming the way out, for an unknown family, name, device or option.
     """
-    family, colon, rest = name.partition(":")
-    if not colon:
-        raise UserError(f"an environment is written family:name, not {name!r}; families: {', '.join(FAMILIES)}")
-    if family not in FAMILIES:
-        raise UserError(f"no environment family {family!r} (in {name!r}); {suggest(family, FAMILIES)}")
-    build = FAMILIES[family]
-    known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    family, _, rest = name.partition(":")
+    known = options_of(name)
     for option in options:
         if option not in known:
             raise UserError(f"{family} has no option {option!r}; {suggest(option, known)}")
     if num_envs < 1:
         raise UserError(f"num_envs must be at least 1, not {num_envs}")
-    return build(rest, num_envs, _usable(device), seed, **options)
+    return FAMILIES[family](rest, num_envs, _usable(device), seed, **options)
+
+
+def options_of(name: str) -> list[str]:
+    """What ``make`` takes as options for the environment ``family:name``. UserError for an unknown family."""
+    family, colon, _ = name.partition(":")
+    if not colon:
+        raise UserError(f"an environment is written family:name, not {name!r}; families: {', '.join(FAMILIES)}")
+    if family not in FAMILIES:
+        raise UserError(f"no environment family {family!r} (in {name!r}); {suggest(family, FAMILIES)}")
+    return [p.name for p in inspect.signature(FAMILIES[family]).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 def _usable(device: str | torch.device) -> torch.device:

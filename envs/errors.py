@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MANY, FEW = 30, 6
+"""So many names are not listed; so many of them are."""
+
 
 class UserError(ValueError):
     """A mistake the user can put right. The command line prints it and exits with code 2."""
@@ -15,7 +18,12 @@ class BrokenEnvironmentError(RuntimeError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown ``name``: its near misses among ``known``, or all of them if it has none."""
+    """A hint for an unknown ``name``: its near misses among ``known``; if it has none all of them, or some if they are
+    many.
+    """
     names = list(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    more = f", and {len(names) - FEW} more" if len(names) > MANY else ""
+    return f"known: {', '.join(names[:FEW] if more else names)}{more}"

@@ -113,6 +113,9 @@ class VectorEnv(Protocol):
     After ``reset`` every row is ``first``. ``step`` writes into the rows of ``out`` when given (same shapes,
     dtypes and device as a returned Timestep), else into memory of its own that is valid until the next call.
     ``reset(mask=...)`` begins a new episode where mask is True and leaves the others as they were.
+
+    A picture for people is optional, and looked up with getattr: ``render() -> NDArray[uint8] | None`` [H, W, 3] shows
+    environment 0 as it was last answered. A family that must be told beforehand has the option ``render``.
     """
 
     num_envs: int

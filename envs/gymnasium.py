@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError, suggest
@@ -23,6 +27,14 @@ LARGEST = float(np.finfo(np.float32).max)
 FAULTS = (Exception, SystemExit)
 """What an environment may do instead of answering; some call ``sys.exit``."""
 
+PACKAGES = {
+    "MiniGrid-": ("minigrid", "pip install 'morello[envs]'"),
+    "BabyAI-": ("minigrid", "pip install 'morello[envs]'"),
+    "MiniWorld-": ("miniworld", "pip install 'morello[envs]'"),
+    "ALE/": ("ale_py", "pip install ale-py"),
+}
+"""How ids begin that only a package knows: the module to import, and how to get it."""
+
 
 class Gymnasium:
     """B environments ``gymnasium.make(name)``, stepped one after the other.
@@ -33,6 +45,8 @@ class Gymnasium:
     An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
     `BrokenEnvironmentError` that names it; with ``restart`` it is made anew instead and its episode counts as truncated
     where it broke, with reward 0 (``restarts`` [B] counts). One that never answers hangs the process.
+
+    With ``render`` environment 0 is made so that it can be drawn, if it can.
     """
 
     def __init__(
@@ -44,13 +58,14 @@ class Gymnasium:
         *,
         env_offset: int = 0,
         restart: bool = False,
+        render: bool = False,
         **arguments: Any,
     ) -> None:
         if seed < 0:
             raise UserError(f"Gymnasium's seeds are 0 or more, not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
-        self._arguments, self._restart = arguments, restart
-        self._envs = [_make(name, arguments) for _ in range(num_envs)]
+        self._arguments, self._restart, self._drawn = arguments, restart, render
+        self._envs = [self._new(i) for i in range(num_envs)]
         one = self._envs[0]
         self._reader = Reader(one.observation_space, name)
         self._start, names = actions(one.action_space, one, name)
@@ -146,7 +161,7 @@ class Gymnasium:
         with contextlib.suppress(Exception):  # it is broken already
             self._envs[i].close()
         try:
-            self._envs[i] = _make(self.name, self._arguments)
+            self._envs[i] = self._new(i)
         except UserError as failure:
             raise BrokenEnvironmentError(f"{what}: {reason}; and it could not be made anew: {failure}") from failure
         # Another stream than the one that led here, and still decided by the seed.
@@ -161,6 +176,43 @@ class Gymnasium:
 
     def _give(self, out: Timestep | None) -> Timestep:
         return hand_out(self._own, self._answer if out is None else out)
+
+    def _new(self, i: int) -> gymnasium.Env[Any, Any]:
+        """Environment i; the first with pictures, if they are asked for and it has them."""
+        if i or not self._drawn:
+            return _make(self.name, self._arguments)
+        _allow_no_screen()
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*render_mode")
+                return _make(self.name, {"render_mode": "rgb_array", **self._arguments})
+        except UserError as error:  # made without, it may do well
+            reason = one_line(error)
+        env = _make(self.name, self._arguments)
+        self._draw_no_more(reason)
+        return env
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """uint8 [H, W, 3], environment 0 as people are shown it. None without the option ``render``, before its first
+        episode, and where drawing fails, which is said once.
+        """
+        if not self._drawn or not self._seeded[0]:
+            return None
+        try:
+            drawn = self._envs[0].render()
+            if drawn is None:
+                raise ValueError("it draws nothing")
+            picture = np.array(drawn)
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+                raise ValueError(f"it draws {picture.dtype} {list(picture.shape)}, not uint8 [H, W, 3]")
+            return picture
+        except FAULTS as error:
+            self._draw_no_more(f"{type(error).__name__}: {one_line(error)}")
+            return None
+
+    def _draw_no_more(self, reason: str) -> None:
+        self._drawn = False
+        warnings.warn(f"{self.name} has no picture for people: {reason}", RuntimeWarning, stacklevel=3)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Gymnasium's environments cannot save their state. Raises UserError."""
@@ -178,7 +230,10 @@ class Gymnasium:
 
 def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     try:
+        _register(name.rpartition(":")[2])
         return gymnasium.make(name, disable_env_checker=True, **arguments)
+    except UserError:
+        raise
     except gymnasium.error.UnregisteredEnv as error:
         plain = name.partition(":")[2] or name
         raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
@@ -186,3 +241,26 @@ def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UserError(f"{name} needs something that is not installed: {one_line(error)}") from error
     except Exception as error:
         raise UserError(f"Gymnasium cannot make {name!r}: {one_line(error)}") from error
+
+
+def _allow_no_screen() -> None:
+    """Settings of pyglet and pygame, before they are imported: pictures need no screen, and nobody is greeted."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        os.environ.setdefault("PYGLET_HEADLESS", "true")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
+def _register(name: str) -> None:
+    """Import the package that registers ``name``, if one is known to. UserError if it is not installed."""
+    for beginning, (module, install) in PACKAGES.items():
+        if name.startswith(beginning):
+            _allow_no_screen()
+            try:
+                import_module(module)
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise
+                raise UserError(f"{name} is in the package {module}, which is not installed: {install}") from error
+            if module == "minigrid":
+                import_module(".minigrid", __package__).register()

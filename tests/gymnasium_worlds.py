@@ -1,4 +1,4 @@
-"""Small Gymnasium environments: one that shows every kind of space, and one that breaks in every way."""
+"""Small Gymnasium environments: one that shows every kind of space, one that breaks and one that draws in every way."""
 
 from typing import ClassVar
 
@@ -78,6 +78,31 @@ class Faulty(gymnasium.Env):
         return observation, reward, False, self.clock == 5, {}
 
 
+class Drawn(Parts):
+    """Draws the clock and, when told to, something else or nothing."""
+
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array"], "render_fps": 15}
+    made: ClassVar[list] = []
+
+    def __init__(self, render_mode=None, draws="clock"):
+        type(self).made.append(render_mode)
+        self.render_mode, self.draws, self.canvas = render_mode, draws, np.zeros((4, 6, 3), np.uint8)
+
+    def render(self):
+        assert self.render_mode == "rgb_array"
+        if self.draws == "missing":
+            raise gymnasium.error.DependencyNotInstalled("pygame is not installed\nrun pip")
+        if self.draws == "exit":
+            raise SystemExit(1)
+        if self.draws == "clock":
+            self.canvas[:] = self.clock
+            return self.canvas  # always the same one
+        shapes = {"grey": (4, 6), "alpha": (4, 6, 4), "empty": (0, 6, 3), "float": (4, 6, 3)}
+        picture = np.full(shapes.get(self.draws, (4, 6, 3)), self.clock, float if self.draws == "float" else np.uint8)
+        return {"nothing": None, "text": "a picture", "list": [picture, picture]}.get(self.draws, picture)
+
+
+gymnasium.register("Drawn-v0", Drawn)
 gymnasium.register("Parts-v0", Parts)
 gymnasium.register("Faulty-v0", Faulty)
 gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))

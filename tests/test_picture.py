@@ -56,15 +56,62 @@ def test_views_and_maps_stand_upright_and_are_not_mirrored():
 
 def test_what_the_agent_sees_is_inset_beside_a_larger_view_or_fills_its_place():
     seen = np.full((84, 84, 3), (9, 99, 199), np.uint8)
-    both = Picture(NAMES).draw(moment(image=seen, view=quarters(460, 460)))
+    both = Picture(NAMES).draw(moment(image=seen, view=quarters(460, 460), map=quarters(60, 60)))
     alone = Picture(NAMES).draw(moment(image=seen))
     assert count(both, VIEW, (9, 99, 199)) == 112 * 112
+    no_map = Picture(NAMES).draw(moment(image=seen, view=quarters(460, 460)))
+    assert count(no_map, VIEW, (9, 99, 199)) == 0
+    assert count(no_map, MAP, (9, 99, 199)) == 178 * 178
+    assert count(no_map, VIEW, RED) == 230 * 230  # nothing stands in front of it
+    facts = slice(FACTS[1], FACTS[3]), slice(FACTS[0], FACTS[2])
+    assert np.array_equal(no_map[facts], both[facts])
     assert count(alone, VIEW, (9, 99, 199)) > 440 * 460  # all but its label
     wide = Picture(NAMES).draw(moment(image=np.full((21, 84, 3), (9, 99, 199), np.uint8)))
     assert count(wide, VIEW, (9, 99, 199)) == pytest.approx(460 * 115, rel=0.1)  # in proportion
     grey = np.zeros((84, 84, 4), np.uint8)
     grey[..., -1] = 77  # the newest of four frames
     assert count(Picture(NAMES).draw(moment(image=grey)), VIEW, (77, 77, 77)) > 440 * 460
+
+
+@pytest.mark.parametrize(
+    ("channels", "newest"),
+    [(1, (77, 77, 77)), (2, (77, 77, 77)), (3, (75, 76, 77)), (4, (77, 77, 77)), (5, (77, 77, 77)), (12, (75, 76, 77))],
+)
+def test_images_of_any_number_of_channels_show_their_newest_frame(channels, newest):
+    stack = np.zeros((11, 7, channels), np.uint8) + np.arange(78 - channels, 78, dtype=np.uint8)
+    stack[0, 0] = 255
+    assert inside(Picture(NAMES).draw(moment(image=stack)), VIEW, 0.5, 0.5) == newest
+    assert inside(Picture(NAMES).draw(moment(image=stack, view=quarters(9, 9))), MAP, 0.5, 0.4) == newest
+
+
+def test_codes_can_be_seen_and_keep_their_colours_from_frame_to_frame():
+    codes = np.zeros((7, 7, 3), np.uint8)
+    codes[:] = (2, 5, 0)
+    wall = inside(Picture(NAMES).draw(moment(image=codes)), VIEW, 0.5, 0.5)
+    assert wall == (50, 125, 0)
+    codes[0, 0] = (10, 5, 0)  # something new comes into sight
+    assert inside(Picture(NAMES).draw(moment(image=codes)), VIEW, 0.5, 0.5) == wall
+    for dark in (np.full((7, 7, 3), 20, np.uint8), np.zeros((7, 7, 3), np.uint8)):
+        colour = tuple(dark[0, 0].tolist())
+        assert inside(Picture(NAMES).draw(moment(image=dark)), VIEW, 0.5, 0.5) == colour
+    brighter = np.full((7, 7, 3), 19, np.uint8)
+    assert inside(Picture(NAMES).draw(moment(image=brighter)), VIEW, 0.5, 0.5) == (247,) * 3
+    shown = Picture(NAMES).draw(moment(image=codes, view=np.full((9, 9, 3), 3, np.uint8)))
+    assert inside(shown, VIEW, 0.5, 0.5) == (3, 3, 3)  # a picture for people is as it is
+
+
+def test_beside_a_picture_for_people_a_vector_is_small_bars():
+    vector = np.array([1.0, -1.0, 0.5], np.float32)
+    frame = Picture(NAMES).draw(moment(vector=vector, view=quarters(40, 60)))
+    assert inside(frame, VIEW, 0.2, 0.3) == RED
+    assert count(frame, VIEW, STEEL) == 0
+    middle = MAP[1] + 10 + 178 // 2
+    up, down = count(frame, (*MAP[:3], middle), STEEL), count(frame, (MAP[0], middle + 1, *MAP[2:]), STEEL)
+    assert up == pytest.approx(1.5 * down, rel=0.1)
+    assert down > 100
+    bare = Picture(NAMES).draw(moment(view=quarters(40, 60)))  # nothing is known of what the agent sees
+    assert inside(bare, VIEW, 0.2, 0.3) == RED
+    assert count(bare, MAP, STEEL) == 0
 
 
 def test_without_a_map_the_facts_take_its_place():

@@ -12,12 +12,15 @@ import torch
 
 import morello
 from morello.agents import checkpoint
-from morello.agents.evaluate import agent_policy, random_policy
+from morello.agents.evaluate import agent_policy, environment_for, random_policy
 from morello.agents.model import ActorCritic
+from morello.agents.picture import VIEW
 from morello.agents.runs import CHECKPOINTS, Run
 from morello.agents.watch import FPS, WatchFlags, clip, enlarged, frames, moments, watch, watch_run, write_video
-from morello.envs import FAMILIES
+from morello.envs import FAMILIES, options_of
 from morello.envs.errors import UserError
+
+from . import gymnasium_worlds  # noqa: F401, registers Faulty-v0
 
 
 def counting(**options):
@@ -97,6 +100,64 @@ def test_only_what_can_be_is_enlarged(monkeypatch):
     assert enlarged(by_chance, "counting:steps", 0) is None
     monkeypatch.setitem(FAMILIES, "fixed", lambda name, num_envs, device, seed: counting())
     assert enlarged(env, "fixed:size", 0) is None
+
+
+class Painter:
+    """Another environment, and a picture for people of its last answer."""
+
+    def __init__(self, env):
+        self.env, self.spec, self.num_envs = env, env.spec, env.num_envs
+
+    def reset(self):
+        self.now = self.env.reset()
+        return self.now
+
+    def step(self, action):
+        self.now = self.env.step(action)
+        return self.now
+
+    def render(self):
+        step = int(self.now.observation["vector"][0, 3])
+        return None if step == 2 else np.full((5, 7, 3), 10 * step, np.uint8)
+
+
+def test_the_picture_for_people_is_the_large_view():
+    env = Painter(counting())
+    played = list(moments(random_policy(env.spec), env, steps=5))
+    assert [None if m.view is None else int(m.view[0, 0, 0]) for m in played] == [0, 10, None, 30, 40]
+    played = list(moments(random_policy(env.spec), env, counting(height=46, width=46), steps=5))
+    assert all(m.view.shape == (46, 46, 3) for m in played)  # better still, what the agent sees
+    assert moments(random_policy(env.spec), counting(), steps=1).__next__().view is None
+
+
+def gym_run(path, name):
+    """A run folder with an untrained agent."""
+    env = morello.make(f"gym:{name}", 1)
+    torch.manual_seed(0)
+    model = ActorCritic(env.spec, memory_size=7)
+    config = {"env": f"gym:{name}", "preset": "a2c", "seed": 0, "memory": "none", "memory_size": 7, "dtype": "float32"}
+    with Run.create(path, config, env.spec) as run:
+        checkpoint.save(run.path / CHECKPOINTS, 7, {"learner": {"model": model.state_dict()}}, keep=1)
+    return run.path
+
+
+def test_watch_asks_for_pictures_where_the_family_has_them(tmp_path):
+    run = gym_run(tmp_path / "run", "CartPole-v1")
+    pytest.importorskip("pygame")
+    _, shown = read(watch(run, seconds=0.2, device="cpu"), 540, 960)
+    view = shown[1, VIEW[1] : VIEW[3], VIEW[0] : VIEW[2]]
+    assert (view > 240).all(-1).mean() > 0.5  # CartPole is played on white
+    agent = morello.load(run)
+    assert environment_for(agent, render=True)._drawn
+    assert not environment_for(agent)._drawn
+    assert options_of("labyrinth:x").count("render") == 0
+
+
+def test_what_has_no_picture_is_filmed_all_the_same(tmp_path):
+    run = gym_run(tmp_path / "run", "Faulty-v0")
+    with pytest.warns(RuntimeWarning, match="Faulty-v0 has no picture for people"):
+        film = watch(run, seconds=0.1, device="cpu")
+    assert len(read(film, 540, 960)[1]) == 2
 
 
 def test_the_last_frame_of_an_episode_stays_to_be_read():
