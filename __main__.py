@@ -11,7 +11,7 @@ USAGE = """morello: reinforcement learning with many more cherries
   morello train [PRESET] --env ENV ...   train an agent (presets: morello list presets)
   morello eval RUN                       score it beside a random policy, with 95 % intervals
   morello watch RUN                      an mp4 of what it sees, where it goes and what it expects
-  morello list envs|presets|losses|intrinsic
+  morello list envs|presets|losses|intrinsic; morello list envs FAMILY
   morello bench throughput               steps a second, part by part
   morello bench curves RUN...            finished runs as a record and a picture
 
@@ -94,13 +94,13 @@ def _list(words: list[str]) -> int:
     from .envs.errors import UserError, suggest
 
     if {"-h", "--help"} & {*words}:
-        print(f"usage: morello list {'|'.join(CATALOGUES)}")
+        print(f"usage: morello list {'|'.join(CATALOGUES)}    morello list envs FAMILY")
         return 0
     if not words or words[0] not in CATALOGUES:
         raise UserError(f"morello list what? {suggest(words[0] if words else '', CATALOGUES)}")
-    if words[1:]:
-        raise UserError(f"list {words[0]} takes no more words: leave '{words[1]}' out.")
-    for name, about in CATALOGUES[words[0]]():
+    if len(words) > 1 + (words[0] == "envs"):
+        raise UserError(f"list {words[0]} takes no more words: leave '{words[-1]}' out.")
+    for name, about in CATALOGUES[words[0]](*words[1:]):
         print(f"{name:44} {about}")
     return 0
 

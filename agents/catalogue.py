@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ..auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
-from ..envs.labyrinth.levels import LEVELS
+from ..envs.catalogue import FAMILIES
+from ..envs.errors import UserError, suggest
 from .presets import ABOUT, PRESETS
 
 
-def environments() -> Iterator[tuple[str, str]]:
-    """Every environment by the name that --env takes."""
-    for name, level in LEVELS.items():
-        yield f"labyrinth:{name}", level.summary
-    yield "gym:ID", "what Gymnasium has registered, such as gym:CartPole-v1; gym:module:ID imports the module first"
-    yield "counting:steps", "diagnostic: counts its steps, to prove that nothing is misaligned"
+def environments(family: str | None = None) -> Iterator[tuple[str, str]]:
+    """Every environment of a family by the name that --env takes; without one, every family."""
+    if family is None:
+        for name, (about, _) in FAMILIES.items():
+            yield f"{name}:...", f"{about} (morello list envs {name})"
+    elif family in FAMILIES:
+        yield from FAMILIES[family][1]()
+    else:
+        raise UserError(f"no environment family {family!r}; {suggest(family, FAMILIES)}")
 
 
 def presets() -> Iterator[tuple[str, str]]:
@@ -35,7 +39,7 @@ def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, st
     return lines
 
 
-CATALOGUES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+CATALOGUES: dict[str, Callable[..., Iterator[tuple[str, str]]]] = {
     "envs": environments,
     "presets": presets,
     "losses": classes(AUXILIARY_LOSSES),

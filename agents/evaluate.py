@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from .agent import Agent
 from .model import ActorCritic, Output
 from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
-from .settings import check_range, resolve_device
+from .settings import check_range, environment_options, resolve_device
 
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
@@ -135,8 +135,7 @@ def environment_for(
     UserError if its observations or actions are not those the agent knows.
     """
     name = name or str(agent.config["env"])
-    size = agent.config.get("frame_size")
-    options: dict[str, Any] = {} if size is None else {"height": size[0], "width": size[1]}
+    options = environment_options({**agent.config, "env": name})
     if render and "render" in options_of(name):
         options["render"] = True
     env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)

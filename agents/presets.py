@@ -21,11 +21,30 @@ class Config:
     num_envs: int = 64
     """Environments side by side."""
     restart_envs: bool = False
-    """Make a Gymnasium environment that breaks anew, and go on, instead of ending the run."""
+    """Make a Gymnasium or MiniWorld environment that breaks anew, and go on, instead of ending the run."""
+    env_workers: int | None = None
+    """Processes for Gymnasium's or MiniWorld's environments, 0 is this one; the family's default if not given."""
+    preprocessing: Literal["own", "atari", "icm", "rgb"] = "own"
+    """What the agent is shown: as is the family's own way, or as in a paper: atari (84x84 grey, 4 frames stacked, 4 a
+    step), icm (42x42 grey, 4 stacked, 4 a step), rgb (colour, one frame, 4 a step). Flags of their own go first."""
     unroll: int = 20
     """Steps of each environment between two updates."""
     frame_size: tuple[int, int] | None = None
-    """Height and width of images, where the environment can choose; its own default if not given."""
+    """Height and width of images; the family's default if not given."""
+    grey: bool | None = None
+    """Images in grey; the family's default if not given."""
+    frame_stack: int | None = None
+    """Frames the agent is shown at once; the family's default if not given."""
+    action_repeat: int | None = None
+    """Simulator frames an action lasts, where there are any; the family's default if not given."""
+    sticky_actions: float | None = None
+    """Probability that the action before is repeated (0.25: Machado et al. 2018); the family's default if not given."""
+    noisy_tv: Literal["none", "region", "remote"] = "none"
+    """Noise over the right 40 percent of the image: new at every step, or only when an added action asks for it."""
+    time_limit: int | None = None
+    """Steps after which an episode is cut short; the family's own limit if not given."""
+    life_loss: bool | None = None
+    """Atari: a lost life has discount 0, while the episode goes on."""
     torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
     """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid
     below 20), a perceptron for vectors."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import torch
 
 from ..backbones import MEMORIES, TORSOS
+from ..envs import options_of
 from ..envs.errors import UserError, suggest
 from . import checkpoint
 from .learner import LearnerConfig
@@ -30,6 +31,19 @@ class Range(NamedTuple):
     words: str
 
 
+ENVIRONMENT = {
+    "env_workers": "workers",
+    "preprocessing": "preprocessing",
+    "grey": "grey",
+    "frame_stack": "stack",
+    "action_repeat": "repeat",
+    "sticky_actions": "sticky",
+    "noisy_tv": "noisy_tv",
+    "time_limit": "time_limit",
+    "life_loss": "life_loss",
+}
+"""Settings that are options of ``make``, and their names there."""
+
 COUNT = Range(lambda x: 1 <= x < 2**63, "at least 1 and below 2^63")
 EVERY = Range(lambda x: 0 <= x < 2**63, "0 (never) or more and below 2^63")
 SHARE = Range(lambda x: 0 <= x <= 1, "between 0 and 1")
@@ -39,9 +53,11 @@ NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "memory_size"), COUNT),
     **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
+    **dict.fromkeys(("frame_stack", "action_repeat", "time_limit"), COUNT),
+    "env_workers": Range(lambda x: 0 <= x <= 1024, "0 (in this process) to 1024"),
     **dict.fromkeys(("eval_every", "checkpoint_every"), EVERY),
     "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
-    **dict.fromkeys(("gamma", "vtrace_lambda"), SHARE),
+    **dict.fromkeys(("gamma", "vtrace_lambda", "sticky_actions"), SHARE),
     "rms_decay": Range(lambda x: 0 <= x < 1, "0 or more and below 1"),
     **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar"), POSITIVE),
     **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square"), NOT_NEGATIVE),
@@ -75,6 +91,21 @@ def resolve(config: Config) -> Config:
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
     return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores())
+
+
+def environment_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``make`` that a config, as a dict, asks for. UserError, by its flag, for one its family lacks."""
+    known = options_of(str(config["env"]))
+    options: dict[str, Any] = {}
+    for setting, option in ENVIRONMENT.items():
+        value = config.get(setting)
+        if value not in (None, "none", "own"):
+            if option not in known:
+                raise UserError(f"{_flag(setting)} is not for {config['env']}: leave it out.")
+            options[option] = value
+    if config.get("frame_size") is not None:
+        options["height"], options["width"] = config["frame_size"]
+    return options
 
 
 def check(config: Config | LearnerConfig) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..backbones import TORSOS
-from ..envs import make
+from ..envs import make, options_of
 from ..envs.errors import UserError, suggest
 from ..envs.experience import Spec, VectorEnv
 from ..envs.statistics import EpisodeStatistics
@@ -31,7 +31,7 @@ from .presets import Config
 from .progress import Progress
 from .runners import Sync
 from .runs import CHECKPOINTS, Run, default_folder
-from .settings import FREE_TO_CHANGE, preset_named, resolve, with_overrides
+from .settings import FREE_TO_CHANGE, environment_options, preset_named, resolve, with_overrides
 
 
 class Parts(NamedTuple):
@@ -45,13 +45,11 @@ class Parts(NamedTuple):
 
 def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     """The environment a config names."""
-    options: dict[str, Any] = {}
-    if config.frame_size is not None:
-        options |= {"height": config.frame_size[0], "width": config.frame_size[1]}
+    options = environment_options(dataclasses.asdict(config))
     if config.restart_envs:
-        if not config.env.startswith("gym:"):
-            raise UserError(f"--restart-envs is for Gymnasium's environments (gym:...), not for {config.env}")
-        options |= {"restart": True}
+        if "restart" not in options_of(config.env):
+            raise UserError(f"--restart-envs is not for {config.env}, whose environments do not break: leave it out.")
+        options["restart"] = True
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 

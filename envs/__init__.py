@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, suggest
+from .preprocessing import build, known_options
 
 if TYPE_CHECKING:
     import torch
@@ -81,9 +81,14 @@ def minigrid(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
-    """MiniGrid's tasks through EnvPool."""
+    """MiniGrid's tasks through EnvPool; those with a noisy TV, which it has not, through Gymnasium."""
     from .envpool import EnvPool
     from .gridworld import task
+
+    if name.startswith("MultiRoomNoisyTV"):
+        from .gymnasium import Gymnasium
+
+        return Gymnasium(f"MiniGrid-{name}-v0", num_envs, device, seed, env_offset=env_offset, render=render)
 
     return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
@@ -103,7 +108,8 @@ keyword-only parameters are the options of the family."""
 def make(
     name: str, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0, **options: Any
 ) -> VectorEnv:
-    """``num_envs`` environments ``family:name`` on ``device``; ``options`` are the family's own.
+    """``num_envs`` environments ``family:name`` on ``device``; ``options`` are the family's own and those of
+    `preprocessing`: height, width, grey, stack, repeat, sticky, noisy_tv, time_limit, preprocessing.
 
     Raises UserError, naming the way out, for an unknown family, name, device or option.
     """
@@ -114,7 +120,7 @@ def make(
             raise UserError(f"{family} has no option {option!r}; {suggest(option, known)}")
     if num_envs < 1:
         raise UserError(f"num_envs must be at least 1, not {num_envs}")
-    return FAMILIES[family](rest, num_envs, _usable(device), seed, **options)
+    return build(FAMILIES[family], (rest, num_envs, _usable(device), seed), options)
 
 
 def options_of(name: str) -> list[str]:
@@ -124,7 +130,7 @@ def options_of(name: str) -> list[str]:
         raise UserError(f"an environment is written family:name, not {name!r}; families: {', '.join(FAMILIES)}")
     if family not in FAMILIES:
         raise UserError(f"no environment family {family!r} (in {name!r}); {suggest(family, FAMILIES)}")
-    return [p.name for p in inspect.signature(FAMILIES[family]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return known_options(FAMILIES[family])
 
 
 def _usable(device: str | torch.device) -> torch.device:

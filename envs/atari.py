@@ -66,6 +66,12 @@ class LifeLoss:
         self.lives = info["lives"]
 
 
+def heeded(name: str) -> tuple[str, ...]:
+    """The actions of a game."""
+    few = next((numbers for numbers, games in MINIMAL.items() if name in games.split()), None)
+    return ACTIONS if few is None else tuple(ACTIONS[int(k)] for k in few.split())
+
+
 def task(
     name: str, *, height: int, width: int, grey: bool, stack: int, repeat: int, sticky: float, life_loss: bool
 ) -> Task:
@@ -78,12 +84,11 @@ def task(
         "img_height": height, "img_width": width, "gray_scale": grey, "stack_num": stack, "frame_skip": repeat,
         "repeat_action_probability": sticky, "max_episode_steps": -(-108_000 // repeat),
     }  # fmt: skip
-    heeded = next((heeded for heeded, games in MINIMAL.items() if name in games.split()), None)
     return Task(
         id=chosen,
         name=name,
         settings=settings,
-        actions=ACTIONS if heeded is None else tuple(ACTIONS[int(k)] for k in heeded.split()),
+        actions=heeded(name),
         frames_per_step=repeat,
         variables=("lives",) if life_loss else (),
         rewards=LifeLoss if life_loss else None,

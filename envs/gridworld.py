@@ -7,17 +7,20 @@ from .envpool import Task, known, tasks
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 SIDE = 25
 """Of the largest grid."""
-MULTIROOM = {"MultiRoom-N7-S4": (7, 4), "MultiRoom-N7-S8": (7, 8), "MultiRoom-N10-S4": (10, 4),
-             "MultiRoom-N10-S10": (10, 10), "MultiRoom-N12-S10": (12, 10)}  # fmt: skip
-"""Number of rooms and largest room, walls included: the tasks of RIDE (Raileanu and Rocktaschel 2020) and those
-after it, which no package registers.
-"""
+ROOMS_AND_SIZE = ((7, 4), (7, 8), (10, 4), (10, 10), (12, 10))
+"""N and S of the tasks ``MultiRoom-N7-S4`` and so on, which no package registers: exactly N rooms, each 4 to S cells
+wide and high, walls and all (RIDE, Raileanu and Rocktaeschel 2020, and those after it)."""
 
 
-def names() -> dict[str, str]:
-    """Ours -> EnvPool's: without the prefix, and without the version where it is the first."""
+def known_tasks() -> dict[str, tuple[str, dict[str, int]]]:
+    """Ours -> EnvPool's and its settings. Ours is without the prefix, and without the version where it is the first."""
     ids = [i for i in tasks("minigrid") if i.startswith("MiniGrid-")]
-    return {i.removeprefix("MiniGrid-").removesuffix("-v0"): i for i in ids}
+    known = {i.removeprefix("MiniGrid-").removesuffix("-v0"): (i, dict[str, int]()) for i in ids}
+    for rooms, size in ROOMS_AND_SIZE:
+        settings = {"min_num_rooms": rooms, "max_num_rooms": rooms, "max_room_size": size}
+        settings["max_episode_steps"] = 20 * rooms
+        known[f"MultiRoom-N{rooms}-S{size}"] = "MiniGrid-MultiRoom-N6-v0", settings
+    return known
 
 
 def task(name: str) -> Task:
@@ -26,11 +29,5 @@ def task(name: str) -> Task:
     "image" [7, 7, 3] holds an object, a colour and a state a cell as small numbers, "vector" the agent's direction. The
     mission is text and left out: GoToDoor, Fetch and others whose mission changes cannot be solved without it.
     """
-    ids = names()
-    settings = {}
-    if name in MULTIROOM:
-        rooms, size = MULTIROOM[name]
-        settings = {"min_num_rooms": rooms, "max_num_rooms": rooms, "max_room_size": size}
-        settings["max_episode_steps"] = 20 * rooms
-    chosen = ids["MultiRoom-N6"] if settings else ids[known(name, [*ids, *MULTIROOM], "minigrid")]
-    return Task(chosen, name, settings, ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE)
+    theirs, settings = known_tasks()[known(name, known_tasks(), "minigrid")]
+    return Task(theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE)

@@ -9,9 +9,7 @@ from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.world_object import Ball
 from minigrid.envs import MultiRoomEnv
 
-ROOMS_AND_SIZE = ((7, 4), (7, 8), (10, 4), (10, 10), (12, 10))
-"""N and S of ``MiniGrid-MultiRoom-N7-S4-v0`` and so on: exactly N rooms, each 4 to S cells wide and high, walls and
-all. The goal pays ``1 - 0.9 * steps / (20 N)``; after ``20 N`` steps the episode is truncated."""
+from .gridworld import ROOMS_AND_SIZE
 
 
 class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]

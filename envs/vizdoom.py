@@ -10,6 +10,7 @@ episode ends, where here the end pays it.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,18 +84,23 @@ class ScenarioRewards:
             self.before, self.spent = info[self.scenario.variable], self.spent & ~chosen
 
 
+def pressed(name: str) -> tuple[str, ...]:
+    """The actions of a scenario: none, or one of its buttons."""
+    buttons = SCENARIOS[name].buttons or available(name)
+    return "none", *(button.lower().replace("_", " ") for button in buttons)
+
+
 def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task:
-    """The task ``vizdoom:name``. Actions: none, or one button held for ``repeat`` tics. UserError for unknown names."""
+    """The task ``vizdoom:name``, each action held for ``repeat`` tics. UserError for unknown names."""
     scenario = SCENARIOS[known(name, SCENARIOS, "vizdoom")]
-    available = _buttons(package().make_spec(f"{name}-v1").config.cfg_path)
-    pressed = scenario.buttons or available
-    table = np.array([[float(b == p) for b in available] for p in (None, *pressed)])
+    buttons = available(name)
+    table = np.array([[float(b == p) for b in buttons] for p in (None, *(scenario.buttons or buttons))])
     settings = {"img_height": height, "img_width": width, "stack_num": stack, "frame_skip": repeat}
     return Task(
         id=f"{name}-v1",
         name=name,
         settings=settings | {"max_episode_steps": -(-(scenario.tics or 2100) // repeat)},
-        actions=("none", *(p.lower().replace("_", " ") for p in pressed)),
+        actions=pressed(name),
         frames_per_step=repeat,
         variables=() if scenario.variable is None else (scenario.variable,),
         buttons=table,
@@ -102,9 +108,10 @@ def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task
     )
 
 
-def _buttons(path: str) -> tuple[str, ...]:
-    """The buttons a ViZDoom configuration file makes available, in its order."""
-    text = re.sub(r"#.*", "", Path(path).read_text())
+@cache
+def available(name: str) -> tuple[str, ...]:
+    """The buttons that a scenario's configuration file makes available, in its order."""
+    text = re.sub(r"#.*", "", Path(package().make_spec(f"{name}-v1").config.cfg_path).read_text())
     found = re.search(r"available_buttons\s*=\s*\{([^}]*)\}", text)
-    assert found is not None, path
+    assert found is not None, name
     return tuple(found[1].split())
