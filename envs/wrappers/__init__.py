@@ -1,0 +1,1 @@
+"""Wrappers over Timesteps, written once for every `VectorEnv`."""
