@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
 from ..backbones import Features
 from ..envs.experience import Rollout, State, tree_map
+from ..envs.wrappers.rewards import shaped
 from . import losses
 from .model import ActorCritic, Output
 from .optim import RMSProp
@@ -281,13 +282,6 @@ class Learner:
         self.memories, self._loaded = {}, dict(state["memories"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         self.optimizer.updates = self.updates
-
-
-def shaped(reward: Tensor, how: str) -> Tensor:
-    """[T, B] as it is ("raw"), clipped to [-1, 1] ("clip") or its sign ("sign")."""
-    if how == "clip":
-        return reward.clamp(-1, 1)
-    return reward.sign() if how == "sign" else reward
 
 
 def _refuse(name: str, plugin: Plugin) -> None:
