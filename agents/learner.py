@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
 from ..backbones import Features
 from ..envs.experience import Rollout, State, tree_map
+from ..envs.wrappers.rewards import shaped
 from . import losses
 from .model import ActorCritic, Output
 from .optim import RMSProp
@@ -57,8 +58,9 @@ class LearnerConfig:
     """V-trace's clip of the trace; of no account where every rollout is fresh."""
     vtrace_lambda: float = 1.0
     """V-trace's mixing of horizons; 1 is the n-step return."""
-    reward: Literal["raw", "clip", "sign"] = "raw"
-    """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign."""
+    reward: Literal["raw", "clip", "sign", "asymmetric"] = "raw"
+    """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign, or IMPALA's asymmetric
+    clipping, 0.3 min(tanh r, 0) + 5 max(tanh r, 0)."""
     timeout_terminates: bool = False
     """A time limit cuts the return as a termination does, as most papers had it."""
 
@@ -281,13 +283,6 @@ class Learner:
         self.memories, self._loaded = {}, dict(state["memories"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
         self.optimizer.updates = self.updates
-
-
-def shaped(reward: Tensor, how: str) -> Tensor:
-    """[T, B] as it is ("raw"), clipped to [-1, 1] ("clip") or its sign ("sign")."""
-    if how == "clip":
-        return reward.clamp(-1, 1)
-    return reward.sign() if how == "sign" else reward
 
 
 def _refuse(name: str, plugin: Plugin) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .experience import Spec, Timestep
+from .experience import Spec, Timestep, hand_out
 
 VECTOR = ("seed", "index", "episode", "step", "action")
 """What ``vector`` holds; ``action`` is the one that led here, -1 at the first row of an episode."""
@@ -27,7 +27,7 @@ class Counting:
     def __init__(
         self, num_envs: int, device: torch.device, seed: int, *, height: int = 5, width: int = 7, env_offset: int = 0
     ) -> None:
-        self.num_envs = num_envs
+        self.num_envs, self.device = num_envs, device
         self._index = torch.arange(env_offset, env_offset + num_envs, device=device)
         self._seed = torch.full_like(self._index, seed)
         self._episode = torch.full_like(self._index, -1)
@@ -92,12 +92,4 @@ class Counting:
             task=task,
             info={"position": torch.stack([self._index, self._step], -1).float(), "cell": self._step.clone()},
         )
-        if out is None:
-            return now
-        for name, tensor in now.observation.items():
-            out.observation[name].copy_(tensor)
-        for name, tensor in now.info.items():
-            out.info[name].copy_(tensor)
-        for target, tensor in zip(out[1:6], now[1:6], strict=True):
-            target.copy_(tensor)
-        return out
+        return hand_out(now, out)

@@ -155,7 +155,7 @@ class EnvPool:
         """The answer to what was sent."""
         # On a CPU straight into the caller's rows.
         target = self._own if out is None or self._answer is not None else out
-        rows = _arrays(fitting(self._own, target))
+        rows = _arrays(fitting(leaves(self._own), target))
         observed, reward, terminated, truncated, info = self._pool.recv()
         self._look(observed, info)
         self._first, self._last = self._last, terminated | truncated

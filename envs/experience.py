@@ -17,7 +17,7 @@ not a transition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -163,22 +163,26 @@ def leaves(step: Timestep) -> dict[str, Tensor]:
     return {**step.observation, **named, **step.info}
 
 
-def fitting(own: Timestep, out: Timestep) -> dict[str, Tensor]:
-    """The tensors of ``out`` that ``own`` has, by name. ValueError, naming it, for one of another shape or dtype."""
+def fitting(own: Mapping[str, Tensor], out: Timestep) -> dict[str, Tensor]:
+    """The rows of ``out`` for the tensors of ``own``, by name. ValueError, naming it, for a row of another shape or
+    dtype.
+    """
     theirs = leaves(out)
-    for name, ours in leaves(own).items():
+    for name, ours in own.items():
         if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
             raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
-    return theirs
+    return {name: theirs[name] for name in own}
 
 
 def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
-    """``own``, copied into the rows of ``out`` if there are any."""
+    """``own``, copied into the rows of ``out`` if there are any. ValueError, before anything is written, for rows that
+    do not fit.
+    """
     if out is None:
         return own
-    theirs = fitting(own, out)
-    for name, ours in leaves(own).items():
-        theirs[name].copy_(ours)
+    ours = leaves(own)
+    for name, row in fitting(ours, out).items():
+        row.copy_(ours[name])
     return out
 
 

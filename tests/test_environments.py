@@ -12,6 +12,16 @@ from morello.envs import FAMILIES
 from morello.envs.errors import UserError
 from morello.envs.experience import Timestep, VectorEnv, empty_rollout
 from morello.envs.labyrinth.levels import LEVELS
+from morello.envs.wrappers import (
+    FrameStack,
+    Grey,
+    NoisyTV,
+    Resize,
+    Rewards,
+    StickyActions,
+    TimeLimit,
+    VisitCounts,
+)
 
 from . import gymnasium_worlds  # noqa: F401 (registers)
 
@@ -30,6 +40,17 @@ def labyrinth_case(name: str) -> Case:
     return Case(make, LEVELS[name].max_steps + 2, seeded=not one_place)
 
 
+def wrapped(wrap: Callable[[VectorEnv, int], VectorEnv], name: str = "counting:steps", **options: int) -> Case:
+    return Case(lambda n, seed: wrap(morello.make(name, n, seed=seed, **options), seed), 23)
+
+
+def everything(env: VectorEnv, seed: int) -> VectorEnv:
+    """Each wrapper once, but for a time limit."""
+    env = NoisyTV(StickyActions(env, 0.5, seed=seed), channel="action", seed=seed)
+    env = FrameStack(Resize(Grey(env), 3, 4), 2)
+    return VisitCounts(Rewards(env, "clip"), 1009)
+
+
 CASES: dict[str, Case] = {
     "counting:steps": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
     "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
@@ -41,6 +62,21 @@ CASES: dict[str, Case] = {
         lambda n, seed: morello.make("atari:Breakout", n, seed=seed, height=5, width=7), 400, seeded=False
     ),
     **{name: labyrinth_case(name) for name in LEVELS},
+    "wrapped:noisy-tv": wrapped(lambda env, seed: NoisyTV(env, seed=seed)),
+    "wrapped:remote": wrapped(lambda env, seed: NoisyTV(env, 0.6, "action", noop=1, seed=seed)),
+    "wrapped:sticky": wrapped(lambda env, seed: StickyActions(env, 0.5, seed=seed)),
+    "wrapped:stack": wrapped(lambda env, seed: FrameStack(env, 3)),
+    "wrapped:grey": wrapped(lambda env, seed: Grey(env)),
+    "wrapped:resize": wrapped(lambda env, seed: Resize(env, 3, 2)),
+    "wrapped:rewards": wrapped(lambda env, seed: Rewards(env, "asymmetric")),
+    "wrapped:limit": wrapped(lambda env, seed: TimeLimit(env, 3)),
+    "wrapped:visits": wrapped(lambda env, seed: VisitCounts(env, 11)),
+    "wrapped:all, limit inside": wrapped(lambda env, seed: everything(TimeLimit(env, 3), seed)),
+    "wrapped:all, limit outside": wrapped(lambda env, seed: TimeLimit(everything(env, seed), 3)),
+    "wrapped:gym:CartPole-v1": wrapped(lambda env, seed: TimeLimit(env, 7), "gym:CartPole-v1"),
+    "wrapped:labyrinth": wrapped(
+        lambda env, seed: TimeLimit(everything(env, seed), 5), "labyrinth:nav_maze_random_goal_01", height=5, width=7
+    ),
 }
 
 

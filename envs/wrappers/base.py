@@ -1,0 +1,160 @@
+"""What every wrapper shares: it is a `VectorEnv` over another one.
+
+A wrapper changes a few tensors of the answer. Given ``out``, the environments inside write all others into its rows
+themselves; asked without, they hand on their own memory, and only what changed lies in the wrapper's. What is shown is
+always a function of the inner answer and of the wrapper's state, so that a masked reset can show the rows that it
+leaves alone once more, wherever the last ones were written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import UserError
+from ..experience import Timestep, VectorEnv, fitting
+from .random import random_bits
+
+
+class Wrapper:
+    """Changes nothing; a wrapper says what it does in ``_advance``, ``_update`` and ``_write``.
+
+    Its device is that of ``env.device``, and the CPU for environments without that attribute.
+    """
+
+    def __init__(self, env: VectorEnv) -> None:
+        self.env, self.num_envs, self.spec = env, env.num_envs, env.spec
+        self.device = torch.device(getattr(env, "device", "cpu"))
+        self._state: dict[str, Tensor] = {}  # what decides the future; changed in place, as CUDA graphs need it
+        self._own: dict[str, Tensor] = {}  # what is changed, by name, and its memory where no rows are given
+        self._frame: Tensor | None = None  # where the inner image goes, if it is not shown as it is
+
+    @property
+    def capturable(self) -> bool:
+        """On CUDA, ``step`` may be recorded in a graph: it neither waits nor decides anything on the host."""
+        return bool(getattr(self.env, "capturable", False))
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` restarts the random streams there."""
+        now = self.env.reset(seed, mask)
+        begun = self._each(True) if mask is None else mask.to(self.device)
+        if seed is not None:
+            self._reseed(seed, begun)
+        self._update(now, begun, stepped=False)
+        self._write(now, self._own)
+        return _with(now, self._own)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        if out is None:
+            now, rows = self._advance(action, None), self._own
+        else:
+            rows = fitting(self._own, out)
+            inner = out if self._frame is None else _with(out, {"image": self._frame})
+            now = self._advance(action, inner)
+        self._update(now, now.first, stepped=True)
+        self._write(now, rows)
+        return _with(now, rows) if out is None else out
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that decides the future: the wrapper's own, and after ``env.`` that of the environments inside."""
+        inner = {f"env.{name}": tensor for name, tensor in self.env.state_dict().items()}
+        return inner | {name: tensor.clone() for name, tensor in self._state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict`` of the same wrappers over the same environments, or raise UserError."""
+        for name, mine in self._state.items():
+            if name not in state or state[name].shape != mine.shape:
+                saved = list(state[name].shape) if name in state else "missing"
+                raise UserError(f"saved {name} is {saved}, that of this {type(self).__name__} {list(mine.shape)}")
+        self.env.load_state_dict({k.removeprefix("env."): v for k, v in state.items() if k.startswith("env.")})
+        for name, mine in self._state.items():
+            mine.copy_(state[name])
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """uint8 [H, W, 3]: environment 0 for people, where the environments inside show it."""
+        draw: Callable[[], NDArray[np.uint8] | None] | None = getattr(self.env, "render", None)
+        return None if draw is None else draw()
+
+    def close(self) -> None:
+        """Close the environments inside, where they can be closed."""
+        if hasattr(self.env, "close"):
+            self.env.close()
+
+    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
+        """Step the environments inside."""
+        return self.env.step(action, out)
+
+    def _reseed(self, seed: int, where: Tensor) -> None:
+        """Restart the wrapper's random streams."""
+
+    def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
+        """Take in the inner answer ``now``. Rows of ``begun`` [B] begin an episode; the others are one step further
+        if ``stepped``, else the same as before.
+        """
+
+    def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
+        """Fill ``rows``, named as ``_own``; they may be the memory of ``now``. Changes no state."""
+
+    def _each(self, value: int | bool, dtype: torch.dtype | None = None) -> Tensor:
+        """[B] of ``value``: int64 or bool unless ``dtype``."""
+        return torch.full((self.num_envs,), value, dtype=dtype, device=self.device)
+
+    def _checked(self, action: Tensor) -> Tensor:
+        """``action``, before it is mixed with others and environments inside can no longer see what is wrong."""
+        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
+            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        return action
+
+    def _image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of the inner image. UserError if there is none."""
+        seen = self.env.spec.observation
+        if "image" not in seen:
+            shown = f"{', '.join(self.spec.tasks)} shows only {', '.join(seen)}"
+            raise UserError(f"{type(self).__name__} needs an image, and {shown}; leave the wrapper out")
+        height, width, channels = seen["image"][0]
+        return height, width, channels
+
+    def _show(self, height: int, width: int, channels: int) -> None:
+        """From here on the image has this shape; the inner one gets memory of its own."""
+        shape = (height, width, channels)
+        self.spec = self.spec._replace(observation={**self.spec.observation, "image": (shape, torch.uint8)})
+        self._frame = self._memory(*self._image_shape())
+        self._own["image"] = self._memory(*shape)
+
+    def _memory(self, *shape: int) -> Tensor:
+        return torch.zeros(self.num_envs, *shape, dtype=torch.uint8, device=self.device)
+
+
+class RandomWrapper(Wrapper):
+    """With random numbers of its own: a hash of the seed, what they are for (``STREAM``), the global index of the
+    environment, and a count that its subclass moves on. Environment 0 has global index ``env_offset``.
+    """
+
+    STREAM: ClassVar[int]  # larger than any index, so that no number is also one of Labyrinth's
+
+    def __init__(self, env: VectorEnv, seed: int, env_offset: int) -> None:
+        super().__init__(env)
+        self._index = torch.arange(env_offset, env_offset + env.num_envs, device=self.device)
+        self._state |= {"seed": self._each(seed), "count": self._each(0)}
+
+    def _reseed(self, seed: int, where: Tensor) -> None:
+        self._state["seed"].masked_fill_(where, seed)
+        self._state["count"].masked_fill_(where, 0)
+
+    def _bits(self) -> Tensor:
+        """[B] int64: 64 random bits for the present count."""
+        return random_bits(self._state["seed"], self.STREAM, self._index, self._state["count"])
+
+
+def _with(step: Timestep, rows: dict[str, Tensor]) -> Timestep:
+    """``step`` with other tensors for those named in ``rows``; a name it does not have becomes info."""
+    observation = {name: rows.get(name, tensor) for name, tensor in step.observation.items()}
+    fields = {name: row for name, row in rows.items() if name in Timestep._fields}
+    info = {name: row for name, row in rows.items() if name not in observation and name not in fields}
+    return step._replace(observation=observation, info={**step.info, **info}, **fields)

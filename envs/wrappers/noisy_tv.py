@@ -1,0 +1,76 @@
+"""The noisy television: what cannot be predicted and is of no use, to see which bonuses are drawn to it.
+
+``channel="step"``: fresh noise in every row, whatever the agent does, as in Pathak et al., "Curiosity-driven
+exploration by self-supervised prediction" (ICML 2017), where white noise fills 40 % of the image. ``channel="action"``:
+a television with a remote control, as in Burda et al., "Large-scale study of curiosity-driven learning" (ICLR 2019): an
+action of its own changes the picture, which otherwise stays.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, where
+
+from ..errors import UserError
+from ..experience import Timestep, VectorEnv
+from .base import RandomWrapper
+from .random import random_bytes
+
+REMOTE = "remote"
+
+
+class NoisyTV(RandomWrapper):
+    """The right-hand ``fraction`` of the image's width, to the nearest column and one at least, shows uniform random
+    bytes in all channels.
+
+    With ``channel="action"`` there is one more action, the last: ``remote``. The environment inside gets action
+    ``noop`` while it is taken, and the row it led to shows a new picture; so does each first row.
+    """
+
+    STREAM = int.from_bytes(b"NoisyTV", "big")
+
+    def __init__(
+        self, env: VectorEnv, fraction: float = 0.4, channel: Literal["step", "action"] = "step",
+        *, noop: int = 0, seed: int = 0, env_offset: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(env, seed, env_offset)
+        if not 0 < fraction <= 1:
+            raise UserError(f"fraction is the part of the image that is noise, above 0 and at most 1, not {fraction}")
+        if channel not in ("step", "action"):
+            raise UserError(f"channel is 'step' or 'action', what changes the picture, not {channel!r}")
+        spec = env.spec
+        if not 0 <= noop < spec.num_actions:
+            raise UserError(f"noop is one of the {spec.num_actions} actions, 0 to {spec.num_actions - 1}, not {noop}")
+        height, width, channels = self._image_shape()
+        self._columns = max(1, round(fraction * width))
+        self._picture = height, self._columns, channels
+        self._own["image"] = self._memory(height, width, channels)
+        self._noop, self._remote = noop, spec.num_actions if channel == "action" else None
+        if self._remote is not None:
+            names = (*spec.action_names, REMOTE)
+            self.spec = spec._replace(num_actions=len(names), action_names=names)
+            self._switched = self._each(False)
+
+    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
+        if self._remote is None:
+            return self.env.step(action, out)
+        switched = self._checked(action) == self._remote
+        now = self.env.step(where(switched, self._noop, action), out)
+        self._switched.copy_(switched)
+        return now
+
+    def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
+        if not stepped:
+            changed = begun
+        elif self._remote is None:
+            changed = self._each(True)
+        else:
+            changed = self._switched | begun
+        self._state["count"].add_(changed)
+
+    def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
+        height, width, channels = self._picture
+        noise = random_bytes(self._bits(), height * width * channels)
+        image = rows["image"].copy_(now.observation["image"])  # costs nothing where they are the same
+        image[:, :, -self._columns :] = noise.view(self.num_envs, *self._picture)

@@ -1,0 +1,50 @@
+"""Rewards of one size, so that one learning rate fits many tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError, suggest
+from ..experience import Timestep, VectorEnv
+from .base import Wrapper
+
+
+def asymmetric(reward: Tensor) -> Tensor:
+    """``0.3 min(tanh r, 0) + 5 max(tanh r, 0)``: the optimistic asymmetric clipping of Espeholt et al., "IMPALA"
+    (ICML 2018), for DMLab-30.
+    """
+    squashed = torch.tanh(reward)
+    return 0.3 * squashed.clamp(max=0) + 5.0 * squashed.clamp(min=0)
+
+
+SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "raw": lambda reward: reward,
+    "clip": lambda reward: reward.clamp(-1, 1),
+    "sign": torch.sign,
+    "asymmetric": asymmetric,
+}
+"""What may be made of a reward: itself, clipped to [-1, 1], its sign, `asymmetric`."""
+
+
+def shaped(reward: Tensor, how: str) -> Tensor:
+    """``reward`` of any shape, made into what ``how``, a name of `SHAPES`, says."""
+    return SHAPES[how](reward)
+
+
+class Rewards(Wrapper):
+    """`shaped` rewards, for all who look on: statistics of episodes then sum these. The learner's own option leaves
+    them the environment's.
+    """
+
+    def __init__(self, env: VectorEnv, how: str = "clip") -> None:
+        super().__init__(env)
+        if how not in SHAPES:
+            raise UserError(f"rewards cannot be made {how!r}; {suggest(how, SHAPES)}")
+        self._how = how
+        self._own["reward"] = self._each(0, torch.float32)
+
+    def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
+        rows["reward"].copy_(shaped(now.reward, self._how))

@@ -1,0 +1,76 @@
+"""Shorter episodes. A time limit is no termination: the discount stays 1, and the value of what would follow counts
+(Pardo et al., "Time limits in reinforcement learning", ICML 2018).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, logical_or, where
+
+from ..errors import UserError
+from ..experience import Timestep, VectorEnv, leaves
+from .base import Wrapper
+
+
+class TimeLimit(Wrapper):
+    """An episode ends after ``steps`` steps of the agent at the latest, with its discount as it was.
+
+    The environment inside knows nothing of that end: the next step begins a new episode in it by a masked reset. It
+    takes a step before, with action 0, like all the others, of which nothing is seen.
+    """
+
+    def __init__(self, env: VectorEnv, steps: int) -> None:
+        super().__init__(env)
+        if steps < 1:
+            raise UserError(f"an episode takes at least 1 step, so its limit cannot be {steps}")
+        self._steps = steps
+        self.spec = env.spec._replace(max_steps=min(steps, env.spec.max_steps or steps))
+        self._own["last"] = self._each(False)
+        # Steps of the episode under way, and whether the limit ended it while the environment inside goes on.
+        self._state |= {"elapsed": self._each(0), "cut": self._each(False)}
+        self._quiet_steps = 0
+
+    @property
+    def capturable(self) -> bool:
+        """No: the host decides which steps need a reset."""
+        return False
+
+    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
+        cut = self._cut_anywhere()
+        if cut is None:
+            return self.env.step(action, out)
+        now = self.env.step(where(cut, 0, self._checked(action)), out)
+        anew = self.env.reset(mask=cut)
+        if out is None:
+            return anew  # what it leaves alone is what `step` answered
+        rows = leaves(now)
+        for name, begun in leaves(anew).items():
+            row = rows[name]
+            where(cut.view(-1, *[1] * (row.dim() - 1)), begun, row, out=row)
+        return now
+
+    def _cut_anywhere(self) -> Tensor | None:
+        """[B] bool, whose episode the limit ended; None if it was nobody's.
+
+        The host asks the device only when somebody can have got there since it asked last.
+        """
+        if self._quiet_steps > 0:
+            self._quiet_steps -= 1
+            return None
+        longest = int(self._state["elapsed"].max())
+        if longest == self._steps:
+            return self._state["cut"].clone()
+        self._quiet_steps = self._steps - longest - 1
+        return None
+
+    def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
+        elapsed, cut = self._state["elapsed"], self._state["cut"]
+        elapsed.add_(int(stepped)).masked_fill_(begun, 0)
+        cut.copy_((elapsed == self._steps) & ~now.last)
+
+    def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
+        logical_or(now.last, self._state["cut"], out=rows["last"])
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict`` of the same wrappers over the same environments, or raise UserError."""
+        super().load_state_dict(state)
+        self._quiet_steps = 0

@@ -1,0 +1,43 @@
+"""How often an agent was where it is: an oracle for bonuses that count, and a measure of exploration."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..experience import Timestep, VectorEnv
+from .base import Wrapper
+
+
+class VisitCounts(Wrapper):
+    """Adds to info, by ``info["cell"]``: ``visits`` [B] int64, the rows of this episode spent in the present cell,
+    this one included, and ``coverage`` [B] int64, the number of different cells of this episode.
+
+    ``cells`` is their number (Labyrinth: ``env.num_cells``); cells are 0 to ``cells - 1``. One beyond is a UserError on
+    the CPU, and a failed assertion of the device on CUDA, where looking would mean waiting.
+    """
+
+    def __init__(self, env: VectorEnv, cells: int) -> None:
+        super().__init__(env)
+        if cells < 1:
+            raise UserError(f"VisitCounts counts visits of at least 1 cell, not of {cells}")
+        self._cells = cells
+        counts = torch.zeros(self.num_envs, cells, dtype=torch.int32, device=self.device)
+        self._state |= {"counts": counts, "coverage": self._each(0)}
+        self._own |= {"visits": self._each(0), "coverage": self._each(0)}
+
+    def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
+        if "cell" not in now.info:
+            raise UserError(f"VisitCounts needs info['cell'], which {', '.join(self.spec.tasks)} does not give")
+        cell, counts, coverage = now.info["cell"].unsqueeze(-1), self._state["counts"], self._state["coverage"]
+        if self.device.type == "cpu" and not 0 <= int(cell.min()) <= int(cell.max()) < self._cells:
+            seen = f"{int(cell.min())} to {int(cell.max())}"
+            raise UserError(f"cells {seen} are visited, and VisitCounts has 0 to {self._cells - 1}; give it more cells")
+        new = self._each(True) if stepped else begun
+        counts.masked_fill_(begun.unsqueeze(-1), 0).scatter_add_(1, cell, new.int().unsqueeze(-1))
+        coverage.masked_fill_(begun, 0).add_(new & (counts.gather(1, cell).squeeze(-1) == 1))
+
+    def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
+        rows["visits"].copy_(self._state["counts"].gather(1, now.info["cell"].unsqueeze(-1)).squeeze(-1))
+        rows["coverage"].copy_(self._state["coverage"])
