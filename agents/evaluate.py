@@ -18,13 +18,14 @@ from tyro.conf import Positional
 from ..envs import make, options_of
 from ..envs.errors import UserError
 from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
+from ..envs.wrappers import unwrapped
 from . import checkpoint
 from .actor import gumbel
 from .agent import Agent
 from .model import ActorCritic, Output
 from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
-from .settings import check_range, environment_options, resolve_device
+from .settings import PLAY, check_range, environment_options, resolve_device
 
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
@@ -210,7 +211,8 @@ def evaluate_agent(
     name = env or str(agent.config["env"])
     num_envs = batch_size(episodes, len(environment_for(agent, name).spec.tasks))
     world = environment_for(agent, name, num_envs, seed)
-    recorded = {} if play_references else recorded_references(name, world.spec.tasks)
+    changed = environment_options({**agent.config, "env": name}).keys() & {*PLAY}
+    recorded = {} if play_references or changed else recorded_references(name, world.spec.tasks)
     policies: dict[str, Policy] = {"agent": agent_policy(agent.model, num_envs, seed=seed, greedy=greedy)}
     if "random" not in recorded:
         policies["random"] = random_policy(world.spec, seed)
@@ -228,9 +230,10 @@ def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
     from ..envs.labyrinth.labyrinth import Labyrinth
     from ..envs.labyrinth.oracle import Oracle
 
-    if not isinstance(env, Labyrinth):
+    inside = unwrapped(env)
+    if not isinstance(inside, Labyrinth):
         raise UserError(f"{name} has no oracle; labyrinth's levels have")
-    return Oracle(env).act
+    return Oracle(inside).act
 
 
 def recorded_references(name: str, tasks: tuple[str, ...]) -> dict[str, Recorded]:

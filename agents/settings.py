@@ -43,6 +43,8 @@ ENVIRONMENT = {
     "life_loss": "life_loss",
 }
 """Settings that are options of ``make``, and their names there."""
+PLAY = ("sticky", "noisy_tv", "time_limit")
+"""Options that change how an environment of any family is played, and not only how it looks."""
 
 COUNT = Range(lambda x: 1 <= x < 2**63, "at least 1 and below 2^63")
 EVERY = Range(lambda x: 0 <= x < 2**63, "0 (never) or more and below 2^63")

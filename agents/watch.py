@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,12 @@ from tyro.conf import Positional
 from ..envs import make
 from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv
+from ..envs.wrappers import unwrapped
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
-from .settings import check_range, resolve_device
+from .settings import PLAY, check_range, environment_options, resolve_device
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""
@@ -95,9 +97,10 @@ def seen_from_above(env: VectorEnv, trail: list[NDArray[np.float32]]) -> Pixels 
     from ..envs.labyrinth.labyrinth import Labyrinth
     from ..envs.labyrinth.topdown import topdown
 
-    if not isinstance(env, Labyrinth):
+    inside = unwrapped(env)
+    if not isinstance(inside, Labyrinth):
         return None
-    return topdown(env.world, env.tables, 0, MAP_SIZE, MAP_SIZE, np.array(trail))
+    return topdown(inside.world, inside.tables, 0, MAP_SIZE, MAP_SIZE, np.array(trail))
 
 
 def frames(
@@ -169,10 +172,12 @@ def watch(
     world = environment_for(agent, env, 1, seed, render=True)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
     path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
+    options = environment_options({**agent.config, "env": name})
+    played = {k: v for k, v in options.items() if k in PLAY}
     pictures = frames(
         agent_policy(agent.model, 1, seed=seed, greedy=greedy),
         world,
-        enlarged(world, name, seed, agent.initial_state(1).action.device),
+        enlarged(world, name, seed, agent.initial_state(1).action.device, **played),
         episodes=episodes,
         steps=None if seconds is None else max(1, round(seconds * FPS)),
         title=name,
@@ -182,9 +187,11 @@ def watch(
     return path
 
 
-def enlarged(env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu") -> VectorEnv | None:
+def enlarged(
+    env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu", **options: Any
+) -> VectorEnv | None:
     """The environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
-    none.
+    none. ``options`` are those of ``make`` that change how it is played.
 
     Only where the seed and the actions decide all that happens (``spec.resumable``).
     """
@@ -193,7 +200,7 @@ def enlarged(env: VectorEnv, name: str, seed: int, device: str | torch.device = 
     height, width, _ = env.spec.observation["image"][0]
     scale = VIEW_SIZE / max(height, width)
     try:
-        return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale))
+        return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
     except UserError:  # images of one size only
         return None
 

@@ -70,8 +70,7 @@ def _wrap(env: VectorEnv, options: dict[str, Any], seed: int, env_offset: int) -
         how = options["noisy_tv"]
         if how not in ("region", "remote"):
             raise UserError(f"noisy_tv is 'region' or 'remote', not {how!r}")
-        channel = "step" if how == "region" else "action"
-        env = NoisyTV(env, channel=channel, seed=seed, env_offset=env_offset)
+        env = NoisyTV(env, channel="step" if how == "region" else "action", seed=seed, env_offset=env_offset)
     if options.get("stack", 1) != 1:
         env = FrameStack(env, options["stack"])
     if "time_limit" in options:

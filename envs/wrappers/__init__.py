@@ -3,7 +3,7 @@
 They nest in any order, and the order matters: ``FrameStack(Grey(Resize(NoisyTV(env), 42, 42)))`` resizes the noise too.
 """
 
-from .base import Wrapper
+from .base import Wrapper, unwrapped
 from .frame_stack import FrameStack
 from .noisy_tv import NoisyTV
 from .picture import Grey, Resize
@@ -14,4 +14,5 @@ from .visit_counts import VisitCounts
 
 __all__ = [
     "FrameStack", "Grey", "NoisyTV", "Resize", "Rewards", "StickyActions", "TimeLimit", "VisitCounts", "Wrapper",
+    "unwrapped",
 ]  # fmt: skip

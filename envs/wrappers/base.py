@@ -131,6 +131,13 @@ class Wrapper:
         return torch.zeros(self.num_envs, *shape, dtype=torch.uint8, device=self.device)
 
 
+def unwrapped(env: VectorEnv) -> VectorEnv:
+    """The environment inside all wrappers."""
+    while isinstance(env, Wrapper):
+        env = env.env
+    return env
+
+
 class RandomWrapper(Wrapper):
     """With random numbers of its own: a hash of the seed, what they are for (``STREAM``), the global index of the
     environment, and a count that its subclass moves on. Environment 0 has global index ``env_offset``.

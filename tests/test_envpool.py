@@ -1,0 +1,138 @@
+"""EnvPool's Atari and MiniGrid: what is particular to them. The contract is test_environments.py's."""
+
+import envpool
+import numpy as np
+import pytest
+import torch
+
+import morello
+from morello.envs.atari import ACTIONS, MINIMAL, heeded
+from morello.envs.envpool import tasks
+from morello.envs.errors import UserError
+from morello.envs.gridworld import ROOMS_AND_SIZE
+
+
+def test_every_games_actions_are_as_many_as_envpools():
+    games = [i.removesuffix("-v5") for i in tasks("atari")]
+    listed = [game for games in MINIMAL.values() for game in games.split()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= set(games)
+    for game in games:
+        assert len(heeded(game)) == envpool.make_spec(f"{game}-v5").action_space.n, game
+    assert len(ACTIONS) == len(set(ACTIONS)) == 18
+
+
+def test_the_paddle_goes_where_the_action_says():
+    """In Breakout; the paddle is the only thing that moves in its rows before the ball is in play."""
+    env = morello.make("atari:Breakout", 1, seed=1, stack=1)
+    assert env.spec.action_names == ("none", "fire", "right", "left")
+    ends = {}
+    for name in ("right", "left"):
+        env.reset()
+        for _ in range(15):
+            step = env.step(torch.tensor([env.spec.action_names.index(name)]))
+        row = step.observation["image"][0, 76:79, 8:76, 0].float().mean(0)
+        ends[name] = float((row * torch.arange(68)).sum() / row.sum())
+    assert ends["right"] > ends["left"] + 10
+
+
+def test_an_image_is_envpools_with_its_channels_last():
+    env = morello.make("atari:Pong", 3, seed=5, height=21, width=23, stack=3)
+    settings = {"img_height": 21, "img_width": 23, "stack_num": 3}
+    raw = envpool.make("Pong-v5", env_type="gymnasium", num_envs=3, env_seed=[5, 6, 7], **settings)
+    theirs, _ = raw.reset()
+    ours = env.reset().observation["image"]
+    for t in range(30):
+        assert np.array_equal(ours.numpy(), theirs.transpose(0, 2, 3, 1)), t
+        action = np.array([t, t + 1, 2 * t], np.int32) % 6
+        theirs, reward, *_ = raw.step(action)
+        step = env.step(torch.from_numpy(action).long())
+        ours = step.observation["image"]
+        assert step.reward.tolist() == reward.tolist()
+
+
+def test_a_lost_life_has_discount_0_and_the_episode_goes_on():
+    def play(life_loss):
+        env = morello.make("atari:Breakout", 1, seed=2, height=5, width=5, life_loss=life_loss)
+        env.reset()
+        generator = torch.Generator().manual_seed(0)
+        zeros, ended = [], None
+        for t in range(600):
+            step = env.step(torch.randint(4, (1,), generator=generator))
+            if step.discount == 0:
+                zeros.append(t)
+            if step.last:
+                ended = t
+                break
+        return zeros, ended
+
+    zeros, ended = play(True)
+    assert len(zeros) == 5  # lives
+    assert zeros[-1] == ended
+    assert play(False) == ([ended], ended)
+
+
+def test_minigrids_parts_are_what_envpool_says():
+    env = morello.make("minigrid:DoorKey-6x6", 3, seed=4)
+    raw = envpool.make("MiniGrid-DoorKey-6x6-v0", env_type="gymnasium", num_envs=3, env_seed=[4, 5, 6])
+    (theirs, info), ours = raw.reset(), env.reset()
+    turned = set()
+    for t in range(60):
+        assert np.array_equal(ours.observation["image"].numpy(), theirs["image"])
+        assert ours.observation["vector"].argmax(1).tolist() == theirs["direction"].tolist()
+        assert (ours.observation["vector"].sum(1) == 1).all()
+        assert np.array_equal(ours.info["position"].numpy(), info["agent_pos"])
+        assert ours.info["cell"].tolist() == [x + 25 * y for x, y in info["agent_pos"].tolist()]
+        turned |= set(theirs["direction"].tolist())
+        action = np.array([0, [1, 2, 2][t % 3], 2], np.int32)  # one spins, one goes in circles, one runs into a wall
+        theirs, _, _, _, info = raw.step(action)
+        ours = env.step(torch.from_numpy(action).long())
+    assert len(turned) == 4
+
+
+@pytest.mark.parametrize(("rooms", "size"), ROOMS_AND_SIZE)
+def test_multirooms_picture_has_a_door_between_two_rooms(rooms, size):
+    for seed in range(2):
+        env = morello.make(f"minigrid:MultiRoom-N{rooms}-S{size}", 1, seed=seed, render=True)
+        env.reset()
+        picture = env.render().reshape(25, 32, 25, 32, 3).transpose(0, 2, 1, 3, 4)  # cells
+        assert env.spec.max_steps == 20 * rooms
+        # A closed door is a coloured frame around dark ground; walls and the goal are all of one colour.
+        frame, ground = picture[:, :, 3, 16], picture[:, :, 5, 16]
+        assert ((frame.max(-1) >= 90) & (ground.max(-1) == 0)).sum() == rooms - 1
+        assert (picture[:, :, 16, 16] == [0, 255, 0]).all(-1).sum() == 1
+
+
+def test_the_noisy_television_is_minigrids_own():
+    env = morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 2, seed=1)
+    assert env.spec.max_steps == 140
+    assert env.reset().observation["image"].shape == (2, 7, 7, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("atari:Montezuma", {}, "MontezumaRevenge"),
+        ("minigrid:DoorKey", {}, "DoorKey-5x5"),
+        ("atari:Pong", {"seed": -1}, "0 or more"),
+        ("minigrid:DoorKey-5x5", {"seed": 2**31}, "below 2"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(name, options, words):
+    with pytest.raises(UserError, match=words) as caught:
+        morello.make(name, 2, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_seeds_are_given_to_all_or_none():
+    env = morello.make("minigrid:DoorKey-5x5", 3)
+    env.reset()
+    with pytest.raises(UserError, match="all environments or to none"):
+        env.reset(seed=1, mask=torch.tensor([True, False, False]))
+
+
+def test_without_envpool_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "envpool", None)
+    for name in ("atari:Pong", "vizdoom:Basic", "minigrid:DoorKey-5x5"):
+        with pytest.raises(UserError, match=r"pip install 'morello\[envs\]'"):
+            morello.make(name)
