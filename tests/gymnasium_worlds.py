@@ -41,28 +41,28 @@ class Parts(gymnasium.Env):
 
 
 class Faulty(gymnasium.Env):
-    """Breaks as ``fault`` says, at step ``at`` of the episodes of environments whose seed is ``seed``."""
+    """Breaks as ``fault`` says, at step ``at`` of the episodes of environments whose seed is ``bad`` (None: of all)."""
 
     observation_space = spaces.Box(-10, 10, (3,), np.float32)
     action_space = spaces.Discrete(2)
     made: ClassVar[int] = 0
 
-    def __init__(self, fault="raise", at=2, seed=1):
+    def __init__(self, fault="raise", at=2, bad=1):
         type(self).made += 1
-        self.fault, self.at, self.bad, self.seed = fault, at, seed, None
+        self.fault, self.at, self.bad, self.seed = fault, at, bad, None
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.seed = self.seed if seed is None else seed
         self.clock = 0
-        if self.fault == "reset" and self.seed == self.bad:
+        if self.fault == "reset" and self.bad in (None, self.seed):
             raise OSError("no world\nto be had")
         return np.zeros(3, np.float32), {}
 
     def step(self, action):
         self.clock += 1
         observation, reward = np.full(3, self.clock, np.float32), 1.0
-        if self.seed == self.bad and self.clock == self.at:
+        if self.bad in (None, self.seed) and self.clock == self.at:
             if self.fault == "raise":
                 raise ZeroDivisionError("the world ended")
             if self.fault == "exit":
