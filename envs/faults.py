@@ -20,7 +20,7 @@ class Faults:
 
     ``seed``: what its generator was last to be seeded with. ``derived``: how many seeds were drawn from the one given.
     ``step``: of the episode under way, 0 in its reset. ``restarts``: times it was made anew. ``broken``: times it
-    broke since its last whole episode. All int64 [B]. ``turn`` [1]: the environment in whose code we are, -1: in no one's.
+    broke since its last whole episode. All int64 [B]. ``turn`` [1]: in whose code we are, -1: no one's.
     """
 
     COLUMNS = 5
