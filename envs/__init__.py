@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, suggest
@@ -40,12 +41,23 @@ def counting(
 
 
 def gym(
-    name: str, num_envs: int, device: torch.device, seed: int, *, env_offset: int = 0, restart: bool = False
-) -> VectorEnv:
-    """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first."""
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    env_offset: int = 0, restart: bool = False, workers: int = 0, timeout: float = 60.0,
+) -> VectorEnv:  # fmt: skip
+    """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first.
+
+    In this process, or spread over ``workers``; one that does not answer for ``timeout`` seconds is broken.
+    """
     from .gymnasium import Gymnasium
 
-    return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart)
+    build = partial(Gymnasium, name)
+    if workers == 0:
+        return build(num_envs, device, seed, env_offset=env_offset, restart=restart)
+    from .workers import Workers
+
+    return Workers(
+        build, num_envs, device, seed, workers=workers, env_offset=env_offset, restart=restart, timeout=timeout
+    )
 
 
 FAMILIES: dict[str, Callable[..., VectorEnv]] = {"labyrinth": labyrinth, "gym": gym, "counting": counting}

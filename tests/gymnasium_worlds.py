@@ -1,5 +1,8 @@
 """Small Gymnasium environments: one that shows every kind of space, and one that breaks in every way."""
 
+import os
+import signal
+import time
 from typing import ClassVar
 
 import gymnasium
@@ -57,6 +60,8 @@ class Faulty(gymnasium.Env):
         self.clock = 0
         if self.fault == "reset" and self.bad in (None, self.seed):
             raise OSError("no world\nto be had")
+        if self.fault == "killed in reset" and self.bad in (None, self.seed):
+            os.kill(os.getpid(), signal.SIGKILL)
         return np.zeros(3, np.float32), {}
 
     def step(self, action):
@@ -67,6 +72,16 @@ class Faulty(gymnasium.Env):
                 raise ZeroDivisionError("the world ended")
             if self.fault == "exit":
                 raise SystemExit(3)
+            if self.fault == "abort":
+                os.abort()
+            if self.fault == "leave":
+                os._exit(7)
+            if self.fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.fault == "sleep":
+                time.sleep(1e6)
+            while self.fault == "spin":
+                pass
             if self.fault == "nan":
                 observation[1] = np.nan
             if self.fault == "reward":
@@ -78,8 +93,20 @@ class Faulty(gymnasium.Env):
         return observation, reward, False, self.clock == 5, {}
 
 
+class Perilous(Faulty):
+    """Each environment breaks in a way of its own, which its first seed decides."""
+
+    WAYS = ("none", "abort", "leave", "killed", "sleep", "spin", "raise", "nan")
+
+    def reset(self, *, seed=None, options=None):
+        answer = super().reset(seed=seed)
+        self.bad, self.fault = None, self.WAYS[self.seed] if self.seed < len(self.WAYS) else "none"
+        return answer
+
+
 gymnasium.register("Parts-v0", Parts)
 gymnasium.register("Faulty-v0", Faulty)
+gymnasium.register("Perilous-v0", Perilous)
 gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))
 gymnasium.register("FloatImage-v0", lambda: _with(observation_space=spaces.Box(0, 1, (5, 7, 3))))
 gymnasium.register("Graph-v0", lambda: _with(observation_space=spaces.Sequence(spaces.Discrete(3))))

@@ -33,6 +33,9 @@ def labyrinth_case(name: str) -> Case:
 CASES: dict[str, Case] = {
     "counting": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
     "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
+    "gym:Parts-v0 in 2 workers": Case(
+        lambda n, seed: morello.make("gym:tests.gymnasium_worlds:Parts-v0", n, seed=seed, workers=2), 23
+    ),
     "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
     **{name: labyrinth_case(name) for name in LEVELS},
 }
