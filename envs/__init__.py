@@ -60,7 +60,31 @@ def gym(
     )
 
 
-FAMILIES: dict[str, Callable[..., VectorEnv]] = {"labyrinth": labyrinth, "gym": gym, "counting": counting}
+def miniworld(
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    height: int = 60, width: int = 80, env_offset: int = 0, restart: bool = False, workers: int | None = None,
+    timeout: float = 60.0,
+) -> VectorEnv:  # fmt: skip
+    """MiniWorld's ``MiniWorld-{name}-v0``, one worker a core (``workers`` 0: in this process)."""
+    from .miniworld import MiniWorld, way_to_draw
+
+    build = partial(MiniWorld, name, height=height, width=width, way=way_to_draw())
+    if workers == 0:
+        return build(num_envs, device, seed, env_offset=env_offset, restart=restart)
+    from .workers import Workers, cores
+
+    return Workers(
+        build, num_envs, device, seed,
+        workers=cores() if workers is None else workers, env_offset=env_offset, restart=restart, timeout=timeout,
+    )  # fmt: skip
+
+
+FAMILIES: dict[str, Callable[..., VectorEnv]] = {
+    "labyrinth": labyrinth,
+    "miniworld": miniworld,
+    "gym": gym,
+    "counting": counting,
+}
 """Environment families. Each builds a `VectorEnv` from the name after the colon and ``make``'s arguments; its
 keyword-only parameters are the options of the family."""
 

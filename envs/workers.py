@@ -263,6 +263,11 @@ class Workers:
         return reply
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _listen(workers: list[_Worker], timeout: float) -> tuple[list[tuple[_Worker, Reply]], list[tuple[_Worker, str]]]:
     """The replies of ``workers``, and those who died or did not reply in time (these are killed), with the reason."""
     replies, dead, pending, left = [], [], list(workers), timeout

@@ -22,6 +22,16 @@ class Case(NamedTuple):
     seeded: bool = True  # another seed gives another episode
 
 
+def miniworld(num_envs: int, seed: int) -> VectorEnv:
+    from morello.envs.miniworld import way_to_draw
+
+    try:
+        way_to_draw()
+    except UserError as error:
+        pytest.skip(str(error))
+    return morello.make("miniworld:OneRoomS6Fast", num_envs, seed=seed, height=20, width=28, workers=0)
+
+
 def labyrinth_case(name: str) -> Case:
     def make(num_envs: int, seed: int) -> VectorEnv:
         return morello.make(f"labyrinth:{name}", num_envs, seed=seed, height=5, width=7)
@@ -36,6 +46,7 @@ CASES: dict[str, Case] = {
     "gym:Parts-v0 in 2 workers": Case(
         lambda n, seed: morello.make("gym:tests.gymnasium_worlds:Parts-v0", n, seed=seed, workers=2), 23
     ),
+    "miniworld:OneRoomS6Fast": Case(miniworld, 53),
     "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
     **{name: labyrinth_case(name) for name in LEVELS},
 }
@@ -220,4 +231,4 @@ def test_a_mistake_gets_one_sentence_with_the_way_out(name: str, options: dict, 
 
 
 def test_every_family_is_covered() -> None:
-    assert set(FAMILIES) == {"counting", "gym", "labyrinth"}, "add a Case for the new family"
+    assert set(FAMILIES) == {"counting", "gym", "labyrinth", "miniworld"}, "add a Case for the new family"

@@ -97,7 +97,7 @@ def test_a_caller_is_free_between_sending_and_receiving():
     with pytest.raises(UserError, match="closed"):
         a.step(torch.ones(2, dtype=torch.int64))
     assert now.reward.tolist() == [26, 26]  # still readable
-    del b
+    del b, env
     assert not any(map(alive, pids))
 
 
