@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, suggest
@@ -41,12 +42,38 @@ def counting(
 
 def gym(
     name: str, num_envs: int, device: torch.device, seed: int, *,
-    env_offset: int = 0, restart: bool = False, render: bool = False,
+    env_offset: int = 0, restart: bool = False, workers: int = 0, timeout: float = 60.0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
-    """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first."""
+    """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first.
+
+    In this process, or spread over ``workers``; one that does not answer for ``timeout`` seconds is broken.
+    """
     from .gymnasium import Gymnasium
 
-    return Gymnasium(name, num_envs, device, seed, env_offset=env_offset, restart=restart, render=render)
+    options = {"env_offset": env_offset, "restart": restart}
+    if workers == 0 or render:  # pictures do not travel
+        return Gymnasium(name, num_envs, device, seed, render=render, **options)
+    from .workers import Workers
+
+    return Workers(partial(Gymnasium, name), num_envs, device, seed, workers=workers, timeout=timeout, **options)
+
+
+def miniworld(
+    name: str, num_envs: int, device: torch.device, seed: int, *,
+    height: int = 60, width: int = 80, env_offset: int = 0, restart: bool = False, workers: int | None = None,
+    timeout: float = 60.0, render: bool = False,
+) -> VectorEnv:  # fmt: skip
+    """MiniWorld's ``MiniWorld-{name}-v0``, one worker a core (``workers`` 0: in this process)."""
+    from .miniworld import MiniWorld, way_to_draw
+
+    build = partial(MiniWorld, name, height=height, width=width, way=way_to_draw())
+    options = {"env_offset": env_offset, "restart": restart}
+    if workers == 0 or render:
+        return build(num_envs, device, seed, render=render, **options)
+    from .workers import Workers, cores
+
+    count = cores() if workers is None else workers
+    return Workers(build, num_envs, device, seed, workers=count, timeout=timeout, **options)
 
 
 def vizdoom(
@@ -98,6 +125,7 @@ FAMILIES: dict[str, Callable[..., VectorEnv]] = {
     "vizdoom": vizdoom,
     "atari": atari,
     "minigrid": minigrid,
+    "miniworld": miniworld,
     "gym": gym,
     "counting": counting,
 }

@@ -41,6 +41,14 @@ def minigrid() -> Lines:
         yield f"minigrid:{name}", _actions(ACTIONS)
 
 
+def miniworld() -> Lines:
+    """Every environment."""
+    from .miniworld import names, way_to_draw
+
+    for name in names(way_to_draw()):
+        yield f"miniworld:{name}", "3D rooms and mazes with MiniWorld's own rewards"
+
+
 def gym() -> Lines:
     """A pattern, since there is no end to them."""
     yield "gym:ID", "what Gymnasium has registered, such as gym:CartPole-v1; gym:module:ID imports the module first"
@@ -56,6 +64,7 @@ FAMILIES: dict[str, tuple[str, Callable[[], Lines]]] = {
     "vizdoom": ("ViZDoom's scenarios, with the rewards it gives, through EnvPool", vizdoom),
     "atari": ("Atari 2600 games, 84x84 in grey, 4 stacked and 4 frames a step, through EnvPool", atari),
     "minigrid": ("gridworlds seen from above as 7x7 codes, through EnvPool", minigrid),
+    "miniworld": ("3D rooms and mazes, drawn by the system's OpenGL in worker processes", miniworld),
     "gym": ("anything Gymnasium makes that has discrete actions", gym),
     "counting": ("a diagnostic", counting),
 }

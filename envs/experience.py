@@ -186,6 +186,26 @@ def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
     return out
 
 
+def check_action(action: Tensor, num_envs: int, num_actions: int) -> list[int]:
+    """``action`` as numbers. ValueError for what is not an integer in [0, num_actions) for each environment."""
+    if action.shape != (num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
+        raise ValueError(f"actions are integers [{num_envs}], not {action.dtype} {list(action.shape)}")
+    chosen: list[int] = action.tolist()
+    if not 0 <= min(chosen) <= max(chosen) < num_actions:
+        raise ValueError(f"actions must lie in [0, {num_actions}), got {chosen}")
+    return chosen
+
+
+def check_mask(mask: Tensor | None, num_envs: int) -> list[int]:
+    """Which environments ``mask`` names; all of them if it is None. ValueError for what is not bool [B]."""
+    if mask is None:
+        return list(range(num_envs))
+    if mask.shape != (num_envs,) or mask.dtype != torch.bool:
+        raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{num_envs}]")
+    chosen: list[int] = mask.nonzero().flatten().tolist()
+    return chosen
+
+
 def empty_rollout(spec: Spec, example: Timestep, unroll: int, state: AgentState, skill: int = 0) -> Rollout:
     """A preallocated rollout of T = ``unroll`` rows, shaped like ``example`` and on its device."""
 

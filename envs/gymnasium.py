@@ -1,4 +1,4 @@
-"""Any registered Gymnasium environment with discrete actions, in this process."""
+"""Any registered Gymnasium environment with discrete actions, in this process (`Workers` spreads it over several)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError, suggest
-from .experience import Spec, Timestep, empty_timestep, hand_out, leaves
+from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, hand_out, leaves
+from .faults import ATTEMPTS, Faults
 from .spaces import Reader, actions, one_line
-
-ATTEMPTS = 3
-"""Times in a row an environment may fail to begin an episode before it is given up."""
 
 LARGEST = float(np.finfo(np.float32).max)
 """Reward: what float32 can hold; no NaN is below it."""
@@ -44,7 +42,8 @@ class Gymnasium:
 
     An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
     `BrokenEnvironmentError` that names it; with ``restart`` it is made anew instead and its episode counts as truncated
-    where it broke, with reward 0 (``restarts`` [B] counts). One that never answers hangs the process.
+    where it broke, with reward 0 (``restarts`` [B] counts). One that breaks `EPISODES` times without a whole episode is
+    given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives both.
 
     With ``render`` environment 0 is made so that it can be drawn, if it can.
     """
@@ -61,8 +60,8 @@ class Gymnasium:
         render: bool = False,
         **arguments: Any,
     ) -> None:
-        if seed < 0:
-            raise UserError(f"Gymnasium's seeds are 0 or more, not {seed}")
+        if not 0 <= seed < 2**62:
+            raise UserError(f"Gymnasium's seeds are 0 or more (and below 2 ** 62), not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
         self._arguments, self._restart, self._drawn = arguments, restart, render
         self._envs = [self._new(i) for i in range(num_envs)]
@@ -78,66 +77,71 @@ class Gymnasium:
             max_steps=one.spec.max_episode_steps if one.spec else None,
             resumable=False,
         )
-        self.restarts = [0] * num_envs
-        self._offset = env_offset
-        self._seeds = [seed + env_offset + i for i in range(num_envs)]
-        self._derived = [0] * num_envs  # seeds drawn from the one given
         self._seeded = [False] * num_envs  # has its generator been given its seed?
-        self._steps = [0] * num_envs  # of the episode under way
-        self._started = False
-        self._own = empty_timestep(self.spec, num_envs)
         self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
-        self._rows = {k: v.numpy() for k, v in leaves(self._own).items()}  # the same memory
-        self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(num_envs)]
+        self.adopt(empty_timestep(self.spec, num_envs), Faults.new(seed, num_envs, name, env_offset), started=False)
+
+    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> None:
+        """Keep answers and faults in this memory from now on. ``started``: the ``rows`` are those of environments like
+        these, which continue there.
+        """
+        self._own, self.faults, self._started = rows, faults, started
+        self._rows = {k: v.numpy() for k, v in leaves(rows).items()}  # the same memory
+        self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(self.num_envs)]
+
+    @property
+    def restarts(self) -> list[int]:
+        """[B], times each was made anew."""
+        return [int(x) for x in self.faults.restarts]
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
-        if mask is not None and (mask.shape != (self.num_envs,) or mask.dtype != torch.bool):
-            raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
-        chosen = range(self.num_envs) if mask is None else mask.nonzero().flatten().tolist()
+        chosen = check_mask(mask, self.num_envs)
         if not self._started and len(chosen) < self.num_envs:
             raise UserError("reset every environment before resetting only some")
+        if seed is not None:
+            self.faults.begin(chosen, seed)
         for i in chosen:
-            if seed is not None:
-                self._seeds[i], self._seeded[i] = seed + self._offset + i, False
-                self._derived[i] = 0
+            self._seeded[i] = self._seeded[i] and seed is None
             self._begin(i)
         self._started = True
+        self.faults.turn[0] = -1
         return self._give(None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
         if not self._started:
             raise UserError("reset the environment before its first step")
-        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
-            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
-        chosen = action.tolist()
-        if not 0 <= min(chosen) <= max(chosen) < self.spec.num_actions:
-            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {chosen}")
+        chosen = check_action(action, self.num_envs, self.spec.num_actions)
         ended = self._rows["last"].tolist()
         for i, a in enumerate(chosen):
             if ended[i]:
                 self._begin(i)
             else:
                 self._act(i, a)
+        self.faults.turn[0] = -1
         return self._give(out)
 
     def _begin(self, i: int) -> None:
         """A new episode of environment i."""
+        faults = self.faults
+        faults.turn[0] = i
         for attempt in range(1, ATTEMPTS + 1):
-            self._steps[i] = 0
+            faults.step[i] = 0
             try:
-                observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else self._seeds[i])
+                observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else int(faults.seed[i]))
                 self._reader.write(observation, self._observations[i])
                 break
             except FAULTS as error:
-                self._repair(i, "in reset", error, last=attempt == ATTEMPTS)
+                self._repair(i, error, last=attempt == ATTEMPTS)
         self._seeded[i] = True
         self._fill(i, 0.0, 1.0, first=True, last=False)
 
     def _act(self, i: int, action: int) -> None:
         """One step of environment i."""
-        self._steps[i] += 1
+        faults = self.faults
+        faults.turn[0] = i
+        faults.step[i] += 1
         try:
             observation, reward, terminated, truncated, _ = self._envs[i].step(action + self._start)
             reward = float(reward)
@@ -145,30 +149,29 @@ class Gymnasium:
                 raise ValueError(f"its reward is {reward}")
             discount, last = float(not terminated), bool(terminated or truncated)
             self._reader.write(observation, self._observations[i])
+            if last:
+                faults.broken[i] = 0
         except FAULTS as error:
-            self._repair(i, f"at step {self._steps[i]}", error)
+            self._repair(i, error)
             reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
         self._fill(i, reward, discount, first=False, last=last)
 
-    def _repair(self, i: int, where: str, error: BaseException, last: bool = False) -> None:
+    def _repair(self, i: int, error: BaseException, last: bool = False) -> None:
         """Make environment i anew, or give up."""
-        what = f"{self.name}: environment {i} (seed {self._seeds[i]}) failed {where} of an episode"
         reason = f"{type(error).__name__}: {one_line(error)}"
-        if last or not self._restart:
-            hint = f" (made anew {self.restarts[i]} times)" if self._restart else "; --restart-envs makes it anew"
-            raise BrokenEnvironmentError(f"{what}: {reason}{hint}") from error
-        self.restarts[i] += 1
+        what = self.faults.blame(i, reason, self._restart, last=last, error=error)
         with contextlib.suppress(Exception):  # it is broken already
             self._envs[i].close()
         try:
             self._envs[i] = self._new(i)
         except UserError as failure:
-            raise BrokenEnvironmentError(f"{what}: {reason}; and it could not be made anew: {failure}") from failure
-        # Another stream than the one that led here, and still decided by the seed.
-        self._derived[i] += 1
-        entropy = np.random.SeedSequence((self._seeds[i], self._derived[i])).generate_state(1)
-        self._seeds[i], self._seeded[i] = int(entropy[0]), False
-        warnings.warn(f"{what}: {reason}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
+            raise BrokenEnvironmentError(f"{what}; and it could not be made anew: {failure}") from failure
+        self.faults.made_anew(i)
+        self._seeded[i] = False
+        warnings.warn(f"{what}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
+
+    def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:
+        return make_one(self.name, self._arguments | more)
 
     def _fill(self, i: int, reward: float, discount: float, *, first: bool, last: bool) -> None:
         rows = self._rows
@@ -180,15 +183,15 @@ class Gymnasium:
     def _new(self, i: int) -> gymnasium.Env[Any, Any]:
         """Environment i; the first with pictures, if they are asked for and it has them."""
         if i or not self._drawn:
-            return _make(self.name, self._arguments)
+            return self._make()
         _allow_no_screen()
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*render_mode")
-                return _make(self.name, {"render_mode": "rgb_array", **self._arguments})
+                return self._make(render_mode="rgb_array")
         except UserError as error:  # made without, it may do well
             reason = one_line(error)
-        env = _make(self.name, self._arguments)
+        env = self._make()
         self._draw_no_more(reason)
         return env
 
@@ -228,7 +231,8 @@ class Gymnasium:
             env.close()
 
 
-def _make(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+def make_one(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """``gymnasium.make``; UserError, with the way out, for what it cannot make."""
     try:
         _register(name.rpartition(":")[2])
         return gymnasium.make(name, disable_env_checker=True, **arguments)

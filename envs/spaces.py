@@ -112,8 +112,8 @@ def actions(space: spaces.Space[Any], env: Any, name: str) -> tuple[int, tuple[s
     named = getattr(unwrapped, "actions", None)
     if hasattr(unwrapped, "get_action_meanings"):
         names = [str(x).lower() for x in unwrapped.get_action_meanings()]
-    else:  # MiniGrid and MiniWorld have an Enum of this name
-        names = list(named.__members__) if isinstance(named, EnumType) else []
+    else:  # MiniGrid and MiniWorld have an Enum of this name, of which some environments use the first few
+        names = list(named.__members__)[: int(space.n)] if isinstance(named, EnumType) else []
     n = int(space.n)
     return int(space.start), tuple(names) if len(names) == n else tuple(f"action {k}" for k in range(n))
 

@@ -1,5 +1,8 @@
 """Small Gymnasium environments: one that shows every kind of space, one that breaks and one that draws in every way."""
 
+import os
+import signal
+import time
 from typing import ClassVar
 
 import gymnasium
@@ -41,32 +44,44 @@ class Parts(gymnasium.Env):
 
 
 class Faulty(gymnasium.Env):
-    """Breaks as ``fault`` says, at step ``at`` of the episodes of environments whose seed is ``seed``."""
+    """Breaks as ``fault`` says, at step ``at`` of the episodes of environments whose seed is ``bad`` (None: of all)."""
 
     observation_space = spaces.Box(-10, 10, (3,), np.float32)
     action_space = spaces.Discrete(2)
     made: ClassVar[int] = 0
 
-    def __init__(self, fault="raise", at=2, seed=1):
+    def __init__(self, fault="raise", at=2, bad=1):
         type(self).made += 1
-        self.fault, self.at, self.bad, self.seed = fault, at, seed, None
+        self.fault, self.at, self.bad, self.seed = fault, at, bad, None
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.seed = self.seed if seed is None else seed
         self.clock = 0
-        if self.fault == "reset" and self.seed == self.bad:
+        if self.fault == "reset" and self.bad in (None, self.seed):
             raise OSError("no world\nto be had")
+        if self.fault == "killed in reset" and self.bad in (None, self.seed):
+            os.kill(os.getpid(), signal.SIGKILL)
         return np.zeros(3, np.float32), {}
 
     def step(self, action):
         self.clock += 1
         observation, reward = np.full(3, self.clock, np.float32), 1.0
-        if self.seed == self.bad and self.clock == self.at:
+        if self.bad in (None, self.seed) and self.clock == self.at:
             if self.fault == "raise":
                 raise ZeroDivisionError("the world ended")
             if self.fault == "exit":
                 raise SystemExit(3)
+            if self.fault == "abort":
+                os.abort()
+            if self.fault == "leave":
+                os._exit(7)
+            if self.fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.fault == "sleep":
+                time.sleep(1e6)
+            while self.fault == "spin":
+                pass
             if self.fault == "nan":
                 observation[1] = np.nan
             if self.fault == "reward":
@@ -102,9 +117,21 @@ class Drawn(Parts):
         return {"nothing": None, "text": "a picture", "list": [picture, picture]}.get(self.draws, picture)
 
 
-gymnasium.register("Drawn-v0", Drawn)
+class Perilous(Faulty):
+    """Each environment breaks in a way of its own, which its first seed decides."""
+
+    WAYS = ("none", "abort", "leave", "killed", "sleep", "spin", "raise", "nan")
+
+    def reset(self, *, seed=None, options=None):
+        answer = super().reset(seed=seed)
+        self.bad, self.fault = None, self.WAYS[self.seed] if self.seed < len(self.WAYS) else "none"
+        return answer
+
+
 gymnasium.register("Parts-v0", Parts)
 gymnasium.register("Faulty-v0", Faulty)
+gymnasium.register("Perilous-v0", Perilous)
+gymnasium.register("Drawn-v0", Drawn)
 gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))
 gymnasium.register("FloatImage-v0", lambda: _with(observation_space=spaces.Box(0, 1, (5, 7, 3))))
 gymnasium.register("Graph-v0", lambda: _with(observation_space=spaces.Sequence(spaces.Discrete(3))))

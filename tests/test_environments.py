@@ -32,6 +32,16 @@ class Case(NamedTuple):
     seeded: bool = True  # another seed gives another episode
 
 
+def miniworld(num_envs: int, seed: int) -> VectorEnv:
+    from morello.envs.miniworld import way_to_draw
+
+    try:
+        way_to_draw()
+    except UserError as error:
+        pytest.skip(str(error))
+    return morello.make("miniworld:OneRoomS6Fast", num_envs, seed=seed, height=20, width=28, workers=0)
+
+
 def labyrinth_case(name: str) -> Case:
     def make(num_envs: int, seed: int) -> VectorEnv:
         return morello.make(f"labyrinth:{name}", num_envs, seed=seed, height=5, width=7)
@@ -54,6 +64,10 @@ def everything(env: VectorEnv, seed: int) -> VectorEnv:
 CASES: dict[str, Case] = {
     "counting:steps": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
     "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
+    "gym:Parts-v0 in 2 workers": Case(
+        lambda n, seed: morello.make("gym:tests.gymnasium_worlds:Parts-v0", n, seed=seed, workers=2), 23
+    ),
+    "miniworld:OneRoomS6Fast": Case(miniworld, 53),
     "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
     "minigrid:DoorKey-5x5": Case(lambda n, seed: morello.make("minigrid:DoorKey-5x5", n, seed=seed), 252),
     "minigrid:MultiRoom-N7-S4": Case(lambda n, seed: morello.make("minigrid:MultiRoom-N7-S4", n, seed=seed), 142),

@@ -7,7 +7,8 @@ import torch
 
 import morello
 from morello.envs.errors import BrokenEnvironmentError, UserError, suggest
-from morello.envs.gymnasium import ATTEMPTS, Gymnasium
+from morello.envs.faults import ATTEMPTS, EPISODES
+from morello.envs.gymnasium import Gymnasium
 from morello.envs.spaces import Reader
 
 from .gymnasium_worlds import Drawn, Faulty
@@ -129,6 +130,32 @@ def test_an_environment_that_never_works_is_given_up():
         Gymnasium("Never-v0", 1, CPU, 0, restart=True).reset()
 
 
+@pytest.mark.filterwarnings("ignore:Faulty-v0")
+def test_an_environment_that_breaks_in_every_episode_is_given_up():
+    env = Gymnasium("Faulty-v0", 2, CPU, 0, restart=True, fault="raise", bad=None)
+    env.reset()
+    env._envs[0].unwrapped.bad = -1
+    for _ in range(3 * (EPISODES - 1) + 1):  # one step that works, one that breaks, one that begins
+        env.step(torch.zeros(2, dtype=torch.int64))
+    words = rf"environment 1 .*failed {EPISODES} times without a whole episode, made anew {EPISODES - 1} times"
+    with pytest.raises(BrokenEnvironmentError, match=words):
+        env.step(torch.zeros(2, dtype=torch.int64))
+    assert env.restarts == [0, EPISODES - 1]
+
+
+@pytest.mark.filterwarnings("ignore:Faulty-v0")
+def test_one_whole_episode_clears_its_name():
+    env = Gymnasium("Faulty-v0", 1, CPU, 0, restart=True, fault="raise", bad=None)
+    env.reset()
+    for episode in range(EPISODES + 5):
+        if episode == EPISODES - 2:
+            env._envs[0].unwrapped.bad = -1
+        while not env.step(torch.zeros(1, dtype=torch.int64)).last:
+            pass
+        env._envs[0].unwrapped.bad = None
+    assert env.restarts == [EPISODES + 4]
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -161,7 +188,7 @@ def test_text_of_a_space_of_its_own_is_left_out():
 def test_a_seed_decides_what_follows_a_restart():
     env = faulty("raise", restart=True)
     with pytest.warns(RuntimeWarning):
-        seeds = [(env.reset(seed=1), play(env, 6), list(env._seeds))[2] for _ in range(2)]
+        seeds = [(env.reset(seed=1), play(env, 6), env.faults.seed.tolist())[2] for _ in range(2)]
     assert seeds[0] == seeds[1]
 
 

@@ -1,0 +1,187 @@
+"""What a worker process does: builds its share of the environments and steps them in memory shared with its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from multiprocessing import parent_process, reduction
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .errors import BrokenEnvironmentError, UserError
+from .experience import Spec, Timestep, VectorEnv, empty_timestep, hand_out, leaves, tree_map
+from .faults import Faults
+from .spaces import one_line
+
+ERRORS = (UserError, BrokenEnvironmentError, ValueError)
+"""What a worker may complain of; each arrives in the parent as what it was."""
+ALIGNMENT = 64  # bytes: a cache line, so that no two tensors share one
+
+
+class Share(NamedTuple):
+    """The environments of one worker: those from ``begin`` to ``end`` of ``num_envs`` in all."""
+
+    worker: int
+    workers: int
+    begin: int
+    end: int
+    num_envs: int
+    offset: int  # the global index of the first environment of all
+    seed: int
+    restart: bool
+    again: bool  # it takes over from a worker that is gone
+
+
+class Reply(NamedTuple):
+    """A worker's answer to one command; what it is about lies in the shared memory."""
+
+    error: tuple[int, str] | None  # which of ERRORS, and its words
+    warnings: list[tuple[type[Warning], str]]
+    spec: Spec | None = None  # in the first reply only
+    adopts: bool = False  # likewise: can they be made anew in another process?
+
+
+class Memory:
+    """Memory without a name: it reaches spawned processes as an open file and is gone with the last of them."""
+
+    def __init__(self, file: int | None = None) -> None:
+        if file is not None:
+            self.file = file
+        elif sys.platform == "linux":
+            self.file = os.memfd_create("morello")
+        else:
+            with tempfile.TemporaryFile() as temporary:
+                self.file = os.dup(temporary.fileno())
+
+    def __reduce__(self) -> Any:
+        return _arrived, (reduction.DupFd(self.file),)
+
+    def tensors(self, spec: Spec, num_envs: int, workers: int) -> Shared:
+        """The tensors of ``num_envs`` environments in it; zeros at first."""
+        shapes = {k: (v.shape, v.dtype) for k, v in leaves(empty_timestep(spec, num_envs, "meta")).items()}
+        shapes |= {
+            "faults of each": (torch.Size((Faults.COLUMNS, num_envs)), torch.int64),
+            "turn of each": (torch.Size((workers,)), torch.int64),
+            "action": (torch.Size((num_envs,)), torch.int64),
+            "chosen": (torch.Size((num_envs,)), torch.bool),
+        }
+        places, size = {}, 0
+        for name, (shape, dtype) in shapes.items():
+            places[name] = (size, shape.numel() * dtype.itemsize)
+            size += -(-places[name][1] // ALIGNMENT) * ALIGNMENT
+        os.ftruncate(self.file, size)
+        block = torch.frombuffer(mmap.mmap(self.file, size), dtype=torch.uint8)
+        named = {
+            name: block[start : start + length].view(shapes[name][1]).view(shapes[name][0])
+            for name, (start, length) in places.items()
+        }
+        observation = {k: named[k] for k in spec.observation}
+        reward, discount, first, last, task = (named[k] for k in ("reward", "discount", "first", "last", "task"))
+        rows = Timestep(observation, reward, discount, first, last, task, info={})
+        faults, turn = named["faults of each"], named["turn of each"]
+        return Shared(spec.tasks[0], rows, named["action"], named["chosen"], faults, turn)
+
+
+def _arrived(file: Any) -> Memory:
+    return Memory(file.detach())
+
+
+class Shared(NamedTuple):
+    """What parent and workers both see."""
+
+    name: str
+    rows: Timestep
+    action: Tensor  # [B] int64
+    chosen: Tensor  # [B] bool, those that begin an episode in this command
+    faults: Tensor  # [columns, B] int64
+    turn: Tensor  # [W] int64, among the environments of each worker
+
+    def of(self, share: Share) -> tuple[Timestep, Faults]:
+        """Rows and faults of one worker's environments; views."""
+        here = slice(share.begin, share.end)
+        rows = tree_map(lambda x: x[here], self.rows)
+        faults, turn = self.faults[:, here].numpy(), self.turn[share.worker : share.worker + 1].numpy()
+        return rows, Faults(faults, turn, self.name, share.offset + share.begin)
+
+
+def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], share: Share) -> None:
+    """The life of a worker: until the parent says so, or is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a terminal or a scheduler signals to all of us,
+        signal.signal(number, signal.SIG_IGN)  # but when to stop is for the parent to say
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    said: list[tuple[type[Warning], str]] = []
+
+    def hear(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        known = next(c for c in category.__mro__ if c.__module__ == "builtins")  # the parent may not have its module
+        said.append((known, str(message)))
+
+    warnings.showwarning = hear
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
+        try:
+            env = build(
+                num_envs=share.end - share.begin, device=torch.device("cpu"), seed=share.seed,
+                env_offset=share.offset + share.begin, restart=share.restart,
+            )  # fmt: skip
+        except BaseException as error:
+            pipe.send(Reply(_in_words(error), said))
+            return
+        adopt = getattr(env, "adopt", None)
+        pipe.send(Reply(None, said, env.spec, adopt is not None))
+        said.clear()
+        shared = memory.tensors(pipe.recv(), share.num_envs, share.workers)
+        rows, faults = shared.of(share)
+        if adopt is not None:
+            adopt(rows, faults, started=share.again)
+        _answer_commands(pipe, env, shared, share, said, in_place=adopt is not None)
+    if hasattr(env, "close"):
+        env.close()
+
+
+def _answer_commands(
+    pipe: Connection, env: VectorEnv, shared: Shared, share: Share, said: list[Any], in_place: bool
+) -> None:
+    here = slice(share.begin, share.end)
+    rows, _ = shared.of(share)
+    action, chosen = shared.action[here], shared.chosen[here]
+    while True:
+        command, seed = pipe.recv()
+        if command == "close":
+            return
+        problem = None
+        try:
+            if command == "step":
+                answer = env.step(action)
+            else:
+                answer = env.reset(seed, None if chosen.all() else chosen.clone())
+            if not in_place:
+                hand_out(answer._replace(info={}), rows)
+        except BaseException as error:
+            problem = _in_words(error)
+        pipe.send(Reply(problem, said))
+        said.clear()
+
+
+def _in_words(error: BaseException) -> tuple[int, str]:
+    for number, kind in enumerate(ERRORS):
+        if isinstance(error, kind):
+            return number, str(error)
+    return ERRORS.index(BrokenEnvironmentError), f"{type(error).__name__}: {one_line(error)}"
+
+
+def _follow_parent() -> None:
+    """End with the parent, whatever the environments are doing."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,339 @@
+"""B environments spread over worker processes, for simulators that use one core each, and for those that crash."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.util import Finalize
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import BrokenEnvironmentError, UserError
+from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, empty_timestep, hand_out
+from .faults import ATTEMPTS, Faults
+from .serving import ERRORS, Memory, Reply, Share, Shared, serve
+
+START_SECONDS = 300.0
+"""How long a worker may take to import and build its environments."""
+CLOSE_SECONDS = 5.0
+"""How long workers may take to end once told to."""
+UNGUARDED = 'a script that starts workers needs `if __name__ == "__main__":` around what it does'
+
+
+@dataclass
+class _Worker:
+    share: Share
+    process: SpawnProcess
+    pipe: Connection
+    deaths: int = 0  # since it last completed a step
+
+
+class Workers:
+    """``num_envs`` environments, ``workers`` processes with an equal share of them each.
+
+    ``build(num_envs=, device=, seed=, env_offset=, restart=)`` makes a share, in the worker; it must be picklable. Each
+    environment gets the seed it would have in one process, so answers are the same whatever the number of workers. They
+    lie in shared memory: `step` without ``out`` hands that out itself.
+
+    A worker that dies, or does not answer within ``timeout`` seconds (then it is killed), is a BrokenEnvironmentError
+    that names the environment whose turn it was, its seed and step. With ``restart`` a new one takes over instead:
+    all environments of that worker count as truncated on that row, with reward 0, and go on with seeds derived from
+    their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step it is given up. Errors
+    and warnings in a worker reach the caller as what they are.
+
+    ``info`` is left out. Environments that cannot ``adopt`` memory (see `Gymnasium.adopt`) cannot be restarted.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., VectorEnv],
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        workers: int,
+        env_offset: int = 0,
+        restart: bool = False,
+        timeout: float = 60.0,
+    ) -> None:
+        if workers < 1:
+            raise UserError(f"workers must be at least 1, not {workers}")
+        if timeout <= 0:
+            raise UserError(f"timeout must be some seconds, not {timeout:g}")
+        self.num_envs, self.device, self._build = num_envs, device, build
+        self._restart, self._timeout = restart, timeout
+        self._memory, self._workers = Memory(), list[_Worker]()
+        # Run before multiprocessing ends its daemons, which would wait for ours.
+        self._finalizer = Finalize(self, _shut_down, (self._workers, self._memory.file), exitpriority=10)
+        count = min(workers, num_envs)
+        bounds = [num_envs * w // count for w in range(count + 1)]
+        try:
+            for w in range(count):
+                share = Share(w, count, bounds[w], bounds[w + 1], num_envs, env_offset, seed, restart, again=False)
+                self._workers.append(self._start(share))
+            replies = [self._greeting(worker) for worker in self._workers]
+            self.spec = _one_spec([reply.spec for reply in replies if reply.spec is not None])
+            self._name = self.spec.tasks[0]
+            if restart and not replies[0].adopts:
+                raise UserError(f"{self._name} cannot be made anew in another process: leave restart off")
+            self._shared: Shared = self._memory.tensors(self.spec, num_envs, count)
+            for worker in self._workers:
+                _, faults = self._shared.of(worker.share)
+                faults.begin(range(len(faults.seed)), seed)
+                faults.turn[0] = -1
+                worker.pipe.send(self.spec)
+        except BaseException:
+            self.close()
+            raise
+        self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
+        self._started = False
+        self._asked: list[_Worker] = []  # whose replies are still to come
+        for reply in replies:
+            _repeat(reply.warnings)
+
+    @property
+    def restarts(self) -> list[int]:
+        """[B], times each was made anew."""
+        return [int(x) for worker in self._workers for x in self._shared.of(worker.share)[1].restarts]
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
+        self._free()
+        chosen = check_mask(mask, self.num_envs)
+        if not self._started and len(chosen) < self.num_envs:
+            raise UserError("reset every environment before resetting only some")
+        begin = self._shared.chosen
+        begin.fill_(True) if mask is None else begin.copy_(mask)
+        self._ask("reset", seed, [w for w in self._workers if begin[w.share.begin : w.share.end].any()])
+        self._started = True
+        self._collect(step=False)
+        return hand_out(self._shared.rows, self._answer)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        self.send(action)
+        return self.recv(out)
+
+    def send(self, action: Tensor) -> None:
+        """The first half of `step`: the workers begin, and the caller is free until `recv`."""
+        self._free()
+        if not self._started:
+            raise UserError("reset the environment before its first step")
+        check_action(action, self.num_envs, self.spec.num_actions)
+        self._shared.action.copy_(action)
+        self._shared.chosen.copy_(self._shared.rows.last)
+        self._ask("step", None, self._workers)
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The second half of `step`: wait for the answers to what was sent."""
+        if not self._asked:
+            raise UserError("send actions before receiving their answers")
+        self._collect(step=True)
+        return hand_out(self._shared.rows, self._answer if out is None else out)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What lives in another process is not saved. Raises UserError."""
+        raise UserError(f"{self._name} in worker processes cannot save its state")
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Raises UserError."""
+        raise UserError(f"{self._name} in worker processes cannot load a state")
+
+    def close(self) -> None:
+        """End the workers; again is harmless. Answers handed out stay readable."""
+        self._finalizer()
+
+    def _free(self) -> None:
+        """UserError unless the workers wait for a command."""
+        if not self._finalizer.still_active():
+            raise UserError(f"these environments ({self._name}) are closed: make new ones")
+        if self._asked:
+            raise UserError("receive the answers to the actions sent before sending anything else")
+
+    def _ask(self, command: str, seed: int | None, workers: list[_Worker]) -> None:
+        self._asked = list(workers)
+        for worker in workers:
+            with contextlib.suppress(OSError):  # it is dead: noticed by who waits for its answer
+                worker.pipe.send((command, seed))
+
+    def _collect(self, step: bool) -> None:
+        """Wait for everyone asked, put dead workers right, then say what they had to say."""
+        replies, dead = _listen(self._asked, self._timeout)
+        self._asked = []
+        errors = [reply.error for _, reply in replies if reply.error is not None]
+        said = [w for _, reply in replies for w in reply.warnings]
+        for worker, _ in replies:
+            worker.deaths = 0 if step else worker.deaths
+        try:
+            for worker, reason in dead:
+                said += self._replace(worker, reason, step)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            _repeat(said)
+        for kind, words in errors:
+            raise ERRORS[kind](words)
+
+    def _replace(self, worker: _Worker, reason: str, step: bool) -> list[tuple[type[Warning], str]]:
+        """A new worker takes over from one that died in a command; what is to be said about that.
+
+        An environment that was to begin an episode in this command still does, in the new worker.
+        """
+        said: list[tuple[type[Warning], str]] = []
+        while True:
+            share = worker.share
+            rows, faults = self._shared.of(share)
+            worker.deaths += 1
+            what = self._blame(worker, faults, reason)
+            worker.pipe.close()
+            for i in range(share.end - share.begin):
+                faults.made_anew(i)
+            said.append((RuntimeWarning, f"{what}; made anew with all of its process, {sum(self.restarts)} so far"))
+            begins = self._shared.chosen[share.begin : share.end]
+            rows.last[~begins], rows.reward[~begins], rows.discount[~begins] = True, 0.0, 1.0
+            if step:
+                rows.first[~begins] = False
+            faults.turn[0] = -1
+            fresh = self._start(share._replace(again=True))
+            worker.share, worker.process, worker.pipe = fresh.share, fresh.process, fresh.pipe
+            said += self._greeting(worker).warnings
+            worker.pipe.send(self.spec)
+            if not begins.any():
+                return said
+            worker.pipe.send(("reset", None))
+            replies, dead = _listen([worker], self._timeout)
+            for _, reply in replies:
+                said += reply.warnings
+                if reply.error is not None:
+                    raise ERRORS[reply.error[0]](reply.error[1])
+            if not dead:
+                return said
+            reason = dead[0][1]
+
+    def _blame(self, worker: _Worker, faults: Faults, reason: str) -> str:
+        """Whose fault it was, in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""
+        last, turn = worker.deaths >= ATTEMPTS, int(faults.turn[0])
+        if turn >= 0:
+            return faults.blame(turn, reason, self._restart, last=last)
+        what = f"{self._name}: {_which(worker.share, faults)} failed: {reason}"
+        if last or not self._restart:
+            raise BrokenEnvironmentError(f"{what} ({worker.deaths} times without a completed step)")
+        return what
+
+    def _start(self, share: Share) -> _Worker:
+        # Spawned, not forked: OpenGL, torch and other libraries' threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=serve, args=(theirs, self._memory, self._build, share), daemon=True, name=f"worker-{share.worker}"
+        )
+        try:
+            process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            ours.close()
+            raise UserError(f"what builds environments in workers must be a function with a name: {error}") from error
+        finally:
+            theirs.close()  # or the end of the worker would not be the end of its pipe
+        return _Worker(share, process, ours)
+
+    def _greeting(self, worker: _Worker) -> Reply:
+        """What a worker says once its environments are built. Raises what went wrong there."""
+        replies, dead = _listen([worker], START_SECONDS)
+        share = worker.share
+        if dead:
+            which = f"environments {share.offset + share.begin} to {share.offset + share.end - 1}"
+            raise BrokenEnvironmentError(
+                f"{which} (seed {share.seed}) could not be made in their worker: {dead[0][1]}; {UNGUARDED}"
+            )
+        reply = replies[0][1]
+        if reply.error is not None:
+            raise ERRORS[reply.error[0]](reply.error[1])
+        return reply
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _listen(workers: list[_Worker], timeout: float) -> tuple[list[tuple[_Worker, Reply]], list[tuple[_Worker, str]]]:
+    """The replies of ``workers``, and those who died or did not reply in time (these are killed), with the reason."""
+    replies, dead, pending, left = [], [], list(workers), timeout
+    while pending:
+        # By the second: after a stop (Ctrl-Z, a laptop closed) nobody is late who was stopped too.
+        patience = min(left, 1.0)
+        ready = wait([x for w in pending for x in (w.pipe, w.process.sentinel)], patience)
+        if not ready:
+            left -= patience
+            if left > 0:
+                continue
+            dead += [(w, _end(w, f"it did not answer within {timeout:g} seconds")) for w in pending]
+            break
+        for worker in [w for w in pending if w.pipe in ready or w.process.sentinel in ready]:
+            pending.remove(worker)
+            try:
+                if not worker.pipe.poll():
+                    raise EOFError
+                replies.append((worker, worker.pipe.recv()))
+            except (EOFError, OSError):
+                dead.append((worker, _end(worker)))
+    order = workers.index
+    return sorted(replies, key=lambda x: order(x[0])), sorted(dead, key=lambda x: order(x[0]))
+
+
+def _end(worker: _Worker, reason: str | None = None) -> str:
+    """Make sure of a worker's end, and say how it came about."""
+    if reason is None:
+        worker.process.join(CLOSE_SECONDS)
+    worker.process.kill()
+    worker.process.join()
+    if reason is not None:
+        return reason
+    code = worker.process.exitcode or 0
+    with contextlib.suppress(ValueError):
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process exited with code {code}"
+
+
+def _shut_down(workers: list[_Worker], file: int) -> None:
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            worker.pipe.send(("close", None))
+    deadline = time.monotonic() + CLOSE_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+    os.close(file)
+
+
+def _which(share: Share, faults: Faults) -> str:
+    first, seeds = faults.offset, [int(s) for s in faults.seed]
+    if len(seeds) == 1:
+        return f"environment {first} (seed {seeds[0]})"
+    return f"environments {first} to {first + len(seeds) - 1} (seeds {seeds[0]} to {seeds[-1]})"
+
+
+def _one_spec(specs: list[Spec]) -> Spec:
+    """Of all workers' environments. They differ at most in the longest episode."""
+    spec, longest = specs[0], [s.max_steps for s in specs]
+    known = [x for x in longest if x is not None]
+    return spec._replace(max_steps=max(known) if len(known) == len(longest) else None, resumable=False)
+
+
+def _repeat(said: list[tuple[type[Warning], Any]]) -> None:
+    for category, words in said:
+        warnings.warn(words, category, stacklevel=4)
