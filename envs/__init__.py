@@ -50,7 +50,7 @@ def gym(
     """
     from .gymnasium import Gymnasium
 
-    options = {"env_offset": env_offset, "restart": restart}
+    options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:  # pictures do not travel
         return Gymnasium(name, num_envs, device, seed, render=render, **options)
     from .workers import Workers
@@ -67,7 +67,7 @@ def miniworld(
     from .miniworld import MiniWorld, way_to_draw
 
     build = partial(MiniWorld, name, height=height, width=width, way=way_to_draw())
-    options = {"env_offset": env_offset, "restart": restart}
+    options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:
         return build(num_envs, device, seed, render=render, **options)
     from .workers import Workers, cores

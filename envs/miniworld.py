@@ -60,7 +60,10 @@ class MiniWorld(Gymnasium):
         sizes = {
             "obs_height": height, "obs_width": width, "window_height": scale * height, "window_width": scale * width
         }  # fmt: skip
-        super().__init__(f"MiniWorld-{name}-v0", num_envs, device, seed, env_offset=env_offset, restart=restart, render=render, **sizes)
+        super().__init__(
+            f"MiniWorld-{name}-v0", num_envs, device, seed,
+            env_offset=env_offset, restart=restart, render=render, **sizes,
+        )  # fmt: skip
         world: Any = self._envs[0].unwrapped
         longest = world.max_episode_steps  # Gymnasium does not know it
         self.spec = self.spec._replace(max_steps=None if longest == math.inf else int(longest))
