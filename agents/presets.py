@@ -43,7 +43,7 @@ class Config:
     """Noise over the right 40 percent of the image: new at every step, or only when an added action asks for it."""
     time_limit: int | None = None
     """Steps after which an episode is cut short; the family's own limit if not given."""
-    life_loss: bool | None = None
+    life_loss: bool = False
     """Atari: a lost life has discount 0, while the episode goes on."""
     torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
     """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid

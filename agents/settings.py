@@ -103,6 +103,8 @@ def environment_options(config: Mapping[str, Any]) -> dict[str, Any]:
         value = config.get(setting)
         if value not in (None, "none", "own"):
             if option not in known:
+                if value is False:
+                    continue
                 raise UserError(f"{_flag(setting)} is not for {config['env']}: leave it out.")
             options[option] = value
     if config.get("frame_size") is not None:

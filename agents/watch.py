@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from tyro.conf import Positional
 
-from ..envs import make
+from ..envs import make, own_options
 from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv
 from ..envs.wrappers import unwrapped
@@ -195,14 +195,11 @@ def enlarged(
 
     Only where the seed and the actions decide all that happens (``spec.resumable``).
     """
-    if "image" not in env.spec.observation or not env.spec.resumable:
+    if "image" not in env.spec.observation or not env.spec.resumable or "height" not in own_options(name):
         return None
     height, width, _ = env.spec.observation["image"][0]
     scale = VIEW_SIZE / max(height, width)
-    try:
-        return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
-    except UserError:  # images of one size only
-        return None
+    return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
 
 
 def clip(model: ActorCritic, env: VectorEnv, length: int = 100, every: int = 3) -> Pixels:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, suggest
-from .preprocessing import build, known_options
+from .preprocessing import WRAPPED, build, defaults
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .experience import VectorEnv
 
 
-def labyrinth(
+def _labyrinth(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, threads: int | None = None, env_offset: int = 0, depth: bool = False,
 ) -> VectorEnv:  # fmt: skip
@@ -28,7 +28,7 @@ def labyrinth(
     )  # fmt: skip
 
 
-def counting(
+def _counting(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 5, width: int = 7, env_offset: int = 0,
 ) -> VectorEnv:  # fmt: skip
@@ -40,7 +40,7 @@ def counting(
     return Counting(num_envs, device, seed, height=height, width=width, env_offset=env_offset)
 
 
-def gym(
+def _gym(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     env_offset: int = 0, restart: bool = False, workers: int = 0, timeout: float = 60.0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
@@ -58,7 +58,7 @@ def gym(
     return Workers(partial(Gymnasium, name), num_envs, device, seed, workers=workers, timeout=timeout, **options)
 
 
-def miniworld(
+def _miniworld(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 60, width: int = 80, env_offset: int = 0, restart: bool = False, workers: int | None = None,
     timeout: float = 60.0, render: bool = False,
@@ -76,7 +76,7 @@ def miniworld(
     return Workers(build, num_envs, device, seed, workers=count, timeout=timeout, **options)
 
 
-def vizdoom(
+def _vizdoom(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, stack: int = 1, repeat: int = 4,
     threads: int | None = None, env_offset: int = 0, render: bool = False,
@@ -89,7 +89,7 @@ def vizdoom(
     return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
-def atari(
+def _atari(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, grey: bool = True, stack: int = 4, repeat: int = 4, sticky: float = 0.0,
     life_loss: bool = False, threads: int | None = None, env_offset: int = 0, render: bool = False,
@@ -104,7 +104,7 @@ def atari(
     return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
-def minigrid(
+def _minigrid(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
@@ -120,14 +120,15 @@ def minigrid(
     return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
+# Underscores keep these functions apart from the modules of the same names.
 FAMILIES: dict[str, Callable[..., VectorEnv]] = {
-    "labyrinth": labyrinth,
-    "vizdoom": vizdoom,
-    "atari": atari,
-    "minigrid": minigrid,
-    "miniworld": miniworld,
-    "gym": gym,
-    "counting": counting,
+    "labyrinth": _labyrinth,
+    "vizdoom": _vizdoom,
+    "atari": _atari,
+    "minigrid": _minigrid,
+    "miniworld": _miniworld,
+    "gym": _gym,
+    "counting": _counting,
 }
 """Environment families. Each builds a `VectorEnv` from the name after the colon and ``make``'s arguments; its
 keyword-only parameters are the options of the family."""
@@ -153,12 +154,17 @@ def make(
 
 def options_of(name: str) -> list[str]:
     """What ``make`` takes as options for the environment ``family:name``. UserError for an unknown family."""
+    return list(dict.fromkeys([*own_options(name), *WRAPPED, "repeat", "preprocessing"]))
+
+
+def own_options(name: str) -> dict[str, Any]:
+    """The options that the family of ``family:name`` takes itself, and their defaults. UserError if it is unknown."""
     family, colon, _ = name.partition(":")
     if not colon:
         raise UserError(f"an environment is written family:name, not {name!r}; families: {', '.join(FAMILIES)}")
     if family not in FAMILIES:
         raise UserError(f"no environment family {family!r} (in {name!r}); {suggest(family, FAMILIES)}")
-    return known_options(FAMILIES[family])
+    return defaults(FAMILIES[family])
 
 
 def _usable(device: str | torch.device) -> torch.device:

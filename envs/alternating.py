@@ -65,6 +65,7 @@ class Alternating:
             (slice(half, num_envs), make(num_envs - half, env_offset + half)),
         ]
         self.num_envs, self.spec = num_envs, self.parts[0][1].spec
+        self.device = getattr(self.parts[0][1], "device", "cpu")
         self._own: Timestep | None = None
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:

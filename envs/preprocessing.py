@@ -34,7 +34,7 @@ def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options:
     own = defaults(family)
     wrapped = {k: v for k, v in options.items() if k not in own and v != NOTHING.get(k, ...)}
     if "repeat" in wrapped:
-        raise UserError(f"{family.__name__} takes one frame a step: an action cannot last {wrapped['repeat']}")
+        raise UserError(f"{arguments[0]} takes one frame a step: an action cannot last {wrapped['repeat']}")
     taken = {k: v for k, v in options.items() if k in own}
     # A wrapper that changes the picture comes before the stack: the stack is then a wrapper's as well.
     if "stack" in own and wrapped.keys() & {"height", "width", "grey", "noisy_tv"}:
@@ -48,11 +48,6 @@ def defaults(family: Callable[..., VectorEnv]) -> dict[str, Any]:
     """The options a family takes itself, with their defaults."""
     parameters = inspect.signature(family).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def known_options(family: Callable[..., VectorEnv]) -> list[str]:
-    """The options of ``build``."""
-    return list(dict.fromkeys([*defaults(family), *WRAPPED, "repeat", "preprocessing"]))
 
 
 def _wrap(env: VectorEnv, options: dict[str, Any], seed: int, env_offset: int) -> VectorEnv:

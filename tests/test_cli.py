@@ -108,12 +108,13 @@ def test_mistakes_get_one_sentence_and_exit_code_2(words, hint, capsys, tmp_path
 
 def test_list(capsys):
     for what, expected in (
-        ("envs", "labyrinth:seekavoid_arena_01"),
+        ("envs", "morello list envs vizdoom"),
+        ("envs labyrinth", "labyrinth:seekavoid_arena_01"),
         ("presets", "Mnih"),
         ("losses", "plugins"),
         ("intrinsic", "plugins"),
     ):
-        assert main(["list", what]) == 0
+        assert main(["list", *what.split()]) == 0
         assert expected in capsys.readouterr().out
 
 
