@@ -454,6 +454,18 @@ def test_a_limit_asks_only_when_somebody_may_have_reached_it():
     assert film.resets == 1 + 2
 
 
+def test_the_step_of_which_nothing_is_seen_does_not_depend_on_the_agent():
+    """An environment may draw from a generator of its own in it: the ignored action must not decide how often."""
+    env = TimeLimit(Film(LENGTHS), 4)
+    now, cut = env.reset(), torch.zeros(5, dtype=torch.bool)
+    for a in actions(env, 41) % 4 + 1:
+        crossing = now.last & (env.env.age < env.env.lengths)
+        now = env.step(a)
+        assert torch.equal(env.env.given[-1], torch.where(crossing, 0, a))
+        cut = cut | crossing
+    assert torch.equal(cut, torch.tensor(LENGTHS) > 4)
+
+
 def test_limits_nest():
     same_but(run(TimeLimit(TimeLimit(Film(LENGTHS), 6), 4)), run(TimeLimit(Film(LENGTHS), 4)))
 
