@@ -466,6 +466,20 @@ def test_the_step_of_which_nothing_is_seen_does_not_depend_on_the_agent():
     assert torch.equal(cut, torch.tensor(LENGTHS) > 4)
 
 
+def test_a_masked_reset_starts_the_clock_only_there():
+    env = TimeLimit(Film([50] * 3), 7)
+    ends, now = [[], [], []], env.reset()
+    for t, a in enumerate(actions(env, 23)):
+        if t in (4, 15):  # the second while environment 0 is at its limit, and environment 1 is not
+            before = copy(now)
+            now = env.reset(mask=torch.tensor([False, True, False]))
+            assert_same(now, before, torch.tensor([True, False, True]))
+        now = env.step(a)
+        for b in range(3):
+            ends[b] += [t + 1] * bool(now.last[b])
+    assert ends == [[7, 15, 23], [11, 22], [7, 15, 23]]
+
+
 def test_limits_nest():
     same_but(run(TimeLimit(TimeLimit(Film(LENGTHS), 6), 4)), run(TimeLimit(Film(LENGTHS), 4)))
 
