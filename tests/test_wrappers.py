@@ -297,7 +297,8 @@ def test_grey_is_pillows():
     np.testing.assert_array_equal(luma(colours).squeeze(-1).numpy(), pillows)
     exact = (colours.double() @ torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)).unsqueeze(-1)
     assert float((luma(colours) - exact).abs().max()) < 0.503
-    assert luma(torch.tensor([[0, 255, 0]], dtype=torch.uint8)).tolist() == [[150]]
+    green, half = [0, 255, 0], [1, 53, 185]  # 149.69; with Pillow's weights 52.5 to the last bit
+    assert luma(torch.tensor([green, half], dtype=torch.uint8)).tolist() == [[150], [53]]
 
 
 def test_stacked_colours_become_stacked_greys():
@@ -451,6 +452,32 @@ def test_a_limit_asks_only_when_somebody_may_have_reached_it():
         env.step(a)
     assert asked == [0, 7, 8, 15, 16]
     assert film.resets == 1 + 2
+
+
+def test_the_step_of_which_nothing_is_seen_does_not_depend_on_the_agent():
+    """An environment may draw from a generator of its own in it: the ignored action must not decide how often."""
+    env = TimeLimit(Film(LENGTHS), 4)
+    now, cut = env.reset(), torch.zeros(5, dtype=torch.bool)
+    for a in actions(env, 41) % 4 + 1:
+        crossing = now.last & (env.env.age < env.env.lengths)
+        now = env.step(a)
+        assert torch.equal(env.env.given[-1], torch.where(crossing, 0, a))
+        cut = cut | crossing
+    assert torch.equal(cut, torch.tensor(LENGTHS) > 4)
+
+
+def test_a_masked_reset_starts_the_clock_only_there():
+    env = TimeLimit(Film([50] * 3), 7)
+    ends, now = [[], [], []], env.reset()
+    for t, a in enumerate(actions(env, 23)):
+        if t in (4, 15):  # the second while environment 0 is at its limit, and environment 1 is not
+            before = copy(now)
+            now = env.reset(mask=torch.tensor([False, True, False]))
+            assert_same(now, before, torch.tensor([True, False, True]))
+        now = env.step(a)
+        for b in range(3):
+            ends[b] += [t + 1] * bool(now.last[b])
+    assert ends == [[7, 15, 23], [11, 22], [7, 15, 23]]
 
 
 def test_limits_nest():
