@@ -13,6 +13,7 @@ USAGE = """morello: reinforcement learning with many more cherries
   morello watch RUN                      an mp4 of what it sees, where it goes and what it expects
   morello list envs|presets|losses|intrinsic; morello list envs FAMILY
   morello bench throughput               steps a second, part by part
+  morello bench adapters                 what our adapters cost beside the simulators alone
   morello bench curves RUN...            finished runs as a record and a picture
 
 Each command explains its flags with --help."""

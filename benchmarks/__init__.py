@@ -17,5 +17,11 @@ def _curves(words: list[str]) -> int:
     return main(words)
 
 
-BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput, "curves": _curves}
+def _adapters(words: list[str]) -> int:
+    from .adapters import main
+
+    return main(words)
+
+
+BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput, "adapters": _adapters, "curves": _curves}
 """Each runs with the words after its name and returns the exit code."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,19 +18,16 @@ from rich.live import Live
 from rich.text import Text
 
 from ..agents.presets import Config
-from ..agents.provenance import ROOT, checkout, hardware, versions
 from ..agents.settings import resolve, resolve_device
 from ..envs.errors import UserError
 from ..flags import parse
 from . import peers
 from .parts import own_parts
-from .report import as_json, show, show_sweep, write
+from .report import as_json, circumstances, output_folder, show, show_sweep, write
 from .timing import Part, Tell, measure
 
 SWEEP = (1024, 2048, 4096, 8192, 16384)
 """Numbers of environments that --sweep goes through."""
-VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LP_NUM_THREADS")
-"""Environment variables that decide how torch's and Mesa's threads run and wait."""
 LONG = 10**12
 """Budget in steps that no benchmark nears, so that the learning rate stays as it is."""
 
@@ -78,11 +72,7 @@ def main(words: list[str]) -> int:
     """Measure, show, write. Raises UserError for what the user got wrong."""
     settings = parse(Settings, words, "morello bench throughput")
     config = _config(settings)
-    folder = Path(settings.out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Results cannot go to {folder}: {error.strerror}; name another folder with --out.") from error
+    folder = output_folder(settings.out)
     console = Console()
     found = run(settings, config, console)
     found["command"] = shlex.join(["morello", "bench", "throughput", *words])
@@ -113,7 +103,6 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
         show_sweep(found["sweep"], console)
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    code = checkout(ROOT, root=True)
     return {
         "benchmark": "throughput",
         "unit": "environment steps per second; seconds are wall-clock",
@@ -122,11 +111,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
         "settings": _described(settings, config),
         **found,
         "notes": notes,
-        "commit": code and code["commit"],
-        "modified": code and bool(code["diff"]),
-        "hardware": hardware(),
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": versions() | {name: _version(name) for name in ("stable_baselines3", "miniworld", "pyglet")},
+        **circumstances(("stable_baselines3", "miniworld", "pyglet")),
     }
 
 
@@ -185,13 +170,6 @@ def _synchronizer(config: Config) -> Callable[[], None]:
     if torch.device(config.device).type == "cpu":
         return lambda: None
     return lambda: torch.cuda.synchronize(config.device)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @contextmanager

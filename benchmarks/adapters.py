@@ -1,0 +1,146 @@
+"""``morello bench adapters``: what our adapters cost, beside the simulators as their own packages step them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
+
+from ..envs import make
+from ..envs.alternating import Alternating
+from ..envs.envpool import EnvPool, Task, package
+from ..envs.errors import UserError
+from ..envs.experience import VectorEnv, empty_rollout
+from ..flags import parse
+from .report import as_json, circumstances, output_folder, show, write
+from .throughput import progress_line
+from .timing import Part, measure
+
+ROWS = 16
+"""Rows of the rollout that answers are written into, one after the other."""
+POOLS = {"vizdoom:MyWayHome": 16, "atari:Breakout": 64, "minigrid:DoorKey-5x5": 64}
+"""What EnvPool simulates, and in how many environments; each of ViZDoom's is a process."""
+WORLD = "miniworld:MazeS3"
+WORLDS = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Steps per second of EnvPool's ViZDoom, Atari and MiniGrid through our adapter and as EnvPool gives them, and of
+    MiniWorld in one process and in two workers: medians of repeats that take turns. Writes adapters-cpu.json.
+    """
+
+    threads: int = 1
+    """Threads of each of EnvPool's pools."""
+    repeats: int = 7
+    """Times each part is measured."""
+    seconds: float = 3.0
+    """Length of one measurement."""
+    out: str = "benchmarks/results"
+    """Folder the result goes to."""
+
+
+def main(words: list[str]) -> int:
+    """Measure, show, write. Raises UserError for what the user got wrong."""
+    settings = parse(Settings, words, "morello bench adapters")
+    if settings.threads < 1 or settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
+        raise UserError("--threads and --repeats must be at least 1 and --seconds more than 0.")
+    folder, console = output_folder(settings.out), Console()
+    parts: dict[str, Part] = {}
+    notes: list[str] = []
+    with progress_line(console) as tell:
+        for name, count in POOLS.items():
+            tell("building", name)
+            parts |= pool_parts(name, count, settings.threads)
+        tell("building", WORLD)
+        try:
+            parts |= world_parts()
+        except UserError as reason:
+            notes.append(f"{WORLD} was not measured: {reason}")
+        timed = measure(parts, settings.repeats, settings.seconds, lambda: None, tell)
+    found = as_json(timed.measurements)
+    median = {name: m.median for name, m in timed.measurements.items()}
+    found["ratios"] = ratios(median)
+    show(found, "adapters beside the simulators alone", console)
+    for name, ratio in found["ratios"].items():
+        console.print(Text(f"{name:72} {ratio:6.2f}"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+    path = folder / "adapters-cpu.json"
+    command = shlex.join(["morello", "bench", "adapters", *words])
+    given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
+    result = {"benchmark": "adapters", "command": command, "settings": given, **found, "notes": notes}
+    write(path, result | circumstances(("envpool", "miniworld", "pyglet")))
+    console.print(Text(f"written to {path}"), soft_wrap=True)
+    return 0
+
+
+def ratios(median: dict[str, float]) -> dict[str, float]:
+    """Each adapter over the simulator alone, and two workers over one process."""
+    pairs = [(name, f"{name}, EnvPool alone") for name in POOLS]
+    pairs.append((f"{WORLD}, two workers", f"{WORLD}, one process"))
+    return {f"{a} / {b.partition(', ')[2]}": median[a] / median[b] for a, b in pairs if {a, b} <= median.keys()}
+
+
+def pool_parts(name: str, count: int, threads: int) -> dict[str, Part]:
+    """EnvPool's own ``step`` with actions drawn beforehand, and our adapter's, of one pool, into a rollout's rows."""
+    made = make(name, count, threads=threads)
+    task = (made.parts[0][1] if isinstance(made, Alternating) else made).task  # type: ignore[attr-defined]
+    close(made)
+    ours = EnvPool(task, count, torch.device("cpu"), 0, threads=threads)
+    return {
+        f"{name}, EnvPool alone": Part(f"envpool, {count} environments", count, alone(task, count, threads)),
+        name: Part(f"our adapter, {count} environments", count, stepped(ours)),
+    }
+
+
+def alone(task: Task, count: int, threads: int) -> Callable[[int], None]:
+    """``envpool.make(...).step``."""
+    env = package().make(
+        task.id, env_type="gymnasium", num_envs=count, seed=0, num_threads=min(count, threads), **task.settings
+    )
+    env.reset()
+    number: NDArray[Any] = np.random.default_rng(0).integers(len(task.actions), size=(64, count))
+    actions = number.astype(np.int32) if task.buttons is None else task.buttons[number]
+
+    def run(calls: int) -> None:
+        for t in range(calls):
+            env.step(actions[t % len(actions)])
+
+    return run
+
+
+def stepped(env: VectorEnv) -> Callable[[int], None]:
+    """``env.step`` into rows."""
+    rollout = empty_rollout(env.spec, env.reset(), ROWS, ())
+    rows = [rollout.row(t + 1) for t in range(ROWS)]
+    actions = torch.randint(env.spec.num_actions, (64, env.num_envs), generator=torch.Generator().manual_seed(0))
+
+    def run(calls: int) -> None:
+        for t in range(calls):
+            env.step(actions[t % len(actions)], rows[t % ROWS])
+
+    return run
+
+
+def world_parts() -> dict[str, Part]:
+    """MiniWorld in this process, as its users run it, and in two workers."""
+    parts = {}
+    for about, workers in (("one process", 0), ("two workers", 2)):
+        env = make(WORLD, WORLDS, workers=workers)
+        parts[f"{WORLD}, {about}"] = Part(f"{about}, {WORLDS} environments", WORLDS, stepped(env))
+    return parts
+
+
+def close(env: VectorEnv) -> None:
+    """End what runs, where there is something to end."""
+    if hasattr(env, "close"):
+        env.close()
