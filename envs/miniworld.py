@@ -130,16 +130,23 @@ def _load(way: str) -> None:
 
 @cache
 def way_to_draw() -> str:
-    """One of `WAYS` that works here, tried in a process of its own: a pyglet that failed once is of no more use.
-    UserError, naming what to install, if there is none.
+    """One of `WAYS` that works here. UserError, naming what to install, if there is none.
+
+    Each is tried in a process of its own: a pyglet that has failed once is of no more use.
     """
     if find_spec("miniworld") is None:
         raise UserError("MiniWorld is not installed: pip install 'morello[envs]'")
-    reasons = []
-    for way, preparation in WAYS.items():
-        command = [sys.executable, "-W", "ignore", "-c", SCRIPT.format(preparation)]
-        tried = subprocess.run(command, capture_output=True, text=True)
-        if tried.returncode == 0:
+    reasons = {}
+    for way in WAYS:
+        reasons[way] = attempt(way)
+        if reasons[way] is None:
             return way
-        reasons.append(f"{way}: {(tried.stderr.strip() or 'it crashed').splitlines()[-1]}")
-    raise UserError(f"MiniWorld draws with the system's OpenGL, which is missing ({'; '.join(reasons)}): {PACKAGES}")
+    said = "; ".join(f"{way}: {reason}" for way, reason in reasons.items())
+    raise UserError(f"MiniWorld draws with the system's OpenGL, which is missing ({said}): {PACKAGES}")
+
+
+def attempt(way: str) -> str | None:
+    """Why nothing can be drawn this way, or None if it can."""
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT.format(WAYS[way])]
+    tried = subprocess.run(command, capture_output=True, text=True)
+    return (tried.stderr.strip() or "it crashed").splitlines()[-1] if tried.returncode else None
