@@ -23,5 +23,9 @@ def _adapters(words: list[str]) -> int:
     return main(words)
 
 
-BENCHMARKS: dict[str, Callable[[list[str]], int]] = {"throughput": _throughput, "adapters": _adapters, "curves": _curves}
+BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
+    "throughput": _throughput,
+    "adapters": _adapters,
+    "curves": _curves,
+}
 """Each runs with the words after its name and returns the exit code."""

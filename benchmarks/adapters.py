@@ -18,7 +18,7 @@ from ..envs import make
 from ..envs.alternating import Alternating
 from ..envs.envpool import EnvPool, Task, package
 from ..envs.errors import UserError
-from ..envs.experience import VectorEnv, empty_rollout
+from ..envs.experience import AgentState, VectorEnv, empty_rollout
 from ..flags import parse
 from .report import as_json, circumstances, output_folder, show, write
 from .throughput import progress_line
@@ -120,7 +120,9 @@ def alone(task: Task, count: int, threads: int) -> Callable[[int], None]:
 
 def stepped(env: VectorEnv) -> Callable[[int], None]:
     """``env.step`` into rows."""
-    rollout = empty_rollout(env.spec, env.reset(), ROWS, ())
+    first = env.reset()
+    state = AgentState((), first.task, first.reward)  # nobody acts here
+    rollout = empty_rollout(env.spec, first, ROWS, state)
     rows = [rollout.row(t + 1) for t in range(ROWS)]
     actions = torch.randint(env.spec.num_actions, (64, env.num_envs), generator=torch.Generator().manual_seed(0))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError
-from .experience import Timestep, VectorEnv, hand_out, tree_map
+from .experience import Timestep, VectorEnv, check_action, check_mask, hand_out, tree_map
 
 
 class Pool(VectorEnv, Protocol):
@@ -70,8 +70,7 @@ class Alternating:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True."""
-        if mask is not None and (mask.shape != (self.num_envs,) or mask.dtype != torch.bool):
-            raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
+        check_mask(mask, self.num_envs)
         answers = [pool.reset(seed, None if mask is None else mask[columns]) for columns, pool in self.parts]
         if self._own is None:
             self._own = tree_map(lambda *halves: torch.cat(halves), *answers)
@@ -83,8 +82,7 @@ class Alternating:
         """Act: ``action`` [B] int64, in both parts at once."""
         if self._own is None:
             raise UserError("reset the environment before its first step")
-        if action.shape != (self.num_envs,):
-            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        check_action(action, self.num_envs, self.spec.num_actions)
         answer = self._own if out is None else out
         for columns, pool in self.parts:
             pool.send(action[columns])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .alternating import Alternating
 from .errors import UserError, suggest
-from .experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
+from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, fitting, hand_out, leaves, tree_map
 
 Info = Mapping[str, NDArray[Any]]
 
@@ -112,11 +112,8 @@ class EnvPool:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` makes the pool anew."""
-        chosen = np.ones(self.num_envs, bool)
-        if mask is not None:
-            if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
-                raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
-            chosen = mask.cpu().numpy()
+        chosen = np.zeros(self.num_envs, bool)
+        chosen[check_mask(mask, self.num_envs)] = True
         if not chosen.all() and not self._seen:
             raise UserError("reset every environment before resetting only some")
         if not chosen.all() and seed is not None:
@@ -143,13 +140,9 @@ class EnvPool:
         """Let the environments act; ``recv`` has the answer."""
         if not self._seen:
             raise UserError("reset the environment before its first step")
-        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
-            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
-        chosen = action.cpu().numpy()
-        if not 0 <= chosen.min() <= chosen.max() < self.spec.num_actions:
-            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {chosen.tolist()}")
+        chosen = check_action(action, self.num_envs, self.spec.num_actions)
         buttons = self.task.buttons
-        self._pool.send(chosen.astype(np.int32) if buttons is None else buttons[chosen])
+        self._pool.send(np.array(chosen, np.int32) if buttons is None else buttons[chosen])
 
     def recv(self, out: Timestep | None = None) -> Timestep:
         """The answer to what was sent."""
