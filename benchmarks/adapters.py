@@ -29,7 +29,7 @@ ROWS = 16
 POOLS = {"vizdoom:MyWayHome": 16, "atari:Breakout": 64, "minigrid:DoorKey-5x5": 64}
 """What EnvPool simulates, and in how many environments; each of ViZDoom's is a process."""
 WORLD = "miniworld:MazeS3"
-WORLDS = 8
+WORLDS = 32  # so that one long reset does not keep the other worker waiting
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from .alternating import Alternating
 from .errors import UserError, suggest
 from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, fitting, hand_out, leaves, tree_map
 
+REMEMBERED = 1024
+"""Rows of callers', at most; a rollout has a few dozen."""
+
 Info = Mapping[str, NDArray[Any]]
 
 
@@ -52,7 +55,8 @@ class EnvPool:
     the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C], the frames of a stack
     oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit leaves discount 1.
 
-    ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free.
+    ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free. They
+    speak to EnvPool's compiled part as its own Python does, which spends as long on a small step as the simulation.
     """
 
     def __init__(
@@ -89,6 +93,16 @@ class EnvPool:
         self._own = empty_timestep(self.spec, num_envs, "cpu", **info)
         # What a CUDA device is given; on a CPU it is the memory that numpy writes.
         self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
+        self._known: dict[int, tuple[Timestep, dict[str, NDArray[Any]]]] = {}
+        self._ids = np.arange(num_envs, dtype=np.int32)
+        # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
+        self._keys = {key: i for i, key in enumerate(self._pool._state_keys)}
+        self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
+        if len(self._parts) == 1:
+            self._looked = {"image": "obs"}
+        self._looked |= {name: f"info:{name}" for name in task.variables}
+        self._pressed = np.arange(len(task.actions), dtype=np.int32) if task.buttons is None else task.buttons
+        self._hot = {name: np.eye(count, dtype=np.float32) for name, count in self._numbers.items()}
         self._rewards = task.rewards(num_envs) if task.rewards else None
         self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
         self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
@@ -122,13 +136,13 @@ class EnvPool:
             self.close()
             self._pool = self._make(seed)
         if chosen.any():
-            observed, info = self._pool.reset(np.flatnonzero(chosen).astype(np.int32))
-            self._look(observed, info, chosen)
+            self._pool._reset(self._ids[chosen])
+            self._look(self._pool._recv(), chosen)
             self._first, self._last = self._first | chosen, self._last & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
             self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
-        self._write(_arrays(leaves(self._own)))
+        self._write(self._rows(self._own))
         return hand_out(self._own, self._answer)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
@@ -140,28 +154,41 @@ class EnvPool:
         """Let the environments act; ``recv`` has the answer."""
         if not self._seen:
             raise UserError("reset the environment before its first step")
-        chosen = check_action(action, self.num_envs, self.spec.num_actions)
-        buttons = self.task.buttons
-        self._pool.send(np.array(chosen, np.int32) if buttons is None else buttons[chosen])
+        if action.dtype != torch.int64 or action.shape != (self.num_envs,):
+            action = torch.tensor(check_action(action, self.num_envs, self.spec.num_actions))
+        try:  # one pass instead of three: a negative number is a large one here
+            pressed = np.take(self._pressed, action.cpu().numpy().view(np.uint64), axis=0)
+        except IndexError:
+            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}") from None
+        self._pool._send([self._ids, self._ids, pressed])
 
     def recv(self, out: Timestep | None = None) -> Timestep:
         """The answer to what was sent."""
         # On a CPU straight into the caller's rows.
         target = self._own if out is None or self._answer is not None else out
-        rows = _arrays(fitting(leaves(self._own), target))
-        observed, reward, terminated, truncated, info = self._pool.recv()
-        self._look(observed, info)
-        self._first, self._last = self._last, terminated | truncated
-        self._reward, self._discount = reward, ~terminated
+        rows = self._rows(target)
+        said = self._pool._recv()
+        self._look(said)
+        done, truncated = said[self._keys["done"]], said[self._keys["trunc"]]
+        self._first, self._last = self._last, done | truncated
+        self._reward, self._discount = said[self._keys["reward"]], ~done | truncated
         if self._rewards is not None:
-            self._reward, self._discount = self._rewards(reward, terminated, self._first, self._seen)
+            self._reward, self._discount = self._rewards(self._reward, ~self._discount, self._first, self._seen)
         self._write(rows)
         return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
 
-    def _look(self, observed: Any, info: Info, chosen: NDArray[Any] | None = None) -> None:
+    def _rows(self, target: Timestep) -> dict[str, NDArray[Any]]:
+        """``target`` as arrays, in the same memory; remembered, since an actor's rows come round again and again."""
+        if id(target) not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            # The target itself is kept too, so that no other gets its id.
+            self._known[id(target)] = target, _arrays(fitting(leaves(self._own), target))
+        return self._known[id(target)][1]
+
+    def _look(self, said: list[NDArray[Any]], chosen: NDArray[Any] | None = None) -> None:
         """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""
-        seen = {"image": observed} if len(self._parts) == 1 else {k: observed[k] for k in ("image", *self._numbers)}
-        seen |= {k: info[k] for k in self.task.variables}
+        seen = {name: said[self._keys[key]] for name, key in self._looked.items()}
         if chosen is not None and not chosen.all():
             some, seen = seen, {k: v.copy() for k, v in self._seen.items()}
             for k, v in seen.items():
@@ -177,12 +204,12 @@ class EnvPool:
         else:
             rows["image"][:] = self._seen["image"]
         begin = 0
-        for name, count in self._numbers.items():
-            rows["vector"][:, begin : begin + count] = self._seen[name][:, None] == np.arange(count)
-            begin += count
+        for name, hot in self._hot.items():
+            rows["vector"][:, begin : begin + len(hot)] = hot[self._seen[name]]
+            begin += len(hot)
         if self.task.side is not None:
             place = self._seen["agent_pos"]
-            rows["position"][:], rows["cell"][:] = place, place[:, 0] + self.task.side * place[:, 1]
+            rows["position"][:], rows["cell"][:] = place, place @ np.array([1, self.task.side])
 
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""

@@ -12,12 +12,13 @@ from morello.envs.errors import UserError
 from morello.envs.gridworld import ROOMS_AND_SIZE
 
 
-def test_every_games_actions_are_as_many_as_envpools():
+def test_games_have_as_many_actions_as_envpool_says():
     games = [i.removesuffix("-v5") for i in tasks("atari")]
     listed = [game for games in MINIMAL.values() for game in games.split()]
     assert len(listed) == len(set(listed))
     assert set(listed) <= set(games)
-    for game in games:
+    a_few = [games.split()[-1] for games in MINIMAL.values()] + ["MontezumaRevenge", "Seaquest", "Venture"]
+    for game in a_few:  # a fifth of a second each
         assert len(heeded(game)) == envpool.make_spec(f"{game}-v5").action_space.n, game
     assert len(ACTIONS) == len(set(ACTIONS)) == 18
 
