@@ -133,9 +133,16 @@ class Actor:
         for i, x in enumerate(self._end()):
             x.copy_(state["row"][i])
         tree_map(Tensor.copy_, self.state, state["state"])
-        self.begin_anew(state)
+        self._go_on(state)
 
-    def begin_anew(self, state: dict[str, Any]) -> None:
-        """Keep the noise and the count of ``state_dict``, but begin new episodes: the environment's state is lost."""
+    def begin_anew(self, state: dict[str, Any], seed: int) -> None:
+        """Keep the noise and the count of ``state_dict``, but begin new episodes, with ``seed``: the environment's
+        state is lost, and its first seed would give its first episodes once more.
+        """
+        for mine, theirs in zip(self._end(), self._begin(self.env.reset(seed)), strict=True):
+            mine.copy_(theirs)
+        self._go_on(state)
+
+    def _go_on(self, state: dict[str, Any]) -> None:
         self.generator.set_state(state["generator"])
         self.rollout = self.rollout._replace(sequence=int(state["sequence"]))

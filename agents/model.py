@@ -22,6 +22,14 @@ class Output(NamedTuple):
     memory: State  # after the last row
 
 
+def fitting_torso(spec: Spec) -> str:
+    """What "auto" is: by what there is to see, and by the smallest image that a torso's filters can take."""
+    if "image" not in spec.observation:
+        return "mlp"
+    side = min(spec.observation["image"][0][:2])
+    return "nature" if side >= 36 else "shallow" if side >= 20 else "grid"
+
+
 class ActorCritic(nn.Module):
     """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and K value heads.
 
@@ -33,7 +41,7 @@ class ActorCritic(nn.Module):
         self,
         spec: Spec,
         *,
-        torso: str = "nature",
+        torso: str = "auto",
         memory: str = "none",
         memory_size: int = 256,
         streams: int = 1,
@@ -42,7 +50,7 @@ class ActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.num_actions = spec.num_actions
-        self.encoder = Encoder(spec, TORSOS[torso], TORSOS["mlp"], bfloat16)
+        self.encoder = Encoder(spec, TORSOS[fitting_torso(spec) if torso == "auto" else torso], TORSOS["mlp"], bfloat16)
         width = self.encoder.size + spec.num_actions + 1 + skill
         self.memory = MEMORIES[memory](width, memory_size)
         self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)

@@ -283,12 +283,9 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
 
 def _network(config: Mapping[str, Any], spec: Spec, weights: Mapping[str, torch.Tensor]) -> ActorCritic:
     """The untrained network of a run; its value heads are counted in the weights unless the config says."""
-    torso = config.get("torso", "auto")
-    if torso == "auto":
-        torso = "nature" if "image" in spec.observation else "mlp"
     return ActorCritic(
         spec,
-        torso=torso,
+        torso=config.get("torso", "auto"),
         memory=config["memory"],
         memory_size=config["memory_size"],
         streams=config.get("streams", sum(bool(re.fullmatch(r"values\.\d+\.weight", k)) for k in weights)),

@@ -26,7 +26,7 @@ from . import checkpoint, generators
 from .actor import Actor
 from .evaluate import SEED, agent_policy, batch_size, evaluate
 from .learner import Learner, NonFiniteError, Plugin
-from .model import ActorCritic
+from .model import ActorCritic, fitting_torso
 from .presets import Config
 from .progress import Progress
 from .runners import Sync
@@ -51,14 +51,6 @@ def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
             raise UserError(f"--restart-envs is not for {config.env}, whose environments do not break: leave it out.")
         options["restart"] = True
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
-
-
-def fitting_torso(spec: Spec) -> str:
-    """What "auto" is: by what there is to see, and by the smallest image that a torso's filters can take."""
-    if "image" not in spec.observation:
-        return "mlp"
-    side = min(spec.observation["image"][0][:2])
-    return "nature" if side >= 36 else "shallow" if side >= 20 else "grid"
 
 
 def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
@@ -294,7 +286,7 @@ class Training:
         self.statistics.load_state_dict(state["statistics"])
         if state["environment"] is None:
             self.notes.append(f"{self.config.env} cannot save its state: its episodes begin anew.")
-            parts.actor.begin_anew(state["actor"])
+            parts.actor.begin_anew(state["actor"], (self.config.seed + self.steps) % 2**30)
         else:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])

@@ -31,3 +31,19 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
     torch.set_flush_denormal(False)  # training sets it for the process
     np.random.seed(0)
+
+
+def opengl():
+    """The way MiniWorld draws here; skips, with what to install, where it cannot."""
+    from morello.envs.errors import UserError
+    from morello.envs.miniworld import way_to_draw
+
+    try:
+        return way_to_draw()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def drawn():
+    return opengl()

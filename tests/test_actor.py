@@ -123,3 +123,16 @@ def test_a_captured_rollout_equals_an_eager_one():
     for captured, eager in zip(rollouts(True), rollouts(False), strict=True):
         for mine, its in zip(captured, eager, strict=True):
             torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
+
+
+def test_episodes_that_begin_anew_are_others():
+    env, model = counting()
+    actor = Actor(env, model, T, seed=1)
+    actor.collect()
+    saved = actor.state_dict()
+    again = Actor(morello.make("counting:steps", num_envs=B, seed=3, height=36, width=44), model, T, seed=1)
+    again.begin_anew(saved, 17)
+    rollout = again.collect()
+    assert (rollout.observation["vector"][:, :, 0] == 17).all()
+    assert rollout.first[0].all()
+    assert rollout.sequence == 1

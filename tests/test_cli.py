@@ -7,6 +7,8 @@ import pytest
 
 from morello.__main__ import main
 
+from .conftest import opengl
+
 TINY = [
     "--env", "labyrinth:seekavoid_arena_01", "--steps", "40", "--num-envs", "4", "--unroll", "5",
     "--frame-size", "36", "36", "--torso", "shallow", "--threads", "1", "--log-every", "20",
@@ -56,6 +58,36 @@ def test_broken_environment_ends_a_run_with_a_sentence_or_is_made_anew(tmp_path,
     with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
         assert main([*words, str(tmp_path / "goes-on"), "--restart-envs"]) == 0
     assert "step 240" in capsys.readouterr().out.replace(",", "")
+
+
+FAMILIES = [
+    ("vizdoom:MyWayHome", ["--preprocessing", "icm", "--noisy-tv", "region", "--time-limit", "30"]),
+    ("vizdoom:Basic", ["--frame-size", "36", "40"]),
+    ("atari:MontezumaRevenge", ["--sticky-actions", "0.25", "--life-loss", "--time-limit", "30"]),
+    ("minigrid:KeyCorridorS3R3", []),
+    ("minigrid:MultiRoomNoisyTV-N7-S4", ["--time-limit", "9"]),
+    ("miniworld:OneRoom", ["--env-workers", "0"]),
+    (
+        "labyrinth:my_way_home_dense",
+        ["--grey", "True", "--frame-stack", "2", "--noisy-tv", "remote", "--time-limit", "30"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("env", "options"), FAMILIES)
+def test_train_resume_eval_watch_in_every_family(env, options, tmp_path, capsys):
+    if env.startswith("miniworld"):
+        opengl()
+    folder = str(tmp_path / "run")
+    words = ["--env", env, "--num-envs", "3", "--unroll", "4", "--threads", "1", "--run", folder, *options]
+    assert main(["train", "a2c", *words, "--steps", "24"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "--run", folder, "--steps", "36"]) == 0
+    assert ("cannot save its state" in capsys.readouterr().err) == (not env.startswith("labyrinth"))
+    assert main(["eval", folder, "--episodes", "2"]) == 0
+    assert "random" in capsys.readouterr().out
+    assert main(["watch", folder, "--seconds", "0.5"]) == 0
+    assert list((tmp_path / "run" / "videos").glob("*.mp4"))
 
 
 def test_train_eval_watch(tmp_path, capsys):

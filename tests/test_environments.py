@@ -24,6 +24,7 @@ from morello.envs.wrappers import (
 )
 
 from . import gymnasium_worlds  # noqa: F401 (registers)
+from .conftest import opengl
 
 
 class Case(NamedTuple):
@@ -33,12 +34,7 @@ class Case(NamedTuple):
 
 
 def miniworld(num_envs: int, seed: int) -> VectorEnv:
-    from morello.envs.miniworld import way_to_draw
-
-    try:
-        way_to_draw()
-    except UserError as error:
-        pytest.skip(str(error))
+    opengl()
     return morello.make("miniworld:OneRoomS6Fast", num_envs, seed=seed, height=20, width=28, workers=0)
 
 

@@ -14,16 +14,7 @@ import morello
 from morello.envs.errors import UserError
 from morello.envs.experience import leaves
 
-ours = import_module("morello.envs.miniworld")  # the family has the same name
-
-
-@pytest.fixture
-def drawn():
-    """Skips where nothing can be drawn."""
-    try:
-        return ours.way_to_draw()
-    except UserError as error:
-        pytest.skip(str(error))
+ours = import_module("morello.envs.miniworld")
 
 
 def play(env, steps, seed=0):
