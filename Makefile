@@ -21,7 +21,7 @@ endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint gpu clean
+.PHONY: help demo test lint gpu clean opengl
 
 help:  ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -32,7 +32,7 @@ demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a 
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 
-test: $(TEST)  ## install with the test extras, run every test that needs no GPU
+test: $(TEST) opengl  ## install with the test extras, run every test that needs no GPU
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" --durations=10 --durations-min=5
 
 lint: $(TEST)  ## ruff, and mypy on the package
@@ -42,6 +42,13 @@ lint: $(TEST)  ## ruff, and mypy on the package
 gpu: $(TEST)  ## GPU tests, then throughput on the GPU, written into OUT (benchmarks/results)
 	$(PY) -m pytest -m gpu
 	$(PY) -m morello bench throughput --device cuda --out $(OUT)
+
+# MiniWorld draws with the system's OpenGL. Where this may install it, it does; elsewhere its tests skip and say so.
+opengl:
+	@$(PY) -c 'from ctypes.util import find_library as f; raise SystemExit(not (f("EGL") and f("GL") and f("GLU")))' || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	apt-get install -qq -y --no-install-recommends libegl1 libgl1 libglu1-mesa >/dev/null; } || \
+	echo "No system OpenGL: MiniWorld's tests will be skipped (apt-get install libegl1 libgl1 libglu1-mesa)."
 
 clean:  ## remove the environment and what tools left behind; runs stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
