@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import morello
 from morello.agents.actor import Actor
 from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
@@ -114,3 +115,23 @@ def test_the_critic_of_a_fixed_walk_is_the_solution_of_its_linear_equations():
         for a in range(2)
     ]
     torch.testing.assert_close(torch.stack(values).mean(0).detach(), exact, atol=0.05, rtol=0)
+
+
+def gridworld(learning_rate):
+    """Mean return of the last episodes of an agent in MiniGrid, through EnvPool."""
+    env = morello.make("minigrid:Empty-Random-5x5", 16, seed=0, threads=1)
+    torch.manual_seed(0)
+    model = ActorCritic(env.spec)
+    config = LearnerConfig(learning_rate=learning_rate, entropy_cost=0.005)
+    actor = Actor(env, model, 8, seed=0)
+    for _ in Sync(actor, Learner(model, config, 20_000)):
+        pass
+    return score(actor)
+
+
+def test_finds_the_goal_of_a_gridworld():
+    assert gridworld(2e-3) > 0.9
+
+
+def test_control_without_learning_the_goal_is_found_late_if_at_all():
+    assert gridworld(1e-12) < 0.6
