@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import chdir
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -46,6 +51,7 @@ class Task(NamedTuple):
     buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
     rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
     side: int | None = None  # of the grid in which "agent_pos" is a cell
+    litters: bool = False  # simulators write files into the folder they start in
 
 
 class EnvPool:
@@ -112,10 +118,14 @@ class EnvPool:
         begin = seed + self._offset
         if not 0 <= begin <= 2**31 - self.num_envs:
             raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {seed}")
-        seeds = list(range(begin, begin + self.num_envs))
-        return package().make(
-            self.task.id, env_type="gymnasium", num_envs=self.num_envs, env_seed=seeds, **self._settings
-        )
+        settings = {"env_seed": list(range(begin, begin + self.num_envs)), **self._settings}
+        if not self.task.litters:
+            return package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings)
+        folder = mkdtemp(prefix="morello-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        with chdir(folder):
+            Path("_vizdoom").mkdir()  # which several would otherwise make at once, and all but one fail
+            return package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings)
 
     def _observation(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         shape = self._parts["image"].shape

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, suggest
-from .experience import VectorEnv
+
+if TYPE_CHECKING:
+    from .experience import VectorEnv
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
     "atari": {"height": 84, "width": 84, "grey": True, "stack": 4, "repeat": 4},

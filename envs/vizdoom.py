@@ -105,6 +105,7 @@ def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task
         variables=() if scenario.variable is None else (scenario.variable,),
         buttons=table,
         rewards=lambda num_envs: ScenarioRewards(scenario, repeat, num_envs),
+        litters=True,
     )
 
 

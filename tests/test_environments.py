@@ -273,4 +273,5 @@ def test_a_mistake_gets_one_sentence_with_the_way_out(name: str, options: dict, 
 
 
 def test_every_family_is_covered() -> None:
-    assert {name.partition(":")[0] for name in CASES if ":" in name} | {"labyrinth"} == set(FAMILIES), "add a Case"
+    families = {name.partition(":")[0] for name in CASES if ":" in name} - {"wrapped"}
+    assert families | {"labyrinth"} == set(FAMILIES), "add a Case"

@@ -72,3 +72,13 @@ def test_buttons_move_the_view():
 def test_scenarios_whose_rewards_are_not_reported_are_not_offered(name):
     with pytest.raises(UserError, match=f"vizdoom:{name}.*(MyWayHome|known)"):
         morello.make(f"vizdoom:{name}")
+
+
+def test_nothing_is_left_in_the_folder_one_works_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    env = morello.make("vizdoom:Basic", 6, height=5, width=7)
+    env.reset()
+    env.step(torch.zeros(6, dtype=torch.int64))
+    env.close()
+    assert not list(tmp_path.iterdir())
+    assert Path.cwd() == tmp_path
