@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import chdir
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, nullcontext
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple, Protocol
@@ -81,7 +83,9 @@ class EnvPool:
         if render:
             self._settings["render_mode"] = "rgb_array"
         self._offset = env_offset
-        self._pool = self._make(seed)
+        self._held: list[Any] = []  # the pool, referred to from nowhere else
+        self._end: Callable[[], object] = lambda: None
+        self._make(seed)
         space = self._pool.observation_space
         self._parts = space.spaces if hasattr(space, "spaces") else {"image": space}
         self._numbers = {k: int(part.n) for k, part in self._parts.items() if hasattr(part, "n")}
@@ -114,18 +118,25 @@ class EnvPool:
         self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
         self._first = self._last = np.zeros(num_envs, bool)
 
-    def _make(self, seed: int) -> Any:
+    def _make(self, seed: int) -> None:
         begin = seed + self._offset
         if not 0 <= begin <= 2**31 - self.num_envs:
             raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {seed}")
         settings = {"env_seed": list(range(begin, begin + self.num_envs)), **self._settings}
-        if not self.task.litters:
-            return package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings)
-        folder = mkdtemp(prefix="morello-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        with chdir(folder):
-            Path("_vizdoom").mkdir()  # which several would otherwise make at once, and all but one fail
-            return package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings)
+        self._end()
+        held = self._held = []
+        folder = mkdtemp(prefix="morello-") if self.task.litters else None
+        self._end = weakref.finalize(self, _end, held, folder)
+        with nullcontext() if folder is None else chdir(folder):
+            if folder is not None:
+                Path("_vizdoom").mkdir()  # which several would otherwise make at once, and all but one fail
+            held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
+
+    @property
+    def _pool(self) -> Any:
+        if not self._held:
+            raise UserError(f"{self.task.name} is closed; make another")
+        return self._held[0]
 
     def _observation(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         shape = self._parts["image"].shape
@@ -143,8 +154,7 @@ class EnvPool:
         if not chosen.all() and seed is not None:
             raise UserError("EnvPool gives a new seed to all environments or to none")
         if seed is not None:
-            self.close()
-            self._pool = self._make(seed)
+            self._make(seed)
         if chosen.any():
             self._pool._reset(self._ids[chosen])
             self._look(self._pool._recv(), chosen)
@@ -235,7 +245,14 @@ class EnvPool:
 
     def close(self) -> None:
         """End its threads and simulators."""
-        self._pool.close()
+        self._end()
+
+
+def _end(held: list[Any], folder: str | None) -> None:
+    """Drop the last reference to a pool, which is what ends its simulators, and then what they wrote."""
+    held.clear()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pools(
@@ -255,12 +272,14 @@ def _arrays(named: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 
 def package() -> Any:
-    """The package. UserError where it is not installed."""
+    """EnvPool. UserError where it is not installed."""
     try:
-        import envpool
+        # Its import keeps a traceback for ever, and with it every caller's frame and what lies there, environments
+        # with their simulators too. In a thread nobody has called.
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(import_module, "envpool").result()
     except ImportError as error:
         raise UserError("EnvPool is not installed: pip install 'morello[envs]'") from error
-    return envpool
 
 
 def tasks(module: str) -> list[str]:

@@ -1,6 +1,8 @@
 """EnvPool's ViZDoom against ViZDoom itself, whose rewards record_vizdoom.py wrote down."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +76,24 @@ def test_scenarios_whose_rewards_are_not_reported_are_not_offered(name):
         morello.make(f"vizdoom:{name}")
 
 
-def test_nothing_is_left_in_the_folder_one_works_in(tmp_path, monkeypatch):
+def simulators():
+    """Process ids of ViZDoom's that this process started."""
+    found = subprocess.run(["pgrep", "-P", str(os.getpid()), "vizdoom"], capture_output=True, text=True)
+    return found.stdout.split()
+
+
+def test_nothing_is_left_running_or_in_the_folder_one_works_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     env = morello.make("vizdoom:Basic", 6, height=5, width=7)
     env.reset()
     env.step(torch.zeros(6, dtype=torch.int64))
+    assert len(simulators()) == 6
+    env.reset(seed=3)
+    assert len(simulators()) == 6
     env.close()
+    assert not simulators()
+    env.close()
+    with pytest.raises(UserError, match="closed"):
+        env.reset()
     assert not list(tmp_path.iterdir())
     assert Path.cwd() == tmp_path
