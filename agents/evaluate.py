@@ -18,6 +18,7 @@ from tyro.conf import Positional
 from ..envs import make, options_of
 from ..envs.errors import UserError
 from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
+from ..envs.preprocessing import NOTHING
 from ..envs.wrappers import unwrapped
 from . import checkpoint
 from .actor import gumbel
@@ -136,7 +137,7 @@ def environment_for(
     UserError if its observations or actions are not those the agent knows.
     """
     name = name or str(agent.config["env"])
-    options = environment_options({**agent.config, "env": name})
+    options = environment_options(agent.config, name)
     if render and "render" in options_of(name):
         options["render"] = True
     env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)
@@ -209,9 +210,11 @@ def evaluate_agent(
     is recorded random is played, and there is no oracle. ``tell`` hears who is playing.
     """
     name = env or str(agent.config["env"])
-    num_envs = batch_size(episodes, len(environment_for(agent, name).spec.tasks))
+    spec = agent.spec if env is None else environment_for(agent, name).spec
+    num_envs = batch_size(episodes, len(spec.tasks))
     world = environment_for(agent, name, num_envs, seed)
-    changed = environment_options({**agent.config, "env": name}).keys() & {*PLAY}
+    options = environment_options(agent.config, name)
+    changed = any(options.get(k, NOTHING[k]) != NOTHING[k] for k in PLAY)
     recorded = {} if play_references or changed else recorded_references(name, world.spec.tasks)
     policies: dict[str, Policy] = {"agent": agent_policy(agent.model, num_envs, seed=seed, greedy=greedy)}
     if "random" not in recorded:

@@ -20,7 +20,7 @@ from .presets import PRESETS, Config
 from .runs import CHECKPOINTS, CONFIG, read_config
 
 FREE_TO_CHANGE = {"run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video",
-                  "checkpoint_every", "steps", "device", "threads"}  # fmt: skip
+                  "checkpoint_every", "steps", "device", "threads", "restart_envs", "env_workers"}  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
 
 
@@ -32,6 +32,7 @@ class Range(NamedTuple):
 
 
 ENVIRONMENT = {
+    "restart_envs": "restart",
     "env_workers": "workers",
     "preprocessing": "preprocessing",
     "grey": "grey",
@@ -55,7 +56,8 @@ NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "memory_size"), COUNT),
     **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
-    **dict.fromkeys(("frame_stack", "action_repeat", "time_limit"), COUNT),
+    **dict.fromkeys(("frame_stack", "action_repeat"), Range(lambda x: 1 <= x <= 1024, "1 to 1024")),
+    "time_limit": COUNT,
     "env_workers": Range(lambda x: 0 <= x <= 1024, "0 (in this process) to 1024"),
     **dict.fromkeys(("eval_every", "checkpoint_every"), EVERY),
     "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
@@ -95,18 +97,21 @@ def resolve(config: Config) -> Config:
     return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores())
 
 
-def environment_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of ``make`` that a config, as a dict, asks for. UserError, by its flag, for one its family lacks."""
-    known = options_of(str(config["env"]))
+def environment_options(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
+    """The options of ``make`` that a config, as a dict, asks for; for another ``env``, those that it knows. UserError,
+    by its flag, for one that the config's own does not.
+    """
+    name = str(config["env"]) if env is None else env
+    known = options_of(name)
     options: dict[str, Any] = {}
     for setting, option in ENVIRONMENT.items():
         value = config.get(setting)
-        if value not in (None, "none", "own"):
-            if option not in known:
-                if value is False:
-                    continue
-                raise UserError(f"{_flag(setting)} is not for {config['env']}: leave it out.")
+        if value in (None, "none", "own"):
+            continue
+        if option in known:
             options[option] = value
+        elif value is not False and name == config["env"]:
+            raise UserError(f"{_flag(setting)} is not for {name}: leave it out.")
     if config.get("frame_size") is not None:
         options["height"], options["width"] = config["frame_size"]
     return options
@@ -153,7 +158,7 @@ def least_bytes(config: Config) -> int:
     pixels = math.prod(config.frame_size or (84, 84))
     memory = 0 if config.memory == "none" else config.memory_size
     rows = (config.unroll + 1) * config.num_envs
-    return rows * (3 * pixels + 4 * memory) + 2048 * pixels + 16 * memory**2
+    return rows * (3 * pixels * (config.frame_stack or 1) + 4 * memory) + 2048 * pixels + 16 * memory**2
 
 
 def cores() -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..backbones import TORSOS
-from ..envs import make, options_of
+from ..envs import make
 from ..envs.errors import UserError, suggest
 from ..envs.experience import Spec, VectorEnv
 from ..envs.statistics import EpisodeStatistics
@@ -46,10 +46,6 @@ class Parts(NamedTuple):
 def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     """The environment a config names."""
     options = environment_options(dataclasses.asdict(config))
-    if config.restart_envs:
-        if "restart" not in options_of(config.env):
-            raise UserError(f"--restart-envs is not for {config.env}, whose environments do not break: leave it out.")
-        options["restart"] = True
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 

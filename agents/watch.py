@@ -172,7 +172,7 @@ def watch(
     world = environment_for(agent, env, 1, seed, render=True)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
     path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
-    options = environment_options({**agent.config, "env": name})
+    options = environment_options(agent.config, name)
     played = {k: v for k, v in options.items() if k in PLAY}
     pictures = frames(
         agent_policy(agent.model, 1, seed=seed, greedy=greedy),

@@ -79,29 +79,30 @@ def _miniworld(
 def _vizdoom(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, stack: int = 1, repeat: int = 4,
-    threads: int | None = None, env_offset: int = 0, render: bool = False,
+    pools: int = 2, threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """ViZDoom's scenarios, in colour, through EnvPool; ``repeat`` tics a step."""
-    from .envpool import pools
+    from .envpool import pools as made
     from .vizdoom import task
 
     chosen = task(name, height=height, width=width, stack=stack, repeat=repeat)
-    return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+    return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
 
 
 def _atari(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, grey: bool = True, stack: int = 4, repeat: int = 4, sticky: float = 0.0,
-    life_loss: bool = False, threads: int | None = None, env_offset: int = 0, render: bool = False,
+    life_loss: bool = False, pools: int = 2,
+    threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """Atari games through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky`` 0.25 is Machado et al. 2018."""
     from .atari import task
-    from .envpool import pools
+    from .envpool import pools as made
 
     chosen = task(
         name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss
     )
-    return pools(chosen, num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+    return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
 
 
 def _minigrid(

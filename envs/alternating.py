@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError
-from .experience import Timestep, VectorEnv, check_action, check_mask, hand_out, tree_map
+from .experience import Timestep, VectorEnv, check_action, check_mask, fitting, hand_out, leaves, tree_map
 
 
 class Pool(VectorEnv, Protocol):
@@ -70,6 +70,8 @@ class Alternating:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True."""
+        if seed is not None and len(check_mask(mask, self.num_envs)) < self.num_envs:
+            raise UserError("two pools give a new seed to all environments or to none")
         check_mask(mask, self.num_envs)
         answers = [pool.reset(seed, None if mask is None else mask[columns]) for columns, pool in self.parts]
         if self._own is None:
@@ -83,6 +85,8 @@ class Alternating:
         if self._own is None:
             raise UserError("reset the environment before its first step")
         check_action(action, self.num_envs, self.spec.num_actions)
+        if out is not None:
+            fitting(leaves(self._own), out)  # before anything has happened
         answer = self._own if out is None else out
         for columns, pool in self.parts:
             pool.send(action[columns])

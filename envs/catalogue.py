@@ -35,9 +35,9 @@ def atari() -> Lines:
 
 def minigrid() -> Lines:
     """Every task."""
-    from .gridworld import ACTIONS, known_tasks
+    from .gridworld import ACTIONS, ROOMS_AND_SIZE, known_tasks
 
-    for name in known_tasks():
+    for name in [*known_tasks(), *(f"MultiRoomNoisyTV-N{rooms}-S{size}" for rooms, size in ROOMS_AND_SIZE)]:
         yield f"minigrid:{name}", _actions(ACTIONS)
 
 

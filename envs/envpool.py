@@ -21,9 +21,6 @@ from .alternating import Alternating
 from .errors import UserError, suggest
 from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, fitting, hand_out, leaves, tree_map
 
-REMEMBERED = 1024
-"""Rows of callers', at most; a rollout has a few dozen."""
-
 Info = Mapping[str, NDArray[Any]]
 
 
@@ -103,7 +100,7 @@ class EnvPool:
         self._own = empty_timestep(self.spec, num_envs, "cpu", **info)
         # What a CUDA device is given; on a CPU it is the memory that numpy writes.
         self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
-        self._known: dict[int, tuple[Timestep, dict[str, NDArray[Any]]]] = {}
+        self._pending = False  # is an answer on its way?
         self._ids = np.arange(num_envs, dtype=np.int32)
         # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
         self._keys = {key: i for i, key in enumerate(self._pool._state_keys)}
@@ -121,7 +118,7 @@ class EnvPool:
     def _make(self, seed: int) -> None:
         begin = seed + self._offset
         if not 0 <= begin <= 2**31 - self.num_envs:
-            raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {seed}")
+            raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {begin}")
         settings = {"env_seed": list(range(begin, begin + self.num_envs)), **self._settings}
         self._end()
         held = self._held = []
@@ -153,6 +150,7 @@ class EnvPool:
             raise UserError("reset every environment before resetting only some")
         if not chosen.all() and seed is not None:
             raise UserError("EnvPool gives a new seed to all environments or to none")
+        self._expect(False)
         if seed is not None:
             self._make(seed)
         if chosen.any():
@@ -162,11 +160,13 @@ class EnvPool:
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
             self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
-        self._write(self._rows(self._own))
+        self._write(_arrays(leaves(self._own)))
         return hand_out(self._own, self._answer)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        if out is not None:
+            fitting(leaves(self._own), out)  # what is wrong with it is said before anything has happened
         self.send(action)
         return self.recv(out)
 
@@ -174,20 +174,23 @@ class EnvPool:
         """Let the environments act; ``recv`` has the answer."""
         if not self._seen:
             raise UserError("reset the environment before its first step")
+        self._expect(False)
         if action.dtype != torch.int64 or action.shape != (self.num_envs,):
             action = torch.tensor(check_action(action, self.num_envs, self.spec.num_actions))
-        try:  # one pass instead of three: a negative number is a large one here
-            pressed = np.take(self._pressed, action.cpu().numpy().view(np.uint64), axis=0)
-        except IndexError:
-            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}") from None
-        self._pool._send([self._ids, self._ids, pressed])
+        numbers = action.cpu().numpy()
+        if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
+            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
+        self._pool._send([self._ids, self._ids, self._pressed[numbers]])
+        self._pending = True
 
     def recv(self, out: Timestep | None = None) -> Timestep:
         """The answer to what was sent."""
+        self._expect(True)
         # On a CPU straight into the caller's rows.
         target = self._own if out is None or self._answer is not None else out
-        rows = self._rows(target)
+        rows = _arrays(fitting(leaves(self._own), target))
         said = self._pool._recv()
+        self._pending = False
         self._look(said)
         done, truncated = said[self._keys["done"]], said[self._keys["trunc"]]
         self._first, self._last = self._last, done | truncated
@@ -197,14 +200,10 @@ class EnvPool:
         self._write(rows)
         return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
 
-    def _rows(self, target: Timestep) -> dict[str, NDArray[Any]]:
-        """``target`` as arrays, in the same memory; remembered, since an actor's rows come round again and again."""
-        if id(target) not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            # The target itself is kept too, so that no other gets its id.
-            self._known[id(target)] = target, _arrays(fitting(leaves(self._own), target))
-        return self._known[id(target)][1]
+    def _expect(self, pending: bool) -> None:
+        """UserError unless an answer is on its way, or none is."""
+        if self._pending != pending:
+            raise UserError("send actions first" if pending else "receive the answer to the last actions first")
 
     def _look(self, said: list[NDArray[Any]], chosen: NDArray[Any] | None = None) -> None:
         """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""
@@ -256,14 +255,16 @@ def _end(held: list[Any], folder: str | None) -> None:
 
 
 def pools(
-    task: Task, num_envs: int, device: torch.device, seed: int, *, env_offset: int = 0, **options: Any
+    task: Task, num_envs: int, device: torch.device, seed: int, *, pools: int, env_offset: int = 0, **options: Any
 ) -> Alternating | EnvPool:
-    """Two pools that take turns, so that slow simulators and the agent work at the same time; one if B is 1."""
+    """Two ``pools`` that take turns, so that slow simulators and the agent work at the same time; or one."""
 
     def make(count: int, offset: int) -> EnvPool:
         return EnvPool(task, count, device, seed, env_offset=offset, **options)
 
-    return Alternating(make, num_envs, env_offset) if num_envs > 1 else make(num_envs, env_offset)
+    if pools not in (1, 2):
+        raise UserError(f"there are 1 or 2 pools, not {pools}")
+    return Alternating(make, num_envs, env_offset) if min(pools, num_envs) > 1 else make(num_envs, env_offset)
 
 
 def _arrays(named: dict[str, Tensor]) -> dict[str, NDArray[Any]]:

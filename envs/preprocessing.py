@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import UserError, suggest
 
@@ -21,29 +21,49 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
 WRAPPED = ("sticky", "height", "width", "grey", "noisy_tv", "stack", "time_limit")
 """Options every family has, by wrappers where it does not take them itself; in this order, from the inside."""
 
+LARGEST = 2**20
+"""Pixels a side, frames, threads: beyond any use."""
+
+IDLE = ("none", "noop", "no-op", "nothing", "idle", "wait", "done")
+"""Names of actions that leave the world as it is."""
+
 NOTHING = {"sticky": 0.0, "grey": False, "noisy_tv": "none", "stack": 1, "time_limit": None, "repeat": 1}
 """Values that ask for nothing."""
 
 
 def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> VectorEnv:
     """``family(*arguments)`` with ``options``, in wrappers for those it does not take. UserError for what cannot be."""
-    options = dict(options)
+    options = {k: v for k, v in options.items() if v is not None}
+    own = defaults(family)
     named = options.pop("preprocessing", None)
     if named is not None:
         if named not in PREPROCESSING:
             raise UserError(f"no preprocessing {named!r}; {suggest(named, PREPROCESSING)}")
-        options = PREPROCESSING[named] | options
-    own = defaults(family)
+        # How long an action lasts is the family's own affair, where it does not ask.
+        asked = {k: v for k, v in PREPROCESSING[named].items() if k != "repeat" or k in own}
+        options = asked | options
+    _check(options)
     wrapped = {k: v for k, v in options.items() if k not in own and v != NOTHING.get(k, ...)}
     if "repeat" in wrapped:
-        raise UserError(f"{arguments[0]} takes one frame a step: an action cannot last {wrapped['repeat']}")
+        raise UserError(f"how long an action lasts is fixed in {arguments[0]}: leave repeat (--action-repeat) out")
     taken = {k: v for k, v in options.items() if k in own}
     # A wrapper that changes the picture comes before the stack: the stack is then a wrapper's as well.
     if "stack" in own and wrapped.keys() & {"height", "width", "grey", "noisy_tv"}:
         wrapped["stack"] = taken.get("stack", own["stack"])
         taken["stack"] = 1
+    if wrapped and "pools" in own:
+        taken["pools"] = 1  # a wrapper steps all at once
     env = family(*arguments, **taken)
     return _wrap(env, wrapped, seed=arguments[-1], env_offset=taken.get("env_offset", 0)) if wrapped else env
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """UserError for numbers that no family can make anything of: simulators may end the process over them."""
+    for name, least in (("height", 1), ("width", 1), ("stack", 1), ("repeat", 1), ("threads", 1), ("env_offset", 0)):
+        if name in options and not (isinstance(options[name], int) and least <= options[name] <= LARGEST):
+            raise UserError(f"{name} is a whole number from {least} to {LARGEST}, not {options[name]!r}")
+    if not 0 <= options.get("sticky", 0) <= 1:
+        raise UserError(f"sticky is the probability that an action is repeated, 0 to 1, not {options['sticky']}")
 
 
 def defaults(family: Callable[..., VectorEnv]) -> dict[str, Any]:
@@ -67,7 +87,12 @@ def _wrap(env: VectorEnv, options: dict[str, Any], seed: int, env_offset: int) -
         how = options["noisy_tv"]
         if how not in ("region", "remote"):
             raise UserError(f"noisy_tv is 'region' or 'remote', not {how!r}")
-        env = NoisyTV(env, channel="step" if how == "region" else "action", seed=seed, env_offset=env_offset)
+        idle = [k for k, action in enumerate(env.spec.action_names) if action.lower() in IDLE]
+        if how == "remote" and not idle:
+            tasks, actions = ", ".join(env.spec.tasks), ", ".join(env.spec.action_names)
+            raise UserError(f"noisy_tv 'remote' needs an action that does nothing; {tasks} has {actions}: use 'region'")
+        channel: Literal["step", "action"] = "step" if how == "region" else "action"
+        env = NoisyTV(env, channel=channel, noop=idle[0] if idle else 0, seed=seed, env_offset=env_offset)
     if options.get("stack", 1) != 1:
         env = FrameStack(env, options["stack"])
     if "time_limit" in options:

@@ -9,6 +9,7 @@ import morello
 from morello.envs.atari import ACTIONS, MINIMAL, heeded
 from morello.envs.envpool import tasks
 from morello.envs.errors import UserError
+from morello.envs.experience import empty_timestep, leaves
 from morello.envs.gridworld import ROOMS_AND_SIZE
 
 
@@ -105,9 +106,12 @@ def test_multirooms_picture_has_a_door_between_two_rooms(rooms, size):
 
 
 def test_the_noisy_television_is_minigrids_own():
-    env = morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 2, seed=1)
+    env = morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 1, seed=1)
     assert env.spec.max_steps == 140
-    assert env.reset().observation["image"].shape == (2, 7, 7, 3)
+    drop = env.spec.action_names.index("drop")
+    env.reset()
+    seen = {env.step(torch.tensor([drop])).observation["image"].numpy().tobytes() for _ in range(40)}
+    assert 2 <= len(seen) <= 6  # the ball's colours, and nothing else
 
 
 @pytest.mark.parametrize(
@@ -130,6 +134,44 @@ def test_seeds_are_given_to_all_or_none():
     env.reset()
     with pytest.raises(UserError, match="all environments or to none"):
         env.reset(seed=1, mask=torch.tensor([True, False, False]))
+
+
+@pytest.mark.parametrize("name", ["minigrid:Empty-5x5", "atari:Breakout"])
+def test_rows_that_do_not_fit_are_refused_before_anything_happens(name):
+    env, twin = (morello.make(name, 3, seed=1) for _ in range(2))
+    env.reset()
+    twin.reset()
+    short = empty_timestep(env.spec._replace(observation={}), 3)
+    action = torch.tensor([0, 1, 2])
+    with pytest.raises(ValueError, match="out needs"):
+        env.step(action, short)
+    for _ in range(3):
+        for x, y in zip(leaves(env.step(action)).values(), leaves(twin.step(action)).values(), strict=True):
+            assert x.equal(y)
+
+
+def test_the_halves_of_a_step_come_in_turn():
+    env = morello.make("minigrid:Empty-5x5", 2)
+    with pytest.raises(UserError, match="reset"):
+        env.send(torch.zeros(2, dtype=torch.int64))
+    env.reset()
+    with pytest.raises(UserError, match="send"):
+        env.recv()
+    env.send(torch.zeros(2, dtype=torch.int64))
+    for call in (env.reset, lambda: env.send(torch.zeros(2, dtype=torch.int64))):
+        with pytest.raises(UserError, match="receive"):
+            call()
+    assert env.recv().observation["vector"].argmax(1).tolist() == [3, 3]  # turned left once, from the east
+
+
+@pytest.mark.parametrize("action", [[-1, 0], [7, 0], [-(2**63), 0]])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_actions_outside_are_refused(action, dtype):
+    env = morello.make("minigrid:Empty-5x5", 2)
+    env.reset()
+    action = torch.tensor(action).clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max).to(dtype)
+    with pytest.raises(ValueError, match="lie in"):
+        env.step(action)
 
 
 def test_without_envpool_the_message_says_what_to_install(monkeypatch):

@@ -78,7 +78,15 @@ def test_atari_stacks_by_itself_as_the_wrapper_does():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("minigrid:DoorKey-5x5", {"preprocessing": "atari"}, "one frame a step"),
+        ("minigrid:DoorKey-5x5", {"repeat": 4}, "--action-repeat"),
+        ("gym:CartPole-v1", {"repeat": 4}, "--action-repeat"),
+        ("gym:tests.gymnasium_worlds:Parts-v0", {"noisy_tv": "remote"}, "needs an action that does nothing"),
+        ("atari:Pong", {"stack": 0}, "stack is a whole number from 1"),
+        ("vizdoom:Basic", {"height": 0}, "height is a whole number"),
+        ("vizdoom:Basic", {"repeat": -1}, "repeat is a whole number"),
+        ("atari:Pong", {"sticky": 2.0}, "0 to 1"),
+        ("atari:Pong", {"pools": 3}, "1 or 2 pools"),
+        ("minigrid:DoorKey-5x5", {"env_offset": -5}, "env_offset is a whole number from 0"),
         ("gym:CartPole-v1", {"stack": 4}, "needs an image"),
         ("labyrinth:seekavoid_arena_01", {"preprocessing": "atri"}, "atari"),
         ("labyrinth:seekavoid_arena_01", {"noisy_tv": "static"}, "region"),
@@ -90,6 +98,32 @@ def test_a_mistake_gets_one_sentence(name, options, words):
     with pytest.raises(UserError, match=words) as caught:
         morello.make(name, 2, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_the_remote_does_not_move_the_agent():
+    env, twin = (morello.make("minigrid:Empty-5x5", 2, noisy_tv=how) for how in ("remote", "none"))
+    before = env.reset().observation["vector"].clone()
+    step = env.step(torch.tensor([env.spec.num_actions - 1] * 2))
+    assert env.spec.action_names == (*twin.spec.action_names, "remote")
+    assert step.observation["vector"].equal(before)
+
+
+def test_none_is_the_familys_own():
+    env = morello.make("atari:Pong", 2, stack=None, height=None, sticky=None, preprocessing=None, noisy_tv=None)
+    assert shape(env) == (84, 84, 4)
+    assert layers(env) == []
+
+
+@pytest.mark.parametrize("name", PREPROCESSING)
+def test_every_papers_way_fits_what_has_colours(name):
+    for env in ("labyrinth:seekavoid_arena_01", "vizdoom:Basic", "gym:tests.gymnasium_worlds:Parts-v0"):
+        assert shape(morello.make(env, 1, preprocessing=name))[2] == (3 if name == "rgb" else 4)
+
+
+def test_another_environment_takes_the_settings_it_knows():
+    config = {"env": "gym:CartPole-v1", "env_workers": 2, "restart_envs": True, "time_limit": 3}
+    assert environment_options(config) == {"workers": 2, "restart": True, "time_limit": 3}
+    assert environment_options(config, "counting:steps") == {"time_limit": 3}
 
 
 def test_settings_become_options_and_a_family_without_one_is_named_with_the_flag():
