@@ -94,7 +94,7 @@ def test_every_environment_builds():
 def test_a_mistake_gets_one_sentence():
     with pytest.raises(UserError, match="MiniWorld has no environment 'Halway'; did you mean Hallway"):
         morello.make("miniworld:Halway", 1, workers=0)
-    with pytest.raises(UserError, match="1 x 1"):
+    with pytest.raises(UserError, match="height is a whole number from 1"):
         morello.make("miniworld:Hallway", 1, workers=0, height=0)
 
 
