@@ -28,8 +28,9 @@ ROWS = 16
 """Rows of the rollout that answers are written into, one after the other."""
 POOLS = {"vizdoom:MyWayHome": 16, "atari:Breakout": 64, "minigrid:DoorKey-5x5": 64}
 """What EnvPool simulates, and in how many environments; each of ViZDoom's is a process."""
-WORLD = "miniworld:MazeS3"
-WORLDS = 32  # so that one long reset does not keep the other worker waiting
+WORLDS = ("miniworld:OneRoom", "miniworld:MazeS3")
+"""The second takes as long over a reset as over many steps, and the other worker waits."""
+COPIES = 32
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,12 @@ def main(words: list[str]) -> int:
         for name, count in POOLS.items():
             tell("building", name)
             parts |= pool_parts(name, count, settings.threads)
-        tell("building", WORLD)
         try:
-            parts |= world_parts()
+            for name in WORLDS:
+                tell("building", name)
+                parts |= world_parts(name)
         except UserError as reason:
-            notes.append(f"{WORLD} was not measured: {reason}")
+            notes.append(f"MiniWorld was not measured: {reason}")
         timed = measure(parts, settings.repeats, settings.seconds, lambda: None, tell)
     found = as_json(timed.measurements)
     median = {name: m.median for name, m in timed.measurements.items()}
@@ -86,7 +88,7 @@ def main(words: list[str]) -> int:
 def ratios(median: dict[str, float]) -> dict[str, float]:
     """Each adapter over the simulator alone, and two workers over one process."""
     pairs = [(name, f"{name}, EnvPool alone") for name in POOLS]
-    pairs.append((f"{WORLD}, two workers", f"{WORLD}, one process"))
+    pairs += [(f"{name}, two workers", f"{name}, one process") for name in WORLDS]
     return {f"{a} / {b.partition(', ')[2]}": median[a] / median[b] for a, b in pairs if {a, b} <= median.keys()}
 
 
@@ -133,12 +135,12 @@ def stepped(env: VectorEnv) -> Callable[[int], None]:
     return run
 
 
-def world_parts() -> dict[str, Part]:
-    """MiniWorld in this process, as its users run it, and in two workers."""
+def world_parts(name: str) -> dict[str, Part]:
+    """A MiniWorld in this process, as its users run it, and in two workers."""
     parts = {}
     for about, workers in (("one process", 0), ("two workers", 2)):
-        env = make(WORLD, WORLDS, workers=workers)
-        parts[f"{WORLD}, {about}"] = Part(f"{about}, {WORLDS} environments", WORLDS, stepped(env))
+        env = make(name, COPIES, workers=workers)
+        parts[f"{name}, {about}"] = Part(f"{about}, {COPIES} environments", COPIES, stepped(env))
     return parts
 
 
