@@ -24,6 +24,7 @@ from morello.benchmarks.peers import SameStep
 from morello.benchmarks.report import as_json, derived, write
 from morello.benchmarks.timing import Measurement, Part, measure
 from morello.envs import make
+from morello.envs.errors import UserError
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.launcher import Launcher
 
@@ -415,8 +416,9 @@ def test_adapters_are_measured_beside_what_they_adapt(tmp_path, monkeypatch, cap
     assert adapters.main(["--repeats", "2", "--seconds", "0.02", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "adapters-cpu.json").read_text())
     assert set(found["parts"]) == {"minigrid:Empty-5x5, EnvPool alone", "minigrid:Empty-5x5"}
-    ours, alone = (found["parts"][name]["median"] for name in ("minigrid:Empty-5x5", "minigrid:Empty-5x5, EnvPool alone"))
-    assert found["ratios"] == {"minigrid:Empty-5x5 / EnvPool alone": ours / alone}
+    median = {name: part["median"] for name, part in found["parts"].items()}
+    ratio = median["minigrid:Empty-5x5"] / median["minigrid:Empty-5x5, EnvPool alone"]
+    assert found["ratios"] == {"minigrid:Empty-5x5 / EnvPool alone": ratio}
     assert "not measured" in found["notes"][0]
     assert "EnvPool alone" in capsys.readouterr().out
     assert adapters.ratios({"miniworld:Nowhere, two workers": 6.0, "miniworld:Nowhere, one process": 4.0}) == {
