@@ -116,7 +116,7 @@ class Wrapper:
         seen = self.env.spec.observation
         if "image" not in seen:
             shown = f"{', '.join(self.spec.tasks)} shows only {', '.join(seen)}"
-            raise UserError(f"{type(self).__name__} needs an image, and {shown}; leave the wrapper out")
+            raise UserError(f"{type(self).__name__} needs an image, and {shown}: leave it out")
         height, width, channels = seen["image"][0]
         return height, width, channels
 
