@@ -83,7 +83,7 @@ class EnvPool:
         self._held: list[Any] = []  # the pool, referred to from nowhere else
         self._end: Callable[[], object] = lambda: None
         self._make(seed)
-        space = self._pool.observation_space
+        space = self.pool.observation_space
         self._parts = space.spaces if hasattr(space, "spaces") else {"image": space}
         self._numbers = {k: int(part.n) for k, part in self._parts.items() if hasattr(part, "n")}
         self.spec = Spec(
@@ -92,7 +92,7 @@ class EnvPool:
             action_names=task.actions,
             tasks=(task.name,),
             frames_per_step=task.frames_per_step,
-            max_steps=int(self._pool.config["max_episode_steps"]),
+            max_steps=int(self.pool.config["max_episode_steps"]),
             resumable=False,
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
@@ -103,7 +103,7 @@ class EnvPool:
         self._pending = False  # is an answer on its way?
         self._ids = np.arange(num_envs, dtype=np.int32)
         # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
-        self._keys = {key: i for i, key in enumerate(self._pool._state_keys)}
+        self._keys = {key: i for i, key in enumerate(self.pool._state_keys)}
         self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
         if len(self._parts) == 1:
             self._looked = {"image": "obs"}
@@ -130,7 +130,8 @@ class EnvPool:
             held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
 
     @property
-    def _pool(self) -> Any:
+    def pool(self) -> Any:
+        """EnvPool's own. UserError once closed."""
         if not self._held:
             raise UserError(f"{self.task.name} is closed; make another")
         return self._held[0]
@@ -154,8 +155,8 @@ class EnvPool:
         if seed is not None:
             self._make(seed)
         if chosen.any():
-            self._pool._reset(self._ids[chosen])
-            self._look(self._pool._recv(), chosen)
+            self.pool._reset(self._ids[chosen])
+            self._look(self.pool._recv(), chosen)
             self._first, self._last = self._first | chosen, self._last & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
@@ -180,7 +181,7 @@ class EnvPool:
         numbers = action.cpu().numpy()
         if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
             raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
-        self._pool._send([self._ids, self._ids, self._pressed[numbers]])
+        self.pool._send([self._ids, self._ids, self._pressed[numbers]])
         self._pending = True
 
     def recv(self, out: Timestep | None = None) -> Timestep:
@@ -189,7 +190,7 @@ class EnvPool:
         # On a CPU straight into the caller's rows.
         target = self._own if out is None or self._answer is not None else out
         rows = _arrays(fitting(leaves(self._own), target))
-        said = self._pool._recv()
+        said = self.pool._recv()
         self._pending = False
         self._look(said)
         done, truncated = said[self._keys["done"]], said[self._keys["trunc"]]
@@ -232,7 +233,7 @@ class EnvPool:
 
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
-        return self._pool.render(0)[0] if "render_mode" in self._settings else None
+        return self.pool.render(0)[0] if "render_mode" in self._settings else None
 
     def state_dict(self) -> dict[str, Tensor]:
         """EnvPool cannot save its state. Raises UserError."""
