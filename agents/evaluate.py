@@ -28,6 +28,8 @@ from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
 from .settings import PLAY, check_range, environment_options, resolve_device
 
+EVALUATION = "evaluation.json"
+"""In the run folder."""
 SEED = 1_000_003
 """Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
 
@@ -183,7 +185,7 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
             agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed,
             play_references=flags.play_references, tell=status.update,
         )  # fmt: skip
-    name, path = flags.env or agent.config["env"], Path(flags.run) / "evaluation.json"
+    name, path = flags.env or agent.config["env"], Path(flags.run) / EVALUATION
     console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
     console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}

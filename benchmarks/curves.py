@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tyro.conf import Positional
 
 from ..agents.checkpoint import replace_file
-from ..agents.evaluate import recorded_references
+from ..agents.evaluate import EVALUATION, recorded_references
 from ..agents.runs import PROVENANCE, read_config, read_runs
 from ..envs.errors import UserError
 from ..flags import parse
@@ -24,7 +24,9 @@ PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
 
 @dataclass(frozen=True)
 class Settings:
-    """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores."""
+    """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores, and
+    what ``morello eval`` found of the finished agents.
+    """
 
     runs: Positional[tuple[str, ...]]
     """Folders of finished runs of one environment with the same settings and different seeds."""
@@ -43,7 +45,7 @@ def main(words: list[str]) -> int:
     draw(record, folder / f"{name}.png")
     print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
     for seed in record["seeds"]:
-        print(f"  seed {seed['seed']}: last return {seed['curve']['episode_return'][-1]:.2f}")
+        print(f"  seed {seed['seed']}: last return {seed['curve']['episode_return'][-1]:.2f}{_evaluated(seed)}")
     return 0
 
 
@@ -75,6 +77,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
             "versions": starts[0]["versions"],
             "seconds": float(table["time/seconds"][-1]),
             "curve": {k: _plain(table[k][ended]) for k in COLUMNS if k in table},
+            "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
         })  # fmt: skip
     known = recorded_references(shared["env"], spec.tasks)
     references = {name: {"mean": r.mean, "interval": list(r.interval)} for name, r in known.items()}
@@ -87,8 +90,18 @@ def collect(folders: list[Path]) -> dict[str, Any]:
     }
 
 
+def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
+    """What ``morello eval`` found of the agent after ``step``, without single episodes; empty if it was not asked."""
+    path = folder / EVALUATION
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if (found.get("env"), found.get("step")) != (env, step):
+        return {}
+    single = ("returns", "lengths", "task")
+    return {k: {a: b for a, b in v.items() if a not in single} if isinstance(v, dict) else v for k, v in found.items()}
+
+
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Return over steps, a line a seed; random and oracle play as levels."""
+    """Return over steps, a line a seed that ends in its evaluation; random and oracle play as levels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -100,9 +113,16 @@ def draw(record: dict[str, Any], path: Path) -> None:
         curve = seed["curve"]
         steps = np.array(curve["step"], dtype=float) / 1e6
         axes.plot(steps, curve["episode_return"], color=colour, label=f"seed {seed['seed']}")
+        if agent := seed["evaluation"].get("agent"):
+            ends = [[agent["mean"] - agent["low"]], [agent["high"] - agent["mean"]]]
+            axes.errorbar(steps[-1:], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
+    levels = {name: reference["mean"] for name, reference in record["references"].items()}
+    played = [s["evaluation"]["random"]["mean"] for s in record["seeds"] if "random" in s["evaluation"]]
+    if played and "random" not in levels:
+        levels["random"] = float(np.mean(played))
     for name, style in (("random", ":"), ("oracle", "--")):
-        if name in record["references"]:
-            mean = record["references"][name]["mean"]
+        if name in levels:
+            mean = levels[name]
             if mean < 2 * axes.get_ylim()[1]:
                 axes.axhline(mean, color="#555", linestyle=style, label=f"{name} {mean:.2f}")
             else:  # its line would flatten the curves
@@ -111,6 +131,14 @@ def draw(record: dict[str, Any], path: Path) -> None:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+
+
+def _evaluated(seed: dict[str, Any]) -> str:
+    if "agent" not in seed["evaluation"]:
+        return ""
+    agent, random = (seed["evaluation"][name] for name in ("agent", "random"))
+    interval = f"[{agent['low']:.2f}, {agent['high']:.2f}]"
+    return f", {agent['mean']:.2f} {interval} in {agent['episodes']} evaluation episodes, random {random['mean']:.2f}"
 
 
 def _plain(column: NDArray[Any]) -> list[float | None]:

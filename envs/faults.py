@@ -41,10 +41,10 @@ class Faults:
         for i in chosen:
             self.seed[i], self.derived[i] = seed + self.offset + i, 0
 
-    def describe(self, i: int) -> str:
-        """Which environment it is, as it is known outside, and when it failed."""
+    def describe(self, i: int, does: str) -> str:
+        """Which environment it is, as it is known outside, what it ``does`` and when."""
         when = f"at step {self.step[i]}" if self.step[i] else "in reset"
-        return f"{self.names}: environment {self.offset + i} (seed {self.seed[i]}) failed {when} of an episode"
+        return f"{self.names}: environment {self.offset + i} (seed {self.seed[i]}) {does} {when} of an episode"
 
     def blame(
         self, i: int, reason: str, restart: bool, *, last: bool = False, error: BaseException | None = None
@@ -53,7 +53,7 @@ class Faults:
         anew, or if that helps no more: this was the ``last`` attempt, or its episodes break one after the other.
         """
         self.broken[i] += 1
-        what = f"{self.describe(i)}: {reason}"
+        what = f"{self.describe(i, 'failed')}: {reason}"
         if not restart:
             raise BrokenEnvironmentError(f"{what}; --restart-envs makes it anew") from error
         if last or self.broken[i] >= EPISODES:

@@ -43,7 +43,8 @@ class Gymnasium:
     An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
     `BrokenEnvironmentError` that names it; with ``restart`` it is made anew instead and its episode counts as truncated
     where it broke, with reward 0 (``restarts`` [B] counts). One that breaks `EPISODES` times without a whole episode is
-    given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives both.
+    given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives both. Finite
+    numbers beyond the bounds of their Box are taken, with one warning that names environment, seed and step.
 
     With ``render`` environment 0 is made so that it can be drawn, if it can.
     """
@@ -77,6 +78,7 @@ class Gymnasium:
             max_steps=one.spec.max_episode_steps if one.spec else None,
             resumable=False,
         )
+        self._told = False  # that numbers are beyond their bounds
         self._seeded = [False] * num_envs  # has its generator been given its seed?
         self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
         self.adopt(empty_timestep(self.spec, num_envs), Faults.new(seed, num_envs, name, env_offset), started=False)
@@ -130,7 +132,7 @@ class Gymnasium:
             faults.step[i] = 0
             try:
                 observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else int(faults.seed[i]))
-                self._reader.write(observation, self._observations[i])
+                self._see(i, observation)
                 break
             except FAULTS as error:
                 self._repair(i, error, last=attempt == ATTEMPTS)
@@ -148,13 +150,21 @@ class Gymnasium:
             if not abs(reward) <= LARGEST:
                 raise ValueError(f"its reward is {reward}")
             discount, last = float(not terminated), bool(terminated or truncated)
-            self._reader.write(observation, self._observations[i])
+            self._see(i, observation)
             if last:
                 faults.broken[i] = 0
         except FAULTS as error:
             self._repair(i, error)
             reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
         self._fill(i, reward, discount, first=False, last=last)
+
+    def _see(self, i: int, observation: Any) -> None:
+        """Write what environment i shows; ValueError for what it said it would not show."""
+        beyond = self._reader.write(observation, self._observations[i])
+        if beyond is not None and not self._told:
+            self._told = True
+            what = self.faults.describe(i, "leaves its space")
+            warnings.warn(f"{what}: {beyond}; played on, and not said again", RuntimeWarning, stacklevel=2)
 
     def _repair(self, i: int, error: BaseException, last: bool = False) -> None:
         """Make environment i anew, or give up."""

@@ -26,6 +26,7 @@ class Reader:
         self.name = name
         self.images: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
         self.vectors: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
+        self._bounds: list[tuple[NDArray[Any], NDArray[Any]] | None] = []  # of each vector
         self._sort((), space)
         if len(self.images) > 1:
             parts = " and ".join(_path(path) for path, _ in self.images)
@@ -58,19 +59,30 @@ class Reader:
             )
         elif _flattens(space):
             self.vectors.append((path, space))
+            self._bounds.append(_bounds(space) if isinstance(space, spaces.Box) else None)
         else:
             raise UserError(f"{self.name} shows {_path(path)} as {type(space).__name__}, which has no fixed size")
 
-    def write(self, observation: Any, rows: dict[str, NDArray[Any]]) -> None:
-        """Into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for what is not in its
-        space.
+    def write(self, observation: Any, rows: dict[str, NDArray[Any]]) -> str | None:
+        """Into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for what is not in its space.
+
+        Numbers beyond the bounds of their Box are written all the same, and the answer names the part: many
+        environments leave their bounds, a network does not know them, and nothing is lost.
         """
         images = [_channels_last(_part(observation, path, space)) for path, space in self.images]
-        vectors = [_flat(_part(observation, path, space), space) for path, space in self.vectors]
+        vectors, beyond = [], None
+        for (path, space), bounds in zip(self.vectors, self._bounds, strict=True):
+            vector = _flat(_part(observation, path, space), space)
+            if bounds is not None and not ((bounds[0] <= vector) & (vector <= bounds[1])).all():
+                if not np.isfinite(vector).all():
+                    raise ValueError(f"{_path(path)} is not finite in float32")
+                beyond = f"{_path(path)} is beyond the bounds of {one_line(space)}"
+            vectors.append(vector)
         if images:
             rows["image"][...] = images[0]
         if vectors:
             rows["vector"][...] = vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
+        return beyond
 
 
 def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> Any:
@@ -91,12 +103,17 @@ def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> 
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
                 array = array.astype(np.float32, copy=False)
-            if not np.isfinite(array).all():
-                raise ValueError(f"{_path(path)} is not finite in float32")
         return array
     if not space.contains(part):
         raise ValueError(f"{_path(path)} is {part!r}, which is not in {space}")
     return part
+
+
+def _bounds(space: spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The least and the largest number of a Box in float32, all of them finite: NaN and infinity are beyond."""
+    most = np.finfo(np.float32).max
+    low, high = (np.clip(np.ravel(x).astype(np.float64), -most, most) for x in (space.low, space.high))
+    return low.astype(np.float32), high.astype(np.float32)
 
 
 def _flat(part: Any, space: spaces.Space[Any]) -> NDArray[Any]:

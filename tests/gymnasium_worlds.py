@@ -84,6 +84,8 @@ class Faulty(gymnasium.Env):
                 pass
             if self.fault == "nan":
                 observation[1] = np.nan
+            if self.fault == "beyond":
+                observation[1] = 10.5
             if self.fault == "reward":
                 reward = float("inf")
             if self.fault == "shape":

@@ -275,7 +275,7 @@ def test_a_part_that_outgrows_the_gpu_is_left_out():
     def too_large(calls):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    parts = {"large": Part("l", 1, too_large), "small": Part("s", 1, lambda calls: None)}
+    parts = {"large": Part("l", 1, too_large), "small": Part("s", 1, lambda calls: sum(range(calls)))}
     timed = measure(parts, 1, 1e-6, lambda: None, lambda *_: None)
     assert set(timed.measurements) == {"small"}
     assert timed.notes == ["large: not enough GPU memory."]

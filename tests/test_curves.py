@@ -22,6 +22,25 @@ def test_runs_of_several_seeds_become_one_record(tmp_path, capsys):
     assert record["settings"]["learner"]["gamma"] == 0.99
     assert record["references"]["oracle"]["mean"] > record["references"]["random"]["mean"]
     assert (tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
+    assert [s["evaluation"] for s in record["seeds"]] == [{}, {}]
+
+
+def test_what_eval_found_of_the_finished_agent_is_kept(tmp_path, capsys):
+    run = tmp_path / "run"
+    train(SMALL, run=str(run), preset="a2c")
+    assert main(["eval", str(run), "--episodes", "3"]) == 0
+    capsys.readouterr()
+    found = json.loads((run / "evaluation.json").read_text())
+    path = tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json"
+    assert main(["bench", "curves", str(run), "--out", str(tmp_path)]) == 0
+    kept = json.loads(path.read_text())["seeds"][0]["evaluation"]
+    assert kept["agent"] == {k: found["agent"][k] for k in kept["agent"]}
+    assert found["agent"].keys() - kept["agent"].keys() == {"returns", "lengths", "task"}
+    assert f"{found['agent']['mean']:.2f} [" in capsys.readouterr().out
+    for changed in ({"step": 700}, {"env": "labyrinth:my_way_home_dense"}):  # of another agent, or played elsewhere
+        (run / "evaluation.json").write_text(json.dumps(found | changed))
+        assert main(["bench", "curves", str(run), "--out", str(tmp_path)]) == 0
+        assert json.loads(path.read_text())["seeds"][0]["evaluation"] == {}
 
 
 def test_records_in_which_no_episode_ended_are_left_out(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Gymnasium's environments in our words."""
 
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -174,6 +176,28 @@ def test_a_bad_answer_leaves_the_last_observation(answer, words):
         now = env.step(torch.tensor([0]))
     assert now.observation["vector"].tolist() == [[0, 0, 0]]
     assert now.last.item()
+
+
+def test_numbers_beyond_their_bounds_are_taken_and_said_once():
+    env = faulty("beyond")
+    with pytest.warns(RuntimeWarning) as warned:
+        rows = play(env, 12)
+    words = r"Faulty-v0: environment 1 \(seed 1\) leaves its space at step 2 of an episode: .*beyond the bounds of Box"
+    assert len(warned) == 1
+    assert re.match(words, str(warned[0].message))
+    assert rows[2]["seen"].tolist() == [[2, 2, 2], [2, 10.5, 2], [2, 2, 2]]
+    assert not rows[2]["last"].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("bound", [2.0, np.inf])
+def test_what_is_not_finite_is_refused_whatever_the_bounds(value, bound):
+    reader = Reader(gymnasium.spaces.Box(-bound, bound, (3,), np.float64), "x")
+    row = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="not finite in float32"):
+        reader.write(np.array([0, value, 0]), {"vector": row})
+    assert reader.write(np.array([0, 2, -2]), {"vector": row}) is None
+    assert row.tolist() == [0, 2, -2]
 
 
 def test_text_of_a_space_of_its_own_is_left_out():
