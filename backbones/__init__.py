@@ -2,9 +2,11 @@
 
 from .base import Features, SequenceModel, Sizes, Torso
 from .convolutional import DeepCNN, NatureCNN, ShallowCNN
+from .dilated import Dilated
 from .grid import Grid
 from .perceptron import Perceptron
 from .recurrent import GRU, LSTM, Feedforward
+from .transformer import Transformer
 
 TORSOS: dict[str, type[Torso]] = {
     "nature": NatureCNN,
@@ -13,6 +15,12 @@ TORSOS: dict[str, type[Torso]] = {
     "grid": Grid,
     "mlp": Perceptron,
 }
-MEMORIES: dict[str, type[SequenceModel]] = {"none": Feedforward, "lstm": LSTM, "gru": GRU}
+MEMORIES: dict[str, type[SequenceModel]] = {
+    "none": Feedforward,
+    "lstm": LSTM,
+    "gru": GRU,
+    "conv": Dilated,
+    "transformer": Transformer,
+}
 
 __all__ = ["MEMORIES", "TORSOS", "Features", "SequenceModel", "Sizes", "Torso"]

@@ -31,7 +31,8 @@ class SequenceModel(nn.Module, abc.ABC):
 
     ``forward`` takes ``x`` [T, B, E], the state before row 0 and ``first`` [T, B]; it resets rows to the initial
     state where ``first`` is True, *before* they take in that row, and returns [T, B, D] and the state after row
-    T - 1. T = 1 when acting; any split of an unroll gives the same output. ``cond`` [T, B, C] is side information.
+    T - 1. T = 1 when acting; any split of an unroll gives the same output. ``cond`` [T, B, C] is side information, for
+    models built with its width: ``Class(input_size, size, cond)``.
     """
 
     size: int  # D

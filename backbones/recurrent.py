@@ -19,7 +19,7 @@ from .base import SequenceModel
 class Feedforward(SequenceModel):
     """No memory: x passes through."""
 
-    def __init__(self, input_size: int, size: int) -> None:
+    def __init__(self, input_size: int, size: int, cond: int = 0) -> None:
         super().__init__()
         self.size = input_size
 
@@ -38,11 +38,12 @@ class Recurrent(SequenceModel):
     gates: int
     states: int  # how many [B, D] tensors the state holds; the first is the output
 
-    def __init__(self, input_size: int, size: int) -> None:
+    def __init__(self, input_size: int, size: int, cond: int = 0) -> None:
         super().__init__()
         self.size = size
         self.input = nn.Linear(input_size, self.gates * size)
         self.recurrent = nn.Linear(size, self.gates * size)
+        self.cond = nn.Linear(cond, self.gates * size, bias=False) if cond else None
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(size), 1 / math.sqrt(size))
 
@@ -53,6 +54,8 @@ class Recurrent(SequenceModel):
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> [T, B, D]."""
         projected = self.input(x)
+        if self.cond is not None:
+            projected = projected + self.cond(cond)
         initial = tuple(torch.zeros_like(s) for s in state)
         outputs = []
         for t in range(x.shape[0]):

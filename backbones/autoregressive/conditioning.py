@@ -1,0 +1,89 @@
+"""What a model is told besides the events: p(x given y)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .orderings import Ordering
+
+
+class Given(NamedTuple):
+    """Side information about a batch of items, each part optional: a model built for a part that is not given takes
+    a learned vector for "unknown" instead, so that p(x) and p(x given y) are one network.
+    """
+
+    glob: Tensor | None = None  # [B, G], about the item: a class, a latent code, an action
+    local: Tensor | None = None  # [B, *places, L], about each event's place: a picture, an upsampled code
+    memory: Tensor | None = None  # [B, M, D], to look things up in: a text, past frames
+    mask: Tensor | None = None  # [B, M] bool, which of them are there; None: all
+
+
+class Rows(NamedTuple):
+    """The same as networks take it, in the order of the events."""
+
+    rows: Tensor | None = None  # [T, B, C]
+    memory: Tensor | None = None  # [B, M, D]
+    mask: Tensor | None = None  # [B, M] bool
+
+
+class Sizes(NamedTuple):
+    """Widths of what a model is built for; 0: not at all."""
+
+    glob: int = 0
+    local: int = 0
+    memory: int = 0
+
+
+class Conditioner(nn.Module):
+    """`Given` -> `Rows` of ``size`` numbers an event: a linear map of each part that is known, summed."""
+
+    def __init__(self, ordering: Ordering, sizes: Sizes, size: int) -> None:
+        super().__init__()
+        self.ordering, self.sizes = ordering, sizes
+        self.size = size if sizes.glob or sizes.local else 0
+        self.glob = nn.Linear(sizes.glob, size) if sizes.glob else None
+        self.local = nn.Linear(sizes.local, size) if sizes.local else None
+        self.unknown = nn.ParameterDict(
+            {name: nn.Parameter(0.1 * torch.randn(size)) for name in ("glob", "local") if getattr(sizes, name)}
+        )
+        self.blank = nn.Parameter(0.1 * torch.randn(1, sizes.memory)) if sizes.memory else None
+
+    def forward(self, given: Given, batch: int) -> Rows:
+        """Of ``batch`` items. ValueError for a part that the model was not built for."""
+        for name in ("glob", "local", "memory"):
+            if getattr(given, name) is not None and not getattr(self.sizes, name):
+                raise ValueError(f"this model was built without {name}: build it with Sizes({name}=...)")
+        memory, mask = given.memory, given.mask
+        if self.blank is not None and memory is None:
+            memory, mask = self.blank.expand(batch, 1, -1), None
+        return Rows(self._rows(given, batch), memory, mask)
+
+    def _rows(self, given: Given, batch: int) -> Tensor | None:
+        if not self.size:
+            return None
+        rows = next(iter(self.unknown.values())).new_zeros(self.ordering.length, batch, self.size)
+        if self.glob is not None:
+            rows = rows + (self.unknown["glob"] if given.glob is None else self.glob(given.glob))
+        if self.local is not None:
+            known = None if given.local is None else self.local(self.ordering.to_sequence(given.local))
+            rows = rows + (self.unknown["local"] if known is None else known)
+        return rows
+
+
+class Attention(nn.Module):
+    """Looks things up: queries [T, B, Q] in a memory [B, M, D] -> [T, B, Q]."""
+
+    def __init__(self, query: int, memory: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(query, query), nn.Linear(memory, query), nn.Linear(memory, query)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Scaled dot products (Vaswani et al. 2017), one head."""
+        there = None if mask is None else mask.unsqueeze(1)
+        query = self.query(x).transpose(0, 1)
+        found = F.scaled_dot_product_attention(query, self.key(memory), self.value(memory), attn_mask=there)
+        return found.transpose(0, 1)

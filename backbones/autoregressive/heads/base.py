@@ -1,0 +1,50 @@
+"""What one event is drawn from, given a network's features."""
+
+from __future__ import annotations
+
+import abc
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Head(nn.Module, abc.ABC):
+    """``size`` parameters an event -> a distribution over events of shape ``event``.
+
+    ``embed`` is how an event re-enters the network. All shapes are [..., *event] and [..., size], whatever is before.
+    """
+
+    event: tuple[int, ...] = ()
+    size: int
+    width: int  # of an embedding
+
+    @abc.abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """Events -> [..., width]."""
+
+    @abc.abstractmethod
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """[...], nats: the log-probability, or log-density, of events."""
+
+    @abc.abstractmethod
+    def sample(
+        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Events. ``temperature`` 0: the likeliest, or the centre of the likeliest component."""
+
+    def support(self) -> Tensor | None:
+        """[S, *event], all events there are; None where they cannot be listed."""
+        return None
+
+
+def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """[..., N] -> [...] int64: an index by ``softmax(logits / temperature)``, by Gumbel-max; at 0 the largest."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float64)
+    gumbel = -(-uniform.clamp(min=torch.finfo(torch.float64).tiny).log()).log()
+    return (logits.double() / temperature + gumbel).argmax(-1)
+
+
+LOG_2PI = math.log(2 * math.pi)

@@ -1,0 +1,56 @@
+"""Real numbers: a mixture of Gaussians."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .base import LOG_2PI, Head, choose
+
+LOG_SCALE_MIN = -7.0
+"""No narrower: a density has no upper end, and one repeated number would be worth infinitely much."""
+
+
+class GaussianMixture(Head):
+    """``components`` Gaussians with diagonal covariance over events of ``dims`` numbers, float (dims None: one number,
+    event ()). Parameters: a logit a component, then its means, then its log standard deviations.
+    """
+
+    def __init__(self, components: int = 1, dims: int | None = None, width: int = 32) -> None:
+        super().__init__()
+        self.event = () if dims is None else (dims,)
+        self.components, self.dims, self.width = components, dims or 1, width
+        self.size = components * (1 + 2 * self.dims)
+        self.value = nn.Linear(self.dims, width)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """[..., dims] -> [..., width]."""
+        embedded: Tensor = self.value(self._vector(x))
+        return embedded
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """``log sum_k pi_k prod_d N(x_d; mu_kd, sigma_kd)``."""
+        logits, mean, log_scale = self._split(parameters)
+        z = (self._vector(x).unsqueeze(-2) - mean) * torch.exp(-log_scale)
+        each = -(0.5 * z.square() + log_scale + 0.5 * LOG_2PI).sum(-1)
+        return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
+
+    def sample(
+        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Numbers; ``temperature`` divides the logits and multiplies the standard deviations."""
+        logits, mean, log_scale = self._split(parameters)
+        component = choose(logits, temperature, generator)[..., None, None].expand(*logits.shape[:-1], 1, self.dims)
+        mean, log_scale = (y.gather(-2, component).squeeze(-2) for y in (mean, log_scale))
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        x = mean + temperature * log_scale.exp() * noise
+        return x if self.event else x.squeeze(-1)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., K], [..., K, dims], [..., K, dims]."""
+        logits, rest = parameters.split([self.components, self.size - self.components], dim=-1)
+        mean, log_scale = rest.unflatten(-1, (2, self.components, self.dims)).unbind(-3)
+        return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN)
+
+    def _vector(self, x: Tensor) -> Tensor:
+        return (x if self.event else x.unsqueeze(-1)).to(self.value.weight.dtype)

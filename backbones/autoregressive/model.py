@@ -1,0 +1,116 @@
+"""Probability, event by event: an ordering, a causal network and an output head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...envs.experience import State
+from .conditioning import Conditioner, Given, Rows, Sizes
+from .heads import Head
+from .networks import CausalNetwork
+from .orderings import Ordering
+
+NOTHING = Given()
+
+
+class Stream(NamedTuple):
+    """An item that is being told: what the next event's probability depends on."""
+
+    t: int  # events told so far
+    parameters: Tensor  # [B, size], of the distribution of event t
+    cond: Rows
+    state: State
+
+
+class Autoregressive(nn.Module):
+    """``p(x) = prod_t p(x_t given x_<t, y)`` of items [B, *shape] in the order of ``ordering``.
+
+    ``network(ordering, width, cond, memory)`` builds the causal network; ``given`` are the widths of side information y
+    and ``cond`` how wide it reaches the network.
+    """
+
+    def __init__(
+        self,
+        ordering: Ordering,
+        head: Head,
+        network: Callable[..., CausalNetwork],
+        given: Sizes = Sizes(),  # noqa: B008 (immutable)
+        cond: int = 32,
+    ) -> None:
+        super().__init__()
+        if head.event != ordering.event:
+            raise ValueError(f"the ordering tells events of shape {ordering.event}, the head draws {head.event}")
+        self.ordering, self.head = ordering, head
+        self.conditioner = Conditioner(ordering, given, cond)
+        self.network = network(ordering, head.width, self.conditioner.size, given.memory)
+        self.output = nn.Linear(self.network.size, head.size)
+
+    def features(self, x: Tensor, given: Given = NOTHING) -> Tensor:
+        """[T, B, size], of each event from those before it, in the order of the events."""
+        e = self.head.embed(self.ordering.to_sequence(x))
+        return self.network(e, self.conditioner(given, len(x)))
+
+    def parameters_of(self, x: Tensor, given: Given = NOTHING) -> Tensor:
+        """[T, B, head.size], in parallel: the distribution of each event given those before it."""
+        parameters: Tensor = self.output(self.features(x, given))
+        return parameters
+
+    def log_prob(self, x: Tensor, given: Given = NOTHING, reduce: Literal["sum", "none"] = "sum") -> Tensor:
+        """Nats: [B], or with ``reduce="none"`` the terms at their places [B, *places], a map of surprise."""
+        terms = self.head.log_prob(self.parameters_of(x, given), self.ordering.to_sequence(x))
+        return terms.sum(0) if reduce == "sum" else self.ordering.from_sequence(terms)
+
+    def begin(self, batch: int, given: Given = NOTHING) -> Stream:
+        """``batch`` items of which nothing has been told."""
+        cond = self.conditioner(given, batch)
+        nothing = self.output.weight.new_zeros(batch, self.head.width)
+        return self._next(0, nothing, cond, self.network.initial_state(batch))
+
+    def tell(self, x: Tensor, stream: Stream) -> Stream:
+        """The next event ``x`` [B, *event] is told."""
+        return self._next(stream.t + 1, self.head.embed(x), stream.cond, stream.state)
+
+    def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> Stream:
+        if t == self.ordering.length:  # all is told
+            return Stream(t, self.output.weight.new_empty(0), cond, state)
+        features, state = self.network.step(t, previous, cond, state)
+        return Stream(t, self.output(features), cond, state)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int,
+        given: Given = NOTHING,
+        *,
+        prefix: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """``count`` items [count, *shape], event by event. ``prefix`` [count, t, *event] are the first t events, told
+        beforehand.
+        """
+        stream, told = self.begin(count, given), []
+        fixed = 0 if prefix is None else prefix.shape[1]
+        for t in range(self.ordering.length):
+            if prefix is not None and t < fixed:
+                x = prefix[:, t]
+            else:
+                x = self.head.sample(stream.parameters, temperature, generator)
+            told.append(x)
+            stream = self.tell(x, stream)
+        return self.ordering.from_sequence(torch.stack(told))
+
+    def fit(self, x: Tensor, optimizer: torch.optim.Optimizer, given: Given = NOTHING) -> tuple[Tensor, Tensor]:
+        """One step on ``x``: its log-probability before and after, [B] each. The difference is the prediction gain
+        (Bellemare et al., "Unifying count-based exploration and intrinsic motivation", NIPS 2016).
+        """
+        before = self.log_prob(x, given)
+        optimizer.zero_grad(set_to_none=True)
+        (-before.mean()).backward()
+        optimizer.step()
+        with torch.no_grad():
+            return before.detach(), self.log_prob(x, given)

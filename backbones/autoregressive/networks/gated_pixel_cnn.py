@@ -1,0 +1,68 @@
+"""The gated PixelCNN (van den Oord et al., "Conditional image generation with PixelCNN decoders", NIPS 2016)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..orderings import Ordering
+from .grid import Grid
+from .masked import MaskedConv2d
+
+
+class GatedPixelCNN(Grid):
+    """Two stacks, which together see every pixel told before: no blind spot.
+
+    The *vertical* stack at (i, j) sums up rows above i; its first layer reads rows i - r - 1 to i - 1, later ones rows
+    i - r to i of the stack. The *horizontal* stack reads its own row to the left, and the vertical one. Each layer is
+    gated: ``tanh(a) . sigmoid(b)``, with the side information in both. The output is the sum of the skips.
+    """
+
+    def __init__(
+        self, ordering: Ordering, width: int, cond: int = 0, memory: int = 0, *,
+        size: int = 32, layers: int = 4, kernel: int = 3, first: int = 7,
+    ) -> None:  # fmt: skip
+        super().__init__(ordering, cond, memory)
+        self.size, groups = size, self.groups
+        self.layers = nn.ModuleList(
+            _Layer(groups * (size if i else width), groups * size, self.cond, kernel if i else first, groups, not i)
+            for i in range(layers + 1)
+        )
+
+    def draw(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """[B, groups * width, H, W] -> [B, groups * size, H, W]."""
+        vertical, horizontal, skips = x, x, []
+        for layer in self.layers:
+            vertical, horizontal, skip = layer(vertical, horizontal, cond)
+            skips.append(skip)
+        return F.relu(torch.stack(skips).sum(0))
+
+
+class _Layer(nn.Module):
+    def __init__(self, inputs: int, size: int, cond: int, kernel: int, groups: int, begins: bool) -> None:
+        super().__init__()
+        self.begins, self.reach = begins, kernel // 2
+        self.vertical = nn.Conv2d(inputs, 2 * size, (self.reach + 1, kernel), padding=(0, self.reach))
+        # One row of pixels: a mask of height 1.
+        self.horizontal = MaskedConv2d(inputs, 2 * size, kernel, groups, strict=begins, row=True)
+        self.across = MaskedConv2d(2 * size, 2 * size, 1, groups, strict=False)
+        self.conds = nn.ModuleList(MaskedConv2d(cond, 2 * size, 1, groups, strict=False) for _ in range(2) if cond)
+        self.residual, self.skip = (MaskedConv2d(size, size, 1, groups, strict=False) for _ in range(2))
+        self.groups = groups
+
+    def forward(self, vertical: Tensor, horizontal: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps of both stacks -> the next ones, and the skip."""
+        rows = F.pad(vertical, (0, 0, self.reach + self.begins, 0))
+        v = self.vertical(rows[..., : vertical.shape[-2] + self.reach, :])
+        h = self.horizontal(horizontal) + self.across(v)
+        if cond is not None:
+            v, h = v + self.conds[0](cond), h + self.conds[1](cond)
+        z = self._gate(h)
+        out = self.residual(z)
+        return self._gate(v), out if self.begins else horizontal + out, self.skip(z)
+
+    def _gate(self, x: Tensor) -> Tensor:
+        """Values and gates of each group -> [B, size, H, W]."""
+        value, gate = x.unflatten(1, (self.groups, 2, -1)).unbind(2)
+        return (torch.tanh(value) * torch.sigmoid(gate)).flatten(1, 2)

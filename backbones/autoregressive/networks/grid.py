@@ -1,0 +1,76 @@
+"""Networks over images as grids: causal by masks, in raster order."""
+
+from __future__ import annotations
+
+import abc
+
+import torch
+from torch import Tensor
+
+from ....envs.experience import State
+from ..conditioning import Attention, Rows
+from ..orderings import Ordering, Places
+from .base import CausalNetwork
+
+
+class Grid(CausalNetwork):
+    """Turns sequences into maps and back; a subclass has ``draw``, from maps to maps.
+
+    The channels of a pixel, told one by one, are ``groups`` of features, those of the first channel first; where
+    a pixel is one event there is one group.
+    """
+
+    def __init__(self, ordering: Ordering, cond: int, memory: int) -> None:
+        super().__init__()
+        if not ordering.raster or len(ordering.places) not in (2, 3):
+            raise ValueError(f"{type(self).__name__} needs an image [H, W, C] in raster order, not {ordering.places}")
+        self.columns = ordering.places[1]
+        self.groups = ordering.places[2] if len(ordering.places) == 3 else 1
+        self.places = Places(ordering, memory) if memory else None
+        self.attention = Attention(memory, memory) if memory else None
+        self.cond = self.groups * (cond + memory)
+        """Channels of the side information of a pixel."""
+
+    @abc.abstractmethod
+    def draw(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """[B, groups * width, H, W], side information [B, cond, H, W] -> [B, groups * size, H, W]."""
+
+    def forward(self, e: Tensor, cond: Rows) -> Tensor:
+        """[T, B, width] -> [T, B, size]."""
+        rows = self._rows(len(e), e.shape[1], cond)
+        return self._sequence(self.draw(self._map(e), None if rows is None else self._map(rows)))
+
+    def initial_state(self, batch: int) -> State:
+        """Nothing yet: what has been told is kept as it comes."""
+        return ()
+
+    def step(self, t: int, previous: Tensor, cond: Rows, state: State) -> tuple[Tensor, State]:
+        """Row t. The pixels' rows down to its own are drawn once more; what is above is not kept."""
+        told = previous.new_zeros(0, *previous.shape) if t == 0 else torch.cat([state[0], previous.unsqueeze(0)])
+        line = self.columns * self.groups
+        end = (t // line + 1) * line
+        whole = torch.cat([told, told.new_zeros(end - t, *previous.shape)])
+        rows = None if cond.rows is None else cond.rows[:end]
+        return self.forward(whole, cond._replace(rows=rows))[t], (told,)
+
+    def _rows(self, length: int, batch: int, cond: Rows) -> Tensor | None:
+        """Side information of each event, with what it finds in the memory: by its place, since maps read the side
+        information of pixels that are still to be told.
+        """
+        if self.attention is None or self.places is None:
+            return cond.rows
+        assert cond.memory is not None
+        t = torch.arange(length, device=cond.memory.device)
+        query = self.places(cond.memory.new_zeros(length, batch, cond.memory.shape[-1]), t)
+        found = self.attention(query, cond.memory, cond.mask)
+        return found if cond.rows is None else torch.cat([cond.rows, found], dim=-1)
+
+    def _map(self, x: Tensor) -> Tensor:
+        """[H W groups, B, F] -> [B, groups F, H, W]."""
+        x = x.unflatten(0, (-1, self.columns, self.groups))
+        return x.permute(3, 2, 4, 0, 1).flatten(1, 2)
+
+    def _sequence(self, x: Tensor) -> Tensor:
+        """The inverse."""
+        x = x.unflatten(1, (self.groups, -1))
+        return x.permute(3, 4, 1, 0, 2).flatten(0, 2)

@@ -1,0 +1,87 @@
+"""In which order an array is told: a bijection between an item of any shape and a sequence of T events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Ordering(nn.Module):
+    """Items [B, *shape] as sequences [T, B, *event]: row by row, or by ``order``.
+
+    The last ``event_dims`` axes of ``shape`` are one event, told at once; ``places`` are the others, T their number.
+    ``order`` [T] holds flat indices of places; event t is told at place ``order[t]``. ``coordinates`` [T, n] are
+    the places' indices, axis by axis, and n = 0 where an event's place does not matter (``absolute=False``).
+    """
+
+    order: Tensor
+    coordinates: Tensor
+
+    def __init__(
+        self, shape: Sequence[int], event_dims: int = 0, order: Tensor | None = None, *, absolute: bool = True
+    ) -> None:
+        super().__init__()
+        split = len(shape) - event_dims
+        self.shape, self.places, self.event = tuple(shape), tuple(shape[:split]), tuple(shape[split:])
+        self.length = math.prod(self.places)
+        rows = torch.arange(self.length)
+        self.raster = order is None or torch.equal(order, rows)
+        order = rows if order is None else order
+        if not torch.equal(order.sort().values, rows):
+            raise ValueError(f"an order of {self.length} places holds each of them once")
+        self.register_buffer("order", order, persistent=False)
+        at = torch.stack(torch.unravel_index(order, self.places), dim=-1)
+        self.register_buffer("coordinates", at if absolute else at[:, :0], persistent=False)
+
+    def to_sequence(self, x: Tensor) -> Tensor:
+        """[B, *places, ...] -> [T, B, ...]."""
+        flat = x.flatten(1, len(self.places)).transpose(0, 1)
+        return flat if self.raster else flat[self.order]
+
+    def from_sequence(self, s: Tensor) -> Tensor:
+        """[T, B, ...] -> [B, *places, ...], the inverse."""
+        flat = s if self.raster else s[self.order.argsort()]
+        return flat.transpose(0, 1).unflatten(1, self.places)
+
+
+class Places(nn.Module):
+    """Learned vectors for where events stand, a table an axis; none where that says nothing."""
+
+    def __init__(self, ordering: Ordering, width: int) -> None:
+        super().__init__()
+        self.ordering = ordering
+        sizes = ordering.places[: ordering.coordinates.shape[-1]]
+        self.tables = nn.ModuleList(nn.Embedding(n, width) for n in sizes)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """``x`` [N, B, width] plus the vectors of the places of events ``t`` [N]."""
+        at = self.ordering.coordinates[t]
+        for axis, table in enumerate(self.tables):
+            x = x + table(at[:, axis]).unsqueeze(1)
+        return x
+
+
+def time(length: int, event: Sequence[int] = ()) -> Ordering:
+    """Text, audio, strokes [B, T, *event]. Where in time an event stands says nothing: what holds for one window of a
+    stream holds for the next.
+    """
+    return Ordering((length, *event), len(event), absolute=False)
+
+
+def raster(height: int, width: int, channels: int, *, whole_pixels: bool = False) -> Ordering:
+    """Images [B, H, W, C], row by row, channels innermost; ``whole_pixels``: a pixel's channels are one event."""
+    return Ordering((height, width, channels), int(whole_pixels))
+
+
+def frames(count: int, inner: Ordering) -> Ordering:
+    """``count`` items one after the other, each in the order ``inner``: videos [B, F, H, W, C]."""
+    start = torch.arange(count).unsqueeze(-1) * inner.length
+    return Ordering((count, *inner.shape), len(inner.event), (start + inner.order).flatten())
+
+
+def permuted(inner: Ordering, permutation: Tensor) -> Ordering:
+    """The events of ``inner`` told in another order: event t is its event ``permutation[t]``."""
+    return Ordering(inner.shape, len(inner.event), inner.order[permutation])

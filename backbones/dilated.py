@@ -1,0 +1,71 @@
+"""Causal convolution over time with growing dilations (van den Oord et al., "WaveNet", 2016), reset in the unroll."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..envs.experience import State
+from .base import SequenceModel
+from .history import look_back
+
+
+class Dilated(SequenceModel):
+    """Residual layers over x[t], x[t - d], ..., x[t - (k - 1) d], summed by their skips.
+
+    Each layer is ``z = tanh(Wf * x + Vf c) . sigmoid(Wg * x + Vg c)``; ``x + R z`` goes on to the next, ``S z`` to the
+    output ``relu(O relu(sum S z))``. ``c`` is the side information. Row t sees ``reach`` rows, itself included:
+    ``1 + (k - 1) sum(dilations)``. The state keeps the last (k - 1) d inputs of each layer, [B, (k - 1) d, D].
+    """
+
+    def __init__(
+        self, input_size: int, size: int, cond: int = 0, *,
+        kernel: int = 2, dilations: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.size, self.kernel, self.dilations = size, kernel, tuple(dilations)
+        self.reach = 1 + (kernel - 1) * sum(dilations)
+        self.input = nn.Linear(input_size, size)
+        self.layers = nn.ModuleList(_Layer(size, cond, kernel, d) for d in dilations)
+        self.output = nn.Linear(size, size)
+
+    def initial_state(self, batch: int) -> State:
+        """(rows seen [B], a buffer of zeros a layer)."""
+        weight = self.output.weight
+        buffers = tuple(weight.new_zeros(batch, (self.kernel - 1) * d, self.size) for d in self.dilations)
+        return torch.zeros(batch, dtype=torch.int64, device=weight.device), *buffers
+
+    def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
+        """[T, B, E] -> [T, B, D]."""
+        count, *buffers = state
+        seen = look_back(first, count)
+        x, total, kept = self.input(x), torch.zeros((), device=x.device), []
+        for layer, buffer in zip(self.layers, buffers, strict=True):
+            x, skip, buffer = layer(x, buffer, seen, cond)
+            total = total + skip
+            kept.append(buffer)
+        return F.relu(self.output(F.relu(total))), (seen[-1] + 1, *kept)
+
+
+class _Layer(nn.Module):
+    def __init__(self, size: int, cond: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.offsets = [j * dilation for j in reversed(range(kernel))]  # oldest first
+        self.taps = nn.Linear(kernel * size, 2 * size)
+        self.cond = nn.Linear(cond, 2 * size, bias=False) if cond else None
+        self.residual, self.skip = nn.Linear(size, size), nn.Linear(size, size)
+
+    def forward(self, x: Tensor, buffer: Tensor, seen: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """x [T, B, D], buffer [B, L, D], seen [T, B] -> x, skip [T, B, D] and the next buffer."""
+        T, L = len(x), buffer.shape[1]
+        past = torch.cat([buffer.transpose(0, 1), x])  # [L + T, B, D]
+        there = [torch.where((seen >= o).unsqueeze(-1), past[L - o : L - o + T], 0.0) for o in self.offsets]
+        gates = self.taps(torch.cat(there, dim=-1))
+        if self.cond is not None:
+            gates = gates + self.cond(cond)
+        value, gate = gates.chunk(2, dim=-1)
+        z = torch.tanh(value) * torch.sigmoid(gate)
+        return x + self.residual(z), self.skip(z), past[T:].transpose(0, 1)

@@ -1,0 +1,87 @@
+"""A causal transformer with a window of fixed length, reset inside the unroll.
+
+Blocks of Vaswani et al., "Attention is all you need" (2017), normalised first (Xiong et al. 2020); positions are a
+learned bias for each head and distance (Raffel et al., "T5", 2020, with a bucket for each distance), so that what is
+kept from earlier rows need not know where it stands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..envs.experience import State
+from .base import SequenceModel
+from .history import look_back
+
+
+class Transformer(SequenceModel):
+    """Row t attends to itself and the ``window - 1`` rows before it, as far as they belong to its episode.
+
+    The state keeps keys and values of ``window - 1`` rows, [B, window - 1, 2 D] a layer. Row t sees
+    ``layers * (window - 1) + 1`` rows in all, since what is kept was itself made from earlier rows.
+    """
+
+    def __init__(
+        self, input_size: int, size: int, cond: int = 0, *, layers: int = 2, heads: int = 4, window: int = 64
+    ) -> None:
+        super().__init__()
+        if size % heads:
+            raise ValueError(f"{heads} heads cannot share {size} features equally")
+        self.size, self.window, self.reach = size, window, layers * (window - 1) + 1
+        self.input = nn.Linear(input_size, size)
+        self.cond = nn.Linear(cond, size, bias=False) if cond else None
+        self.blocks = nn.ModuleList(_Block(size, heads, window) for _ in range(layers))
+        self.norm = nn.LayerNorm(size)
+
+    def initial_state(self, batch: int) -> State:
+        """(rows seen [B], keys and values of a layer, zeros)."""
+        weight = self.input.weight
+        kept = (weight.new_zeros(batch, self.window - 1, 2 * self.size) for _ in self.blocks)
+        return torch.zeros(batch, dtype=torch.int64, device=weight.device), *kept
+
+    def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
+        """[T, B, E] -> [T, B, D]."""
+        count, *kept = state
+        seen = look_back(first, count)
+        x = self.input(x)
+        if self.cond is not None:
+            x = x + self.cond(cond)
+        x = x.transpose(0, 1)  # [B, T, D]
+        T, past = x.shape[1], self.window - 1
+        rows, keys = torch.arange(T, device=x.device), torch.arange(-past, T, device=x.device)
+        distance = rows.unsqueeze(-1) - keys  # [T, past + T]
+        visible = (distance >= 0) & (distance <= seen.T.clamp(max=past).unsqueeze(-1))  # [B, T, past + T]
+        distance = distance.clamp(0, past)
+        states = []
+        for block, cache in zip(self.blocks, kept, strict=True):
+            x, cache = block(x, cache, visible, distance)
+            states.append(cache)
+        return self.norm(x).transpose(0, 1), (seen[-1] + 1, *states)
+
+
+class _Block(nn.Module):
+    def __init__(self, size: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query, self.key_value = nn.Linear(size, size), nn.Linear(size, 2 * size)
+        self.joined = nn.Linear(size, size)
+        self.bias = nn.Parameter(torch.zeros(heads, window))  # by distance
+        self.mlp = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
+
+    def forward(self, x: Tensor, cache: Tensor, visible: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, T, D], cache [B, past, 2 D], visible [B, T, past + T], distance [T, past + T] -> x, next cache."""
+        normed = self.before(x)
+        cache = torch.cat([cache, self.key_value(normed)], dim=1)
+        query, key, value = (self._split(y) for y in (self.query(normed), *cache.chunk(2, dim=-1)))
+        # -inf where nothing may be read: its weight is exactly 0.
+        mask = torch.where(visible.unsqueeze(1), self.bias[:, distance], -torch.inf)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + self.joined(attended.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.between(x)), cache[:, x.shape[1] :]
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[B, S, D] -> [B, heads, S, D / heads]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
