@@ -48,7 +48,7 @@ class Config:
     torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
     """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid
     below 20), a perceptron for vectors."""
-    memory: Literal["none", "lstm", "gru"] = "none"
+    memory: Literal["none", "lstm", "gru", "conv", "transformer"] = "none"
     """What the agent remembers with."""
     memory_size: int = 256
     """Width of the memory."""

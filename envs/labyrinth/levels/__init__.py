@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..level import Level
-from . import explore, my_way_home, nav_maze, seekavoid
+from . import explore, my_way_home, nav_maze, recall, seekavoid
 
 LEVELS: dict[str, Level] = {
-    level.name: level for family in (seekavoid, nav_maze, explore, my_way_home) for level in family.LEVELS
+    level.name: level for family in (seekavoid, nav_maze, explore, my_way_home, recall) for level in family.LEVELS
 }
 SCORES = Path(__file__).parent.parent / "scores.json"
 
