@@ -38,10 +38,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("watermelon", 20, RESTART, 30, (40, 132, 52), "apple", 24, 32),
     Kind("mango", 100, RESTART, 30, (250, 150, 30), "lemon", 22, 34),
     Kind("vest", 1, END, 36, (42, 190, 60), "vest", 14, 14),
-    Kind("mirage", -1, END, 36, (42, 190, 60), "vest", 14, 14),
+    Kind("mirage", 0, END, 36, (42, 190, 60), "vest", 14, 14),
 )
 """Rewards and effects as DeepMind Lab's pick-ups have them; the vest is ViZDoom's MyWayHome's. Doom's boxes touch at
-16 + 20 units; Lab's reach is of that order. A mirage looks like a vest."""
+16 + 20 units; Lab's reach is of that order. A mirage looks like a vest and is worth nothing."""
 
 KIND: dict[str, int] = {kind.name: number for number, kind in enumerate(KINDS)}
 

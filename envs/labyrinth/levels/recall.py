@@ -9,14 +9,14 @@ from __future__ import annotations
 from ..level import Action, Blocks, Level
 
 MAP = """
-#######
-#####.#
-#.....#
-#c###.#
-#######
+######
+####.#
+#....#
+#c##.#
+######
 """.strip()
 CUE = {"left": "stripes_blue", "right": "panel_orange"}
-ARMS = {"left": (550, 350), "right": (550, 150)}
+ARMS = {"left": (450, 350), "right": (450, 150)}
 """North and south of the fork, to which one comes facing east."""
 ACTIONS: dict[str, Action] = {"forward": (1, 0, 0), "turn_left": (0, 0, 5.625), "turn_right": (0, 0, -5.625)}
 
@@ -26,7 +26,7 @@ def recall(side: str) -> Level:
     other = "right" if side == "left" else "left"
     return Level(
         name=f"recall_{side}",
-        summary=f"A T whose {side} arm pays (+1) and whose other costs 1; the colour of the start tells which it is.",
+        summary=f"A T whose {side} arm holds a vest (+1), the other a mirage (0); the colour of the start says which.",
         layout=Blocks(MAP, textures={"c": CUE[side]}),
         seconds=20,
         actions=ACTIONS,

@@ -1,0 +1,301 @@
+"""Autoregressive models: normalised, causal, stepped as unrolled, sampled by their own law."""
+
+import itertools
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from morello.backbones.autoregressive import (
+    NETWORKS,
+    Autoregressive,
+    Given,
+    Ordering,
+    Sizes,
+    frames,
+    permuted,
+    raster,
+    time,
+)
+from morello.backbones.autoregressive.conditioning import Rows
+from morello.backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture
+from morello.backbones.autoregressive.networks import PixelCNN, Sequence
+from morello.backbones.dilated import Dilated
+from morello.backbones.transformer import Transformer
+
+SEQUENCES = ["lstm", "gru", "conv", "transformer"]
+GRIDS = ["pixel-cnn", "gated-pixel-cnn"]
+KNOWN = Sizes(glob=3, local=2, memory=6)
+
+
+def random_model(ordering, head, network, sizes=Sizes()):
+    """In float64, with weights far from zero."""
+    torch.manual_seed(0)
+    model = Autoregressive(ordering, head, partial(NETWORKS[network], size=8), sizes).double()
+    for parameter in model.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def everything(model):
+    """Every item there is."""
+    events = list(model.head.support())
+    sequences = torch.stack([torch.stack(s) for s in itertools.product(events, repeat=model.ordering.length)], dim=1)
+    return model.ordering.from_sequence(sequences)
+
+
+def told(model, count):
+    """Side information, the same for ``count`` items."""
+    torch.manual_seed(1)
+    glob, local, memory = torch.randn(1, 3), torch.randn(1, *model.ordering.places, 2), torch.randn(1, 5, 6)
+    known = (x.double().expand(count, *x.shape[1:]) for x in (glob, local, memory))
+    return Given(*known, torch.tensor([[True, False, True, True, False]]).expand(count, -1))
+
+
+SPACES = {
+    "binary 2 x 3": lambda: (raster(2, 3, 1), Bernoulli(5)),
+    "2 pixels of 3 channels": lambda: (raster(1, 2, 3), Categorical(2, 5)),
+    "whole pixels": lambda: (raster(2, 1, 3, whole_pixels=True), DiscretisedLogisticMixture(2, 3, 2, 5)),
+    "text": lambda: (time(4), Categorical(3, 5)),
+    "video": lambda: (frames(2, raster(1, 2, 1)), Categorical(3, 5)),
+    "permuted": lambda: (permuted(raster(2, 2, 1), torch.tensor([2, 0, 3, 1])), Categorical(3, 5)),
+}
+CASES = [(space, network) for space in SPACES for network in SEQUENCES]
+CASES += [(space, network) for space in list(SPACES)[:3] for network in GRIDS]
+
+
+@pytest.mark.parametrize("informed", [False, True])
+@pytest.mark.parametrize(("space", "network"), CASES)
+def test_probabilities_sum_to_one_and_are_the_same_event_by_event(space, network, informed):
+    ordering, head = SPACES[space]()
+    model = random_model(ordering, head, network, KNOWN if informed else Sizes())
+    x = everything(model)
+    given = told(model, len(x)) if informed else Given()
+    log_prob = model.log_prob(x, given)
+    assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-10)
+    assert log_prob.std() > 0.1
+    events, stream, total = ordering.to_sequence(x), model.begin(len(x), given), 0
+    for event in events:
+        total = total + head.log_prob(stream.parameters, event)
+        stream = model.tell(event, stream)
+    torch.testing.assert_close(total, log_prob, atol=1e-10, rtol=1e-10)
+    surprise = model.log_prob(x, given, reduce="none")
+    assert surprise.shape == (len(x), *ordering.places)
+    torch.testing.assert_close(surprise.flatten(1).sum(1), log_prob)
+
+
+@pytest.mark.parametrize("part", ["glob", "local", "memory"])
+@pytest.mark.parametrize("network", [*SEQUENCES, *GRIDS])
+def test_every_part_of_what_is_known_matters_from_the_first_event_on(network, part):
+    model = random_model(raster(2, 3, 1), Bernoulli(5), network, KNOWN)
+    given = told(model, 1)
+    changed = given._replace(**{part: getattr(given, part) + 1})
+    x = torch.zeros(1, 2, 3, 1)
+    terms = [model.log_prob(x, g, reduce="none") for g in (given, changed, given._replace(**{part: None}))]
+    for other in terms[1:]:
+        assert (terms[0] != other)[0, 0, 0, 0]
+        assert (terms[0] != other).all()
+
+
+def test_a_masked_entry_of_the_memory_is_not_read():
+    model = random_model(time(4), Categorical(3, 5), "gru", KNOWN)
+    x = torch.zeros(1, 4, dtype=torch.int64)
+    given = told(model, 1)
+    hidden = torch.where(given.mask.unsqueeze(-1), given.memory, 1e6)
+    assert torch.equal(model.log_prob(x, given), model.log_prob(x, given._replace(memory=hidden)))
+
+
+def test_what_a_model_was_not_built_for_is_refused():
+    model = random_model(time(4), Categorical(3, 5), "gru")
+    with pytest.raises(ValueError, match=r"built without glob: build it with Sizes\(glob=...\)"):
+        model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(glob=torch.zeros(1, 3)))
+    with pytest.raises(ValueError, match=r"events of shape \(3,\), the head draws \(\)"):
+        Autoregressive(raster(2, 2, 3, whole_pixels=True), Categorical(3), NETWORKS["pixel-cnn"])
+    with pytest.raises(ValueError, match="raster order"):
+        Autoregressive(permuted(raster(2, 2, 1), torch.arange(3, -1, -1)), Categorical(3), NETWORKS["pixel-cnn"])
+    with pytest.raises(ValueError, match="raster order"):
+        Autoregressive(time(5), Categorical(3), NETWORKS["gated-pixel-cnn"])
+
+
+def influence(network, ordering, width):
+    """[T, T] bool: does row t change with the embedding of event s? By perturbation, and by gradient."""
+    torch.manual_seed(2)
+    T = ordering.length
+    e = torch.randn(T, 1, width, dtype=torch.float64)
+    with torch.no_grad():
+        base = network(e, Rows())[:, 0]
+        moved = torch.zeros(T, T, dtype=torch.bool)
+        for s in range(T):
+            other = e.clone()
+            other[s] += torch.randn(1, width, dtype=torch.float64)
+            moved[:, s] = (network(other, Rows())[:, 0] != base).any(-1)
+    weights = torch.randn(network.size, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x, Rows())[:, 0] @ weights, e)
+    return moved, (jacobian.squeeze(2) != 0).any(-1)
+
+
+def random_network(name, ordering, width=3, **options):
+    torch.manual_seed(0)
+    network = NETWORKS[name](ordering, width, **options).double()
+    for parameter in network.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 1), (3, 4, 3)])
+@pytest.mark.parametrize("name", [*SEQUENCES, *GRIDS])
+def test_nothing_told_later_is_seen_and_everything_told_earlier_is(name, shape):
+    """But for the blind spot of the plain PixelCNN, which has a test of its own."""
+    ordering = raster(*shape)
+    options = {"first": 3, "layers": 5} if name in GRIDS else {}
+    moved, slope = influence(random_network(name, ordering, size=8, **options), ordering, 3)
+    past = torch.ones(ordering.length, ordering.length, dtype=torch.bool).tril(-1)
+    for seen in (moved, slope):
+        assert not seen[~past].any()
+        if name not in ("pixel-cnn", "conv"):
+            assert seen[past].all()
+
+
+def reachable(kernels, height, width):
+    """[H W, H W] bool: which pixels masked k x k filters, the first strict, carry to which: tap by tap."""
+    seen = None
+    for n, k in enumerate(kernels):
+        r = k // 2
+        taps = [(i, j) for i in range(-r, 1) for j in range(-r, r + 1) if i < 0 or j < 0 or (j == 0 and n > 0)]
+        step = torch.zeros(height * width, height * width)
+        for y, x, (i, j) in itertools.product(range(height), range(width), taps):
+            if y + i >= 0 and 0 <= x + j < width:
+                step[y * width + x, (y + i) * width + x + j] = 1
+        seen = step if seen is None else ((step @ seen) > 0).float()
+    return seen > 0
+
+
+@pytest.mark.parametrize(("first", "layers", "count"), [(3, 8, 72), (7, 6, 79)])
+def test_the_blind_spot_of_the_plain_pixel_cnn(first, layers, count):
+    """At (7, 5) of 11 x 11, 82 pixels come before; the wedge to the upper right is out of reach."""
+    ordering = raster(11, 11, 1)
+    network = random_network("pixel-cnn", ordering, size=3, first=first, layers=layers)
+    T, target = 121, 7 * 11 + 5
+    e = torch.randn(T, 1, 3, dtype=torch.float64, requires_grad=True)
+    network.draw = lambda x, cond: linear(network, x)  # or what a ReLU shuts would look unseen
+    (slope,) = torch.autograd.grad(network(e, Rows())[target].sum(), e)
+    seen = (slope != 0).any(-1).squeeze(-1)
+    assert torch.equal(seen, reachable([first, *[3] * layers], 11, 11)[target])
+    assert (seen.sum(), target) == (count, 82)
+
+
+def linear(network: PixelCNN, x):
+    x = network.first(x)
+    for layer in network.layers:
+        x = x + layer(x)
+    return x
+
+
+@pytest.mark.parametrize(("model", "reach"), [
+    (partial(Dilated, kernel=3, dilations=(1, 2)), 7),
+    (partial(Transformer, layers=2, window=4), 7),
+])  # fmt: skip
+def test_networks_of_limited_reach_see_as_far_as_they_say(model, reach):
+    ordering = time(13)
+    torch.manual_seed(0)
+    network = Sequence(ordering, 3, model=model, size=8).double()
+    assert network.model.reach == reach
+    moved, slope = influence(network, ordering, 3)
+    t = torch.arange(13)
+    expected = (t.unsqueeze(1) > t) & (t.unsqueeze(1) - t <= reach)  # row t takes event t - 1 in
+    assert torch.equal(moved, expected)
+    assert torch.equal(slope, expected)
+
+
+@pytest.mark.parametrize("network", ["gru", "transformer", "gated-pixel-cnn"])
+def test_samples_follow_the_models_own_law(network):
+    model = random_model(raster(2, 2, 1), Bernoulli(5), network)
+    x = everything(model)
+    expected = model.log_prob(x).exp().detach()
+    drawn = model.sample(20_000, generator=torch.Generator().manual_seed(5))
+    weights = 2 ** torch.arange(4)
+    counts = torch.bincount((drawn.flatten(1) * weights).sum(1), minlength=16).double()
+    expected = expected[(x.flatten(1) * weights).sum(1).argsort()] * 20_000
+    statistic = ((counts - expected) ** 2 / expected).sum().item()
+    assert statistic < 37.7  # 99.9 % of chi-square with 15 degrees of freedom
+
+
+def test_a_prefix_stays_and_what_follows_is_drawn_given_it():
+    model = random_model(raster(2, 2, 1), Categorical(3, 5), "lstm")
+    prefix = torch.randint(3, (6_000, 3), generator=torch.Generator().manual_seed(1))
+    drawn = model.sample(6_000, prefix=prefix, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(model.ordering.to_sequence(drawn)[:3].T, prefix)
+    rows = (prefix == torch.tensor([2, 0, 1])).all(1)
+    x = torch.tensor([[2, 0, 1, k] for k in range(3)])
+    wanted = model.log_prob(x.view(3, 2, 2, 1)).softmax(0)
+    got = torch.bincount(drawn[rows].flatten(1)[:, 3], minlength=3) / rows.sum()
+    assert rows.sum() > 150
+    torch.testing.assert_close(got.double(), wanted, atol=0.13, rtol=0)
+
+
+def test_temperature_zero_takes_the_likeliest_event_each_time():
+    model = random_model(time(4), Categorical(3, 5), "conv")
+    chosen = model.sample(1, temperature=0.0)[0]
+    for t in range(4):
+        others = torch.stack([torch.cat([chosen[:t], torch.tensor([k]), chosen[t + 1 :]]) for k in range(3)])
+        terms = model.log_prob(others, reduce="none")[:, t]
+        assert terms.argmax() == chosen[t]
+
+
+@pytest.mark.parametrize("network", ["lstm", "gated-pixel-cnn"])
+def test_fitting_an_item_makes_it_likelier_and_says_by_how_much(network):
+    model = random_model(raster(3, 4, 1), Bernoulli(5), network).float()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    x = torch.randint(2, (5, 3, 4, 1), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = model.log_prob(x)
+    before, after = model.fit(x, optimizer)
+    torch.testing.assert_close(before, expected)
+    torch.testing.assert_close(after, model.log_prob(x).detach())
+    assert (after - before).mean() > 0
+    assert not before.requires_grad
+
+
+@pytest.mark.parametrize(("ordering", "shape"), [
+    (time(7), (7,)),
+    (time(5, (2,)), (5, 2)),
+    (raster(2, 3, 5), (2, 3, 5)),
+    (raster(2, 3, 5, whole_pixels=True), (2, 3, 5)),
+    (frames(2, permuted(raster(2, 3, 1), torch.tensor([5, 0, 3, 1, 4, 2]))), (2, 2, 3, 1)),
+])  # fmt: skip
+def test_orderings_are_bijections(ordering, shape):
+    x = torch.randn(11, *shape)
+    sequence = ordering.to_sequence(x)
+    assert sequence.shape == (ordering.length, 11, *ordering.event)
+    assert torch.equal(ordering.from_sequence(sequence), x)
+    if ordering.coordinates.shape[1]:  # each event is what stands at its coordinates
+        for t, at in enumerate(ordering.coordinates.tolist()):
+            assert torch.equal(sequence[t], x[(slice(None), *at)])
+
+
+def test_frames_and_permutations_are_in_the_order_they_say():
+    ordering = frames(2, permuted(raster(1, 3, 1), torch.tensor([2, 0, 1])))
+    assert ordering.to_sequence(torch.arange(6).view(1, 2, 1, 3, 1)).flatten().tolist() == [2, 0, 1, 5, 3, 4]
+    assert raster(2, 2, 2).to_sequence(torch.arange(8).view(1, 2, 2, 2)).flatten().tolist() == list(range(8))
+    with pytest.raises(ValueError, match="each of them once"):
+        Ordering((3,), order=torch.tensor([0, 0, 2]))
+
+
+def test_a_stream_of_text_knows_no_absolute_time():
+    """What a convolution says of an event depends on the events within reach alone."""
+    model = random_model(time(40), Categorical(3, 5), "conv")
+    model.network = Sequence(model.ordering, 5, model=partial(Dilated, dilations=(1, 2)), size=8).double()
+    x = torch.randint(3, (1, 40))
+    twice = torch.cat([x[:, 20:], x[:, 20:]], 1)
+    terms = model.log_prob(twice, reduce="none")
+    torch.testing.assert_close(terms[:, 10:20], terms[:, 30:40], atol=1e-12, rtol=0)
+
+
+def test_parameters_are_not_rewritten_by_masks():
+    """So that functional copies, averages and weight norms work."""
+    network = random_network("pixel-cnn", raster(3, 4, 1), size=4)
+    weight = network.first.weight.detach().clone()
+    network(torch.randn(12, 2, 3, dtype=torch.float64), Rows())
+    assert torch.equal(network.first.weight, weight)
+    assert isinstance(network.first, nn.Conv2d)
