@@ -84,4 +84,4 @@ class _Block(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, S, D] -> [B, heads, S, D / heads]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)

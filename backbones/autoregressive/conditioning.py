@@ -65,7 +65,7 @@ class Conditioner(nn.Module):
     def _rows(self, given: Given, batch: int) -> Tensor | None:
         if not self.size:
             return None
-        rows = next(iter(self.unknown.values())).new_zeros(self.ordering.length, batch, self.size)
+        rows: Tensor = next(iter(self.unknown.values())).new_zeros(self.ordering.length, batch, self.size)
         if self.glob is not None:
             rows = rows + (self.unknown["glob"] if given.glob is None else self.glob(given.glob))
         if self.local is not None:

@@ -52,7 +52,8 @@ class Autoregressive(nn.Module):
     def features(self, x: Tensor, given: Given = NOTHING) -> Tensor:
         """[T, B, size], of each event from those before it, in the order of the events."""
         e = self.head.embed(self.ordering.to_sequence(x))
-        return self.network(e, self.conditioner(given, len(x)))
+        features: Tensor = self.network(e, self.conditioner(given, len(x)))
+        return features
 
     def parameters_of(self, x: Tensor, given: Given = NOTHING) -> Tensor:
         """[T, B, head.size], in parallel: the distribution of each event given those before it."""
@@ -110,7 +111,7 @@ class Autoregressive(nn.Module):
         """
         before = self.log_prob(x, given)
         optimizer.zero_grad(set_to_none=True)
-        (-before.mean()).backward()
+        torch.autograd.backward(-before.mean())
         optimizer.step()
         with torch.no_grad():
             return before.detach(), self.log_prob(x, given)

@@ -44,7 +44,7 @@ class Ordering(nn.Module):
     def from_sequence(self, s: Tensor) -> Tensor:
         """[T, B, ...] -> [B, *places, ...], the inverse."""
         flat = s if self.raster else s[self.order.argsort()]
-        return flat.transpose(0, 1).unflatten(1, self.places)
+        return torch.unflatten(flat.transpose(0, 1), 1, self.places)
 
 
 class Places(nn.Module):

@@ -48,8 +48,8 @@ class GaussianMixture(Head):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[..., K], [..., K, dims], [..., K, dims]."""
-        logits, rest = parameters.split([self.components, self.size - self.components], dim=-1)
-        mean, log_scale = rest.unflatten(-1, (2, self.components, self.dims)).unbind(-3)
+        logits, rest = torch.split(parameters, [self.components, self.size - self.components], dim=-1)
+        mean, log_scale = torch.unflatten(rest, -1, (2, self.components, self.dims)).unbind(-3)
         return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN)
 
     def _vector(self, x: Tensor) -> Tensor:

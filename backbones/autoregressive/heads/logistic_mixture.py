@@ -91,8 +91,8 @@ class DiscretisedLogisticMixture(Head):
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """[..., K], then [..., K, C], [..., K, C], [..., K, couplings]."""
         K, C = self.components, self.channels
-        logits, rest = parameters.split([K, self.size - K], dim=-1)
-        mean, log_scale, coupling = rest.unflatten(-1, (K, -1)).split([C, C, self.couplings], dim=-1)
+        logits, rest = torch.split(parameters, [K, self.size - K], dim=-1)
+        mean, log_scale, coupling = torch.split(torch.unflatten(rest, -1, (K, -1)), [C, C, self.couplings], dim=-1)
         return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN), torch.tanh(coupling)
 
     def _scaled(self, x: Tensor) -> Tensor:

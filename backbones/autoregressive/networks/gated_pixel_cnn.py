@@ -64,5 +64,5 @@ class _Layer(nn.Module):
 
     def _gate(self, x: Tensor) -> Tensor:
         """Values and gates of each group -> [B, size, H, W]."""
-        value, gate = x.unflatten(1, (self.groups, 2, -1)).unbind(2)
+        value, gate = torch.unflatten(x, 1, (self.groups, 2, -1)).unbind(2)
         return (torch.tanh(value) * torch.sigmoid(gate)).flatten(1, 2)

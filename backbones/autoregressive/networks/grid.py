@@ -67,10 +67,10 @@ class Grid(CausalNetwork):
 
     def _map(self, x: Tensor) -> Tensor:
         """[H W groups, B, F] -> [B, groups F, H, W]."""
-        x = x.unflatten(0, (-1, self.columns, self.groups))
+        x = torch.unflatten(x, 0, (-1, self.columns, self.groups))
         return x.permute(3, 2, 4, 0, 1).flatten(1, 2)
 
     def _sequence(self, x: Tensor) -> Tensor:
         """The inverse."""
-        x = x.unflatten(1, (self.groups, -1))
+        x = torch.unflatten(x, 1, (self.groups, -1))
         return x.permute(3, 4, 1, 0, 2).flatten(0, 2)

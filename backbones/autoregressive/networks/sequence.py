@@ -58,4 +58,5 @@ class Sequence(CausalNetwork):
             x = x + self.attention(x, cond.memory, cond.mask)
         first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
         first[0] = begin == 0
-        return self.model(x, state, first, cond.rows)
+        rows, state = self.model(x, state, first, cond.rows)
+        return rows, state
