@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from morello.backbones import MEMORIES, TORSOS
 from morello.backbones.encoder import Encoder
+from morello.backbones.history import look_back
 from morello.backbones.recurrent import Recurrent
 from morello.envs.experience import Spec
 
-T, B, E, D = 11, 5, 7, 13
+T, B, E, D = 11, 5, 7, 12
 
 
 def spec(**observation):
@@ -72,7 +73,106 @@ def test_stepped_equals_unrolled(name):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["conv", "transformer"])
+def test_any_split_of_a_long_unroll_is_the_same_and_a_state_is_batch_first(name):
+    memory = MEMORIES[name](E, D)
+    x, first = torch.randn(97, B, E), torch.rand(97, B) < 0.02
+    whole, _ = memory(x, memory.initial_state(B), first)
+    for cuts in ([41, 56], [2, 3, 5, 87], [96, 1]):
+        state, parts = memory.initial_state(B), []
+        for part, begun in zip(x.split(cuts), first.split(cuts), strict=True):
+            output, state = memory(part, state, begun)
+            parts.append(output)
+            assert {s.shape[0] for s in state} == {B}
+        torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv", "transformer"])
+def test_an_episode_is_the_same_wherever_it_begins(name):
+    memory = MEMORIES[name](E, D)
+    x, first = torch.randn(T, 1, E), torch.zeros(T, 1, dtype=torch.bool)
+    first[4] = True
+    alone, _ = memory(x[4:], memory.initial_state(1), first[4:])
+    after, _ = memory(x, memory.initial_state(1), first)
+    torch.testing.assert_close(after[4:], alone, atol=1e-6, rtol=1e-6)
+    x[:4] = 1e4  # read by nobody; NaN would not do: the weight of what attention must not see is 0, and 0 * NaN is NaN
+    assert torch.equal(memory(x, memory.initial_state(1), first)[0][4:], after[4:])
+
+
+def test_how_far_back_a_row_may_look():
+    first = torch.rand(23, B, generator=torch.Generator().manual_seed(0)) < 0.2
+    count = torch.tensor([0, 1, 5, 0, 9])
+    expected, n = [], count - 1
+    for t in range(23):
+        n = torch.where(first[t], 0, n + 1)
+        expected.append(n)
+    assert torch.equal(look_back(first, count), torch.stack(expected))
+
+
+def test_the_dilated_convolution_is_the_sum_its_paper_states():
+    """Row by row, layer by layer, tap by tap."""
+    memory = MEMORIES["conv"](E, D, cond=3, kernel=3, dilations=(1, 2))
+    x, cond = torch.randn(T, 1, E), torch.randn(T, 1, 3)
+    output, _ = memory(x, memory.initial_state(1), torch.zeros(T, 1, dtype=torch.bool), cond)
+    h, total = [memory.input(x[t, 0]) for t in range(T)], [0] * T
+    for layer, d in zip(memory.layers, (1, 2), strict=True):
+        taps = layer.taps.weight.view(2 * D, 3, D)  # oldest first
+        new = []
+        for t in range(T):
+            a = layer.taps.bias + layer.cond.weight @ cond[t, 0]
+            for j in range(3):
+                if t - j * d >= 0:
+                    a = a + taps[:, 2 - j] @ h[t - j * d]
+            z = torch.tanh(a[:D]) * torch.sigmoid(a[D:])
+            total[t] = total[t] + layer.skip(z)
+            new.append(h[t] + layer.residual(z))
+        h = new
+    expected = torch.stack([torch.relu(memory.output(torch.relu(s))) for s in total])
+    torch.testing.assert_close(output[:, 0], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_transformer_attends_as_its_paper_states():
+    """Query by query, head by head, over what the window holds."""
+    memory = MEMORIES["transformer"](E, D, layers=1, heads=3, window=4)
+    block = memory.blocks[0]
+    block.bias.data.normal_()
+    x = torch.randn(T, 1, E)
+    output, _ = memory(x, memory.initial_state(1), torch.zeros(T, 1, dtype=torch.bool))
+    h = memory.input(x[:, 0])
+    normed = block.before(h)
+    query, (key, value) = block.query(normed), block.key_value(normed).chunk(2, -1)
+    rows = []
+    for t in range(T):
+        seen = range(max(0, t - 3), t + 1)
+        heads = []
+        for n, part in enumerate(torch.arange(D).split(D // 3)):
+            scores = [query[t, part] @ key[s, part] / (D // 3) ** 0.5 + block.bias[n, t - s] for s in seen]
+            weights = torch.stack(scores).softmax(0)
+            heads.append(sum(w * value[s, part] for w, s in zip(weights, seen, strict=True)))
+        y = h[t] + block.joined(torch.cat(heads))
+        rows.append(memory.norm(y + block.mlp(block.between(y))))
+    torch.testing.assert_close(output[:, 0], torch.stack(rows), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "conv", "transformer"])
+def test_side_information_is_heard_at_once_and_changes_no_row_before(name):
+    memory = MEMORIES[name](E, D, cond=3)
+    x, cond, first = torch.randn(T, B, E), torch.randn(T, B, 3), torch.zeros(T, B, dtype=torch.bool)
+    plain, _ = memory(x, memory.initial_state(B), first, cond)
+    changed = cond.clone()
+    changed[4, 2] += 1
+    other, _ = memory(x, memory.initial_state(B), first, changed)
+    assert torch.equal(other[:4], plain[:4])
+    assert (other[4, 2] != plain[4, 2]).any()
+    assert torch.equal(other[:, :2], plain[:, :2])
+
+
+def test_heads_must_share_the_features():
+    with pytest.raises(ValueError, match="4 heads cannot share 13 features"):
+        MEMORIES["transformer"](E, 13)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "conv"])
 def test_nothing_from_before_a_reset_is_read(name):
     memory = MEMORIES[name](E, D)
     x, first = torch.randn(T, B, E), torch.zeros(T, B, dtype=torch.bool)
