@@ -408,6 +408,19 @@ def test_sprites_move_and_bounce_as_said():
         assert [int(i) for i in index] == [s, row, column, (down + 1) // 2, (right + 1) // 2]
 
 
+def test_beliefs_move_as_sprites_do():
+    """No video shows this: run backwards, its law is the same."""
+    source = MovingSprite(3, 5, 2, 3, 0.1, turning=0.0)
+    certain = torch.eye(source.states, dtype=torch.float64)
+    assert torch.equal(source.move(certain.log()).argmax(-1), source.after)
+    turned = MovingSprite(3, 5, 2, 3, 0.1, turning=0.3).move(certain.log()).exp()
+    for state in range(source.states):
+        law = torch.zeros(source.states, dtype=torch.float64)
+        law[source.after[state // 4 * 4 + torch.arange(4)]] = 0.3 / 4
+        law[source.after[state]] += 0.7
+        torch.testing.assert_close(turned[state], law)
+
+
 @pytest.mark.parametrize("turning", [0.0, 0.3])
 def test_the_filter_sums_over_all_paths(turning):
     source = MovingSprite(3, 5, 2, 3, 0.1, turning, seed=2)
