@@ -1,0 +1,103 @@
+"""Images whose pixels depend on the ones to the left and above (Abend, Harley & Kanal, "Classification of binary
+random patterns", 1965).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import Source, dirichlet, draw, entropy_of, estimating, mean_and_error, seeded
+
+EXACT_UP_TO = 2**14
+"""States: rows of an image, of which the exact entropy keeps the law."""
+ESTIMATED_FROM = 4096
+"""Items, where there are more states."""
+
+
+class MarkovMesh(Source):
+    """Images [H, W, C] by ``table`` [C, V, V, V, V]: channel; the same channel to the left and above; the channel
+    before, of the same pixel; the law of the symbol. What lies outside the image, or before channel 0, reads 0.
+
+    Without a ``table`` its laws are drawn from a Dirichlet distribution. ``MESH`` is one for binary images.
+    """
+
+    def __init__(
+        self,
+        height: int = 8,
+        width: int = 8,
+        channels: int = 1,
+        symbols: int = 2,
+        concentration: float = 0.3,
+        seed: int = 0,
+        table: Tensor | None = None,
+    ) -> None:
+        if table is None:
+            laws = dirichlet(channels * symbols**3, symbols, concentration, seeded(seed))
+            table = laws.reshape(channels, symbols, symbols, symbols, symbols)
+        channels, symbols = table.shape[:2]
+        self.shape, self.symbols, self.table, self.seed = (height, width, channels), symbols, table.double(), seed
+        self.bounds = {"uniform": height * width * channels * math.log(symbols)}
+        self.exact = symbols ** (width * channels) <= EXACT_UP_TO
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """[count, H, W, C], symbol by symbol."""
+        H, W, C = self.shape
+        x = torch.zeros(count, H + 1, W + 1, C + 1, dtype=torch.int64)  # a border of zeros before the image
+        for i in range(1, H + 1):
+            for j in range(1, W + 1):
+                for c in range(1, C + 1):
+                    law = self.table[c - 1, x[:, i, j - 1, c], x[:, i - 1, j, c], x[:, i, j, c - 1]]
+                    x[:, i, j, c] = draw(law, generator)
+        return x[:, 1:, 1:, 1:]
+
+    def laws(self, x: Tensor) -> Tensor:
+        """Items -> the law each of their symbols was drawn from, [count, H, W, C, V]."""
+        left, up, lower = F.pad(x, (0, 0, 1, -1)), F.pad(x, (0, 0, 0, 0, 1, -1)), F.pad(x, (1, -1))
+        return self.table[torch.arange(self.shape[-1]), left, up, lower]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The sum over symbols of the log of the table."""
+        return self.laws(x).gather(-1, x.unsqueeze(-1)).log().flatten(1).sum(-1)
+
+    def entropy(self) -> tuple[float, float]:
+        """Exact where the law of one row of pixels can be kept, else the mean of laws' entropies over items."""
+        if self.exact:
+            return mesh_entropy(self.table, *self.shape[:2]), 0.0
+        x = self.sample(ESTIMATED_FROM, estimating(self.seed))
+        return mean_and_error(entropy_of(self.laws(x)).flatten(1).sum(-1))
+
+
+def mesh_entropy(table: Tensor, height: int, width: int) -> float:
+    """``sum E[H(symbol given left, up, lower)]``, nats an image.
+
+    The law of the last ``width * channels`` symbols, as numbers in base V with the latest symbol last, is carried
+    along the image. The one above is the oldest of them, so that one drops out.
+    """
+    channels, symbols = table.shape[:2]
+    states = symbols ** (width * channels)
+    oldest = states // symbols
+    state = torch.arange(states)
+    up, left, lower = state // oldest, state // symbols ** (channels - 1) % symbols, state % symbols
+    nothing = torch.zeros_like(state)
+    law = torch.zeros(states, dtype=torch.float64)
+    law[0] = 1  # above the image all is 0
+    total = 0.0
+    for _ in range(height):
+        for j in range(width):
+            for c in range(channels):
+                rows = table[c, left if j else nothing, up, lower if c else nothing]  # [states, V]
+                total += torch.dot(law, entropy_of(rows)).item()
+                law = (law.unsqueeze(-1) * rows).reshape(symbols, oldest * symbols).sum(0)
+    return total
+
+
+def binary_table(one: Tensor) -> Tensor:
+    """``p(1 given left, up)`` [2, 2] -> the table of binary images of one channel, [1, 2, 2, 2, 2]."""
+    return torch.stack([1 - one, one], dim=-1).unsqueeze(2).expand(2, 2, 2, 2).unsqueeze(0)
+
+
+MESH = binary_table(torch.tensor([[0.05, 0.7], [0.3, 0.95]], dtype=torch.float64))
