@@ -1,0 +1,12 @@
+"""Latent variable models: encoder, posterior, prior, decoder and what a loss makes of the KL."""
+
+from .decoders import AutoregressiveDecoder, Decoder, FactorisedDecoder
+from .kl import KL_POLICIES, KLPolicy
+from .model import LatentModel, Terms, elbo, iwae, log_weight, loss
+from .posteriors import POSTERIORS, Posterior
+from .priors import PRIORS, Prior
+
+__all__ = [
+    "KL_POLICIES", "POSTERIORS", "PRIORS", "AutoregressiveDecoder", "Decoder", "FactorisedDecoder", "KLPolicy",
+    "LatentModel", "Posterior", "Prior", "Terms", "elbo", "iwae", "log_weight", "loss",
+]  # fmt: skip

@@ -1,0 +1,107 @@
+"""p(x given z): what a code says of its item."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..autoregressive import Autoregressive, Given, Head, Ordering
+from .layers import perceptron
+
+
+class Decoder(nn.Module, abc.ABC):
+    """A distribution over items [B, *shape] given codes [B, Z]."""
+
+    @abc.abstractmethod
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """[B], nats."""
+
+    @abc.abstractmethod
+    def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """[B, *shape]; ``temperature`` 0: the likeliest, event by event."""
+
+
+class FactorisedDecoder(Decoder):
+    """Events that are independent given the code: all that they have in common, it must say.
+
+    ``network(Z, places, head.size)`` builds what makes the head's parameters [B, *places, head.size] from codes.
+    """
+
+    def __init__(
+        self, ordering: Ordering, head: Head, codes: int, network: Callable[[int, tuple[int, ...], int], nn.Module]
+    ) -> None:
+        super().__init__()
+        if head.event != ordering.event:
+            raise ValueError(f"the ordering tells events of shape {ordering.event}, the head draws {head.event}")
+        self.ordering, self.head = ordering, head
+        self.network = network(codes, ordering.places, head.size)
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """[B], nats."""
+        return self.head.log_prob(self.parameters_of(z), self.ordering.to_sequence(x)).sum(0)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """[B, *shape]."""
+        return self.ordering.from_sequence(self.head.sample(self.parameters_of(z), temperature, generator))
+
+    def parameters_of(self, z: Tensor) -> Tensor:
+        """[T, B, head.size]."""
+        return self.ordering.to_sequence(self.network(z))
+
+
+class AutoregressiveDecoder(Decoder):
+    """Events told one after the other, each from the code and from those before it, by an autoregressive ``model``
+    that was built with ``Sizes(glob=Z)``.
+    """
+
+    def __init__(self, model: Autoregressive) -> None:
+        super().__init__()
+        self.model = model
+
+    def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """[B], nats."""
+        return self.model.log_prob(x, Given(glob=z))
+
+    def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        """[B, *shape]."""
+        return self.model.sample(len(z), Given(glob=z), temperature=temperature, generator=generator)
+
+
+class Flat(nn.Module):
+    """A perceptron from codes to parameters at any places."""
+
+    def __init__(self, codes: int, places: tuple[int, ...], size: int, *, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.layers = perceptron(codes, hidden, math.prod(places) * size)
+        self.shape = (*places, size)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[B, Z] -> [B, *places, size]."""
+        parameters: Tensor = self.layers(z)
+        return parameters.reshape(-1, *self.shape)
+
+
+class Deconvolution(nn.Module):
+    """A linear layer and two 4 x 4 transposed convolutions of stride 2, to images [H, W] or [H, W, C] of any size."""
+
+    def __init__(self, codes: int, places: tuple[int, ...], size: int, *, channels: int = 32) -> None:
+        super().__init__()
+        self.height, self.width, *colours = places
+        self.small = (channels, math.ceil(self.height / 4), math.ceil(self.width / 4))
+        self.each = (*colours, size)
+        self.linear = nn.Linear(codes, math.prod(self.small))
+        self.first = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
+        self.second = nn.ConvTranspose2d(channels, math.prod(self.each), 4, stride=2, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """[B, Z] -> [B, *places, size]."""
+        y = F.relu(self.linear(z)).reshape(-1, *self.small)
+        y = self.second(F.relu(self.first(y)))
+        image: Tensor = y[..., : self.height, : self.width]
+        return image.permute(0, 2, 3, 1).reshape(-1, self.height, self.width, *self.each)

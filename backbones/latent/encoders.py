@@ -1,0 +1,43 @@
+"""Items of integer levels to features [B, F]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import perceptron, scaled
+
+
+class FlatEncoder(nn.Module):
+    """A perceptron over items [B, *shape] of any shape."""
+
+    def __init__(self, shape: Sequence[int], size: int = 64, levels: int = 256, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.size, self.levels = size, levels
+        self.layers = perceptron(math.prod(shape), hidden, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, *shape] -> [B, size]."""
+        weight = next(self.layers.parameters())
+        return F.relu(self.layers(scaled(x.flatten(1), self.levels, weight)))
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Images [B, H, W, C] of any height and width: two 3 x 3 convolutions of stride 2, then a linear layer."""
+
+    def __init__(self, shape: tuple[int, int, int], size: int = 64, levels: int = 256, channels: int = 32) -> None:
+        super().__init__()
+        height, width, colours = shape
+        self.size, self.levels = size, levels
+        self.first = nn.Conv2d(colours, channels, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.linear = nn.Linear(channels * math.ceil(height / 4) * math.ceil(width / 4), size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] -> [B, size]."""
+        y = scaled(x.permute(0, 3, 1, 2), self.levels, self.linear.weight)
+        y = F.relu(self.second(F.relu(self.first(y))))
+        return F.relu(self.linear(y.flatten(1)))

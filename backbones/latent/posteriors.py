@@ -1,0 +1,62 @@
+"""q(z given x), from an encoder's features."""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor, nn
+
+from .codes import Code, Delta, Gaussian, UnitGaussian
+
+
+class Posterior(nn.Module, abc.ABC):
+    """Built as ``Class(features, size)``: features [B, F] -> a distribution over codes [B, Z], linearly."""
+
+    @abc.abstractmethod
+    def forward(self, features: Tensor) -> Code:
+        """[B, F] -> q over [B, Z]."""
+
+
+class Deterministic(Posterior):
+    """The code of an autoencoder: one point."""
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(features, size)
+
+    def forward(self, features: Tensor) -> Delta:
+        """[B, F] -> q over [B, Z]."""
+        return Delta(self.mean(features))
+
+
+class DiagonalGaussian(Posterior):
+    """Mean and scale of each number (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014)."""
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.mean, self.log_scale = nn.Linear(features, size), nn.Linear(features, size)
+
+    def forward(self, features: Tensor) -> Gaussian:
+        """[B, F] -> q over [B, Z]."""
+        return Gaussian(self.mean(features), self.log_scale(features))
+
+
+class UnitVarianceGaussian(Posterior):
+    """The mean of each number; its variance is 1 (Graves, Menick and van den Oord, "Associative compression networks
+    for representation learning", 2018).
+    """
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(features, size)
+
+    def forward(self, features: Tensor) -> UnitGaussian:
+        """[B, F] -> q over [B, Z]."""
+        return UnitGaussian(self.mean(features))
+
+
+POSTERIORS: dict[str, type[Posterior]] = {
+    "deterministic": Deterministic,
+    "gaussian": DiagonalGaussian,
+    "unit-gaussian": UnitVarianceGaussian,
+}
