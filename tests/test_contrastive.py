@@ -327,6 +327,7 @@ def test_drawing_without_a_generator_is_an_error():
     z, c, first, valid = batch()
     with pytest.raises(ValueError, match="drawing 7 of 55 rows needs a generator"):
         CPC(D, E, (1,), queries=7)(z, c, first, valid)
+    CPC(D, E, (1,), queries=T * B, negatives=T * B)(z, c, first, valid)  # that is all there is
     with pytest.raises(ValueError, match="horizons are steps ahead, 1 or more"):
         CPC(D, E, (0, 1))
     with pytest.raises(ValueError, match="source is 'speaker', not one of batch, others, sequence, both"):
@@ -341,6 +342,14 @@ def test_permuting_sequences_moves_losses_and_changes_none():
         value = cpc(z, c, first, valid).value.unflatten(1, (T, B))
         moved = cpc(z[:, order], c[:, order], first[:, order], valid[:, order]).value.unflatten(1, (T, B))
         torch.testing.assert_close(moved, value[..., order], atol=1e-5, rtol=1e-5)
+
+
+def test_a_query_without_a_negative_is_masked():
+    z, c, _, _ = batch(B=1)
+    first = torch.zeros(T, 1, dtype=torch.bool)
+    for source in SOURCES:
+        contrast = CPC(D, E, (2,), source=source, queries=None, negatives=None)(z, c, first)
+        assert contrast.mask.sum() == (0 if source == "others" else T - 2)
 
 
 def test_constant_codes_give_exactly_log_n_and_no_success():
@@ -397,12 +406,12 @@ def test_curve_over_horizons_follows_the_information_of_an_autoregressive_proces
     assert known.tolist() == pytest.approx([4.656, 3.369, 2.178, 1.160, 0.691, 0.431, 0.094], abs=6e-4)
     t = torch.arange(37)
     root = torch.linalg.cholesky(rho ** (t - t.unsqueeze(-1)).abs().double()).float()
-    first, source = t.unsqueeze(-1).expand(-1, 67) == 0, generator()
+    first, source = t.unsqueeze(-1).expand(-1, 499) == 0, generator()
     encode = nn.Linear(2 * d, 2 * d)
     cpc = CPC(d + 1, 2 * d, horizons, source="others", queries=257, negatives=509)
 
     def loss():
-        x = torch.einsum("ts,sbd->tbd", root, torch.randn(37, 67, d))
+        x = torch.einsum("ts,sbd->tbd", root, torch.randn(37, 499, d))  # few candidates a sequence
         return cpc(encode(squares(x)), with_one(x), first, generator=source)
 
     learn(nn.ModuleList([encode, cpc]), loss, 300, 0.03)
@@ -417,9 +426,9 @@ def test_curve_over_horizons_follows_the_information_of_an_autoregressive_proces
 def test_actions_tell_what_they_lead_to(known):
     """The world shows the last action: with the actions all is known, without them nothing."""
     actions, horizons, source = 5, (1, 2, 4), generator()
-    cpc = CPC(D, actions, horizons, source="others", queries=128, negatives=127, actions=actions if known else 0)
+    cpc = CPC(13, actions, horizons, source="others", queries=128, negatives=127, actions=actions if known else 0)
     first = torch.arange(T).unsqueeze(-1).expand(-1, 43) == 0
-    cast = nn.Linear(actions, D)
+    cast = nn.Linear(actions, 13)
 
     def loss():
         action = torch.randint(actions, (T - 1, 43))

@@ -38,8 +38,8 @@ def mutual_information_bound(
 ) -> Float[Tensor, "*K N"]:
     """``ln N - L``, nats: its mean is at most I(target; context) (section 2.3), and never more than ln N is shown.
 
-    ``candidates`` are N for each query, the positive included. The bound is for negatives drawn independently from the
-    distribution of positives. Neighbours in time resemble the positive and lower it; negatives that no positive can
-    be, as first observations of episodes are, raise it.
+    ``candidates`` are N for each query, the positive included. It is a bound where negatives are drawn independently,
+    of each other too, from the distribution of positives. Negatives that resemble the positive, as its neighbours in
+    time do, lower it; those that resemble each other, or that no positive can be (an episode's first row), raise it.
     """
     return candidates.clamp(min=1).float().log() - loss
