@@ -1,0 +1,134 @@
+"""Contrastive predictive coding over sequences (van den Oord et al. 2018), reset where episodes begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .actions import ActionContext
+from .head import ContrastiveHead, score
+from .info_nce import info_nce, mutual_information_bound
+from .pairs import draw, pair_mask
+
+Source = Literal["batch", "others", "sequence", "both"]
+"""Where negatives are from: any row; any but the query's own sequence; that sequence alone; half own, half others."""
+
+
+class Contrast(NamedTuple):
+    """What each of N queries makes of its candidates at each of K horizons: unreduced, averaging is the learner's."""
+
+    value: Tensor  # [K, N] nats, the loss
+    mask: Tensor  # [K, N] bool: there is a positive, and something to tell it from
+    correct: Tensor  # [K, N] bool
+    candidates: Tensor  # [K, N] int64, the positive included
+
+
+class Curve(NamedTuple):
+    """Means over the pairs of each horizon, [K] each; 0 where there is none."""
+
+    loss: Tensor  # nats
+    accuracy: Tensor
+    chance: Tensor  # accuracy of a guess, 1 / N
+    bound: Tensor  # nats: I(z[t + k]; c[t]) is at least this
+    cap: Tensor  # nats, ln N: the most that ``bound`` can show
+    pairs: Tensor  # how many
+
+
+@torch.no_grad()
+def curve(contrast: Contrast) -> Curve:
+    """Diagnostics by horizon."""
+    value, mask, correct, candidates = contrast
+    pairs = mask.sum(-1)
+
+    def mean(x: Tensor) -> Tensor:
+        return torch.where(mask, x, 0.0).sum(-1) / pairs.clamp(min=1)
+
+    bound = mutual_information_bound(value, candidates)
+    return Curve(
+        mean(value), mean(correct.float()), mean(1 / candidates), mean(bound), mean(bound + value), pairs
+    )  # fmt: skip
+
+
+class CPC(nn.Module):
+    """From contexts c[t] [D], tell the later z[t + k] [E] from other rows, for each k of ``horizons`` (in steps).
+
+    At most ``queries`` rows t are drawn, the same for all horizons, and at most ``negatives`` candidates beside the
+    positive; None: all. Candidates may be of any episode; a pair is of one. With ``actions`` (how many there are) a
+    prediction knows the actions between t and t + k.
+    """
+
+    steps: Tensor
+
+    def __init__(
+        self, context: int, target: int, horizons: Sequence[int], *,
+        source: Source = "batch", queries: int | None = 256, negatives: int | None = 256, actions: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not horizons or min(horizons) < 1:
+            raise ValueError(f"horizons are steps ahead, 1 or more, not {list(horizons)}")
+        if source not in get_args(Source):
+            raise ValueError(f"source is {source!r}, not one of {', '.join(get_args(Source))}")
+        self.source, self.queries, self.negatives, self.reach = source, queries, negatives, max(horizons)
+        self.register_buffer("steps", torch.tensor(list(horizons)), persistent=False)
+        self.head = ContrastiveHead(context, target, len(horizons))
+        self.actions = ActionContext(context, actions) if actions else None
+
+    def forward(
+        self, z: Tensor, c: Tensor, first: Tensor, valid: Tensor | None = None, *,
+        action: Tensor | None = None, generator: torch.Generator | None = None,
+    ) -> Contrast:  # fmt: skip
+        """Targets z [T, B, E], contexts c [T, B, D], ``first`` [T, B] bool; ``valid`` [T, B] bool, False for rows that
+        are not there (None: all are), which may be NaN; ``action`` [T - 1, B] int64 -> [K, N] each.
+
+        ``generator``, on the device of z, is needed where there is more than is to be drawn.
+        """
+        if (action is None) != (self.actions is None):
+            raise ValueError("actions are given if, and only if, CPC was built with their number")
+        T, B = first.shape
+        valid = torch.ones_like(first) if valid is None else valid
+        z, c = (torch.where(valid.unsqueeze(-1), x, 0.0).flatten(0, 1) for x in (z, c))  # row t B + b
+        pairs = pair_mask(first, self.steps, valid).flatten(1)
+        query = draw(pairs.any(0), self.queries, generator)  # [N]
+        there = pairs[:, query]
+        target = (query + B * self.steps.unsqueeze(-1)).clamp(max=T * B - 1)  # [K, N]
+
+        prediction = self.head.predict(self._contexts(c, query, valid, action))
+        scores, masks = [(prediction * z[target]).sum(-1, keepdim=True)], [there.unsqueeze(-1)]
+        for rows, free in self._negatives(query, valid, generator):
+            scores.append(score(prediction, z[rows]))
+            masks.append(free.T & (target.unsqueeze(-1) != rows.T))  # the positive is there already
+        mask = torch.cat(masks, dim=-1)
+        value, correct = info_nce(torch.cat(scores, dim=-1), torch.zeros_like(target), mask)
+        candidates = mask.sum(-1)
+        return Contrast(value, there & (candidates > 1), correct, candidates)
+
+    def _contexts(self, c: Tensor, query: Tensor, valid: Tensor, action: Tensor | None) -> Tensor:
+        """Contexts of the queries: [N, D], or with actions [K, N, D]."""
+        if self.actions is None or action is None:
+            return c[query]
+        done = torch.where(valid[:-1], action, 0).flatten()
+        ahead = torch.arange(self.reach, device=query.device).unsqueeze(-1) * valid.shape[1]
+        unrolled: Tensor = self.actions(c[query], done[(query + ahead).clamp(max=len(done) - 1)])
+        return unrolled[self.steps - 1]
+
+    def _negatives(
+        self, query: Tensor, valid: Tensor, generator: torch.Generator | None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Rows [M, N], or [M, 1] if all queries share them, and which may be used, [M, N or 1]."""
+        B, there = valid.shape[1], valid.flatten()
+        own = others = self.negatives
+        if self.source == "both" and self.negatives is not None:
+            own, others = self.negatives // 2, self.negatives - self.negatives // 2
+        found = []
+        if self.source in ("sequence", "both"):
+            rows = draw(valid, own, generator) * B + torch.arange(B, device=valid.device)
+            rows = rows[:, query % B]
+            found.append((rows, there[rows]))
+        if self.source != "sequence":
+            rows = draw(there, others, generator).unsqueeze(-1)
+            free = there[rows]
+            found.append((rows, free if self.source == "batch" else free & (rows % B != query % B)))
+        return found

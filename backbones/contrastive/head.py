@@ -1,0 +1,35 @@
+"""The critic of contrastive predictive coding: one bilinear form a horizon."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def score(prediction: Tensor, z: Tensor) -> Tensor:
+    """``s[k, n, m] = z[m, n] . prediction[k, n]`` -> [K, N, M], of predictions [K, N, E] and candidates [M, N, E], each
+    query's own, or [M, 1, E], the same for all. A sum over features, not a mean, at temperature 1.
+    """
+    return torch.einsum("kne,mne->knm", prediction, z)
+
+
+class ContrastiveHead(nn.Module):
+    """``ln f_k(z, c) = z^T W_k c`` for each of ``horizons`` = K (van den Oord et al. 2018, equation 3).
+
+    Linear, so that what is learnt has to be in z [E] and c [D]. Scores of features with unit variance begin with unit
+    variance.
+    """
+
+    def __init__(self, context: int, target: int, horizons: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(horizons, target, context) / math.sqrt(target * context))
+
+    def predict(self, c: Tensor) -> Tensor:
+        """``W_k c`` [K, N, E], of contexts [N, D], or [K, N, D] where each horizon has its own."""
+        return c @ self.weight.mT
+
+    def forward(self, c: Tensor, z: Tensor) -> Tensor:
+        """Scores [K, N, M] of every candidate z [M, E] for every context c, [N, D] or [K, N, D]."""
+        return score(self.predict(c), z.unsqueeze(1))

@@ -1,0 +1,32 @@
+"""Which rows of a batch of sequences make pairs, and drawing some of them, in shapes that do not depend on data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
+    """[K, T, B] bool: rows t and t + k, for each k of ``steps`` [K], are both there and of one episode.
+
+    ``first`` [T, B] bool: an episode begins at this row, so none in t + 1 to t + k; ``valid`` [T, B] bool: the row is
+    there.
+    """
+    T = len(first)
+    later = torch.arange(T, device=first.device) + steps.unsqueeze(-1)  # [K, T]
+    target = later.clamp(max=T - 1)
+    episode = first.cumsum(0)
+    return (later < T).unsqueeze(-1) & (episode[target] == episode) & valid[target] & valid
+
+
+def draw(allowed: Tensor, count: int | None, generator: torch.Generator | None) -> Tensor:
+    """``count`` different indices into dim 0 of ``allowed`` [N, ...] bool -> [count, ...] int64, uniformly from those
+    that are allowed; if these are too few, the rest are others. All of them, in order, for None or ``count >= N``.
+    """
+    if count is None or count >= len(allowed):
+        rows = torch.arange(len(allowed), device=allowed.device)
+        return rows.view(-1, *[1] * (allowed.dim() - 1)).expand_as(allowed)
+    if generator is None:
+        raise ValueError(f"drawing {count} of {len(allowed)} rows needs a generator")
+    keys = torch.rand(allowed.shape, generator=generator, device=allowed.device)
+    return torch.where(allowed, keys, -1.0).topk(count, dim=0).indices
