@@ -283,19 +283,18 @@ def _listen(
     killed), with the reason.
     """
     replies, dead, pending = [], [], list(workers)
-    left = {w.share.worker: (timeout, progress(w)) for w in pending}
+    left, turns = {w.share.worker: timeout for w in pending}, {w.share.worker: progress(w) for w in pending}
     while pending:
         # By the second: after a stop (Ctrl-Z, a laptop closed) nobody is late who was stopped too.
-        patience = min(1.0, *(seconds for seconds, _ in left.values()))
+        patience = min(1.0, *(left[w.share.worker] for w in pending))
         ready = wait([x for w in pending for x in (w.pipe, w.process.sentinel)], patience)
-        if not ready:
-            for worker in list(pending):
-                seconds, turn = left[worker.share.worker]
-                now = progress(worker)
-                left[worker.share.worker] = (timeout if now != turn else seconds - patience, now)
-                if now == turn and seconds <= patience:
-                    pending.remove(worker)
-                    dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds")))
+        for worker in [] if ready else list(pending):
+            number, turn = worker.share.worker, progress(worker)
+            left[number] = left[number] - patience if turn == turns[number] else timeout
+            turns[number] = turn
+            if left[number] <= 0:
+                pending.remove(worker)
+                dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds")))
         for worker in [w for w in pending if w.pipe in ready or w.process.sentinel in ready]:
             pending.remove(worker)
             try:
