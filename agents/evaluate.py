@@ -17,7 +17,7 @@ from tyro.conf import Positional
 
 from ..envs import make, options_of
 from ..envs.errors import UserError
-from ..envs.experience import AgentState, Spec, Timestep, VectorEnv
+from ..envs.experience import AgentState, Spec, Timestep, VectorEnv, closing
 from ..envs.preprocessing import NOTHING
 from ..envs.wrappers import unwrapped
 from . import checkpoint
@@ -97,8 +97,8 @@ def evaluate(
     """Play at least ``episodes`` whole episodes in ``env``, whose episodes are begun anew (with ``seed``).
 
     Each of the B environments plays the same number, ``episodes / B`` rounded up, and only those count:
-    taking the first episodes to finish anywhere would favour short ones. Raises RuntimeError if ``max_steps``
-    steps of every environment do not suffice.
+    taking the first episodes to finish anywhere would favour short ones. An episode in which an environment broke and
+    was made anew does not count. Raises UserError if ``max_steps`` steps of every environment do not suffice.
     """
     if episodes < 1:
         raise UserError(f"an evaluation plays at least 1 episode, not {episodes}")
@@ -109,12 +109,15 @@ def evaluate(
     count = torch.zeros_like(columns)
     running = torch.zeros(2, env.num_envs, dtype=torch.float64, device=device)  # return and length
     played = torch.zeros(5, rounds + 1, env.num_envs, dtype=torch.float64, device=device)  # last row: surplus
+    broken = _restarts(env)
     for steps in range(1, max_steps + 1):
         timestep = env.step(policy(timestep))
         moved = ~timestep.first
         step = torch.stack([timestep.reward, torch.ones_like(timestep.reward)])
         running = torch.where(moved, running + step, 0.0)
         ended = timestep.last & moved
+        if (now := _restarts(env)) is not None and broken is not None:
+            ended, broken = ended & torch.eq(now, broken).to(device), now
         terminated = ended & (timestep.discount == 0)
         flags = terminated, terminated & (timestep.reward > 0), timestep.task
         row = torch.where(ended, count, rounds).clamp_(max=rounds)
@@ -125,9 +128,17 @@ def evaluate(
             break
     else:
         done, wanted = int(count.clamp(max=rounds).sum()), rounds * env.num_envs
-        raise RuntimeError(f"only {done} of {wanted} episodes ended in {max_steps:,} steps of each environment")
+        raise UserError(
+            f"only {done} of {wanted} episodes ended in {max_steps:,} steps of each environment: add a --time-limit"
+        )
     returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
     return Evaluation(returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks)
+
+
+def _restarts(env: VectorEnv) -> Tensor | None:
+    """[B], times each environment was made anew; None for those that never are."""
+    count: list[int] | None = getattr(env, "restarts", None)
+    return None if count is None else torch.tensor(count)
 
 
 def environment_for(
@@ -212,9 +223,20 @@ def evaluate_agent(
     is recorded random is played, and there is no oracle. ``tell`` hears who is playing.
     """
     name = env or str(agent.config["env"])
-    spec = agent.spec if env is None else environment_for(agent, name).spec
+    spec = agent.spec
+    if env is not None:
+        with closing(environment_for(agent, name)) as one:
+            spec = one.spec
     num_envs = batch_size(episodes, len(spec.tasks))
-    world = environment_for(agent, name, num_envs, seed)
+    with closing(environment_for(agent, name, num_envs, seed)) as world:
+        return _scores(agent, world, name, episodes, greedy, seed, play_references, tell)
+
+
+def _scores(
+    agent: Agent, world: VectorEnv, name: str, episodes: int, greedy: bool, seed: int, play_references: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Score]:  # fmt: skip
+    num_envs = world.num_envs
     options = environment_options(agent.config, name)
     changed = any(options.get(k, NOTHING[k]) != NOTHING[k] for k in PLAY)
     recorded = {} if play_references or changed else recorded_references(name, world.spec.tasks)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -14,6 +13,7 @@ import torch
 from ..backbones import MEMORIES, TORSOS
 from ..envs import options_of
 from ..envs.errors import UserError, suggest
+from ..envs.workers import cores
 from . import checkpoint
 from .learner import LearnerConfig
 from .presets import PRESETS, Config
@@ -159,11 +159,6 @@ def least_bytes(config: Config) -> int:
     memory = 0 if config.memory == "none" else config.memory_size
     rows = (config.unroll + 1) * config.num_envs
     return rows * (3 * pixels * (config.frame_stack or 1) + 4 * memory) + 2048 * pixels + 16 * memory**2
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import signal
 import threading
@@ -20,7 +21,7 @@ from torch import Tensor
 from ..backbones import TORSOS
 from ..envs import make
 from ..envs.errors import UserError, suggest
-from ..envs.experience import Spec, VectorEnv
+from ..envs.experience import Spec, VectorEnv, closing
 from ..envs.statistics import EpisodeStatistics
 from . import checkpoint, generators
 from .actor import Actor
@@ -111,13 +112,15 @@ class Training:
     """One run in its folder, from the first step or from its newest checkpoint."""
 
     def __init__(self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None) -> None:
+        here = Path.cwd()
         self.config = config
         self.parts = build(config, plugins)
+        os.chdir(here)  # some environments go elsewhere, and would take the run with them
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.sums: dict[str, Tensor] = {}
         self.count = 0
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
-        self.seconds_before = 0.0  # of earlier sittings
+        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
         self.started = time.perf_counter()
         self.mark = (0.0, 0)  # seconds and steps at the last record
@@ -149,6 +152,12 @@ class Training:
         """Spent on this run, earlier sittings included."""
         return self.seconds_before + time.perf_counter() - self.started
 
+    @property
+    def restarts(self) -> int:
+        """Times an environment broke and was made anew, earlier sittings included."""
+        now: list[int] = getattr(self.parts.env, "restarts", [])
+        return self.restarts_before + sum(now)
+
     def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
         """Train to the end of the budget, or until a signal asks to stop."""
         config = self.config
@@ -157,6 +166,7 @@ class Training:
         self.mark = (self.seconds, self.steps)
         failed: OSError | None = None
         with (
+            closing(self.parts.env),
             self.folder,
             Progress(config, self.folder.path, self.steps) as progress,
             stop_requested() as stop,
@@ -221,6 +231,7 @@ class Training:
             "updates": self.parts.learner.updates,
             **self.statistics.report(self.parts.env.spec.tasks),
             **means,
+            **({"restarts": self.restarts} if self.config.restart_envs else {}),
             "learning_rate": self.parts.learner.learning_rate,
             "time/seconds": self.seconds,
             "time/steps_per_second": steps / seconds,
@@ -234,14 +245,16 @@ class Training:
         """Score of the present policy in environments of its own, seeded by the step."""
         config, model = self.config, self.parts.model
         tasks = len(self.parts.env.spec.tasks)
-        env = environment(config, batch_size(config.eval_episodes, tasks, config.num_envs), config.seed + SEED)
-        result = evaluate(agent_policy(model, env.num_envs, seed=self.steps), env, config.eval_episodes)
+        num_envs = batch_size(config.eval_episodes, tasks, config.num_envs)
+        with closing(environment(config, num_envs, config.seed + SEED)) as env:
+            result = evaluate(agent_policy(model, num_envs, seed=self.steps), env, config.eval_episodes)
         low, high = result.interval
         progress.message(f"evaluation at step {self.steps:,}: {result.mean:.2f} [{low:.2f}, {high:.2f}]")
         if config.eval_video:
             from .watch import clip
 
-            self.folder.video("evaluation", clip(model, environment(config, 1, config.seed + SEED)), self.steps)
+            with closing(environment(config, 1, config.seed + SEED)) as env:
+                self.folder.video("evaluation", clip(model, env), self.steps)
         return {"eval/return": result.mean, "eval/low": low, "eval/high": high, "eval/success": result.success}
 
     def _checkpoint(self, progress: Progress) -> OSError | None:
@@ -273,6 +286,7 @@ class Training:
             "count": self.count,
             "done": self.done,
             "seconds": self.seconds,
+            "restarts": self.restarts,
             "generators": generators.state_dict(),
         }
 
@@ -287,7 +301,7 @@ class Training:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])
         self.sums, self.count, self.done = state["sums"], state["count"], state["done"]
-        self.seconds_before = state["seconds"]
+        self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])
 
     def _refuse_other(self, settings: dict[str, Any]) -> None:

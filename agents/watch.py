@@ -23,7 +23,7 @@ from tyro.conf import Positional
 
 from ..envs import make, own_options
 from ..envs.errors import UserError
-from ..envs.experience import Timestep, VectorEnv
+from ..envs.experience import Timestep, VectorEnv, closing
 from ..envs.wrappers import unwrapped
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
@@ -169,21 +169,21 @@ def watch(
     check_range("seed", seed)
     agent = load(run, resolve_device(device))
     name = env or str(agent.config["env"])
-    world = environment_for(agent, env, 1, seed, render=True)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
     path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
     options = environment_options(agent.config, name)
     played = {k: v for k, v in options.items() if k in PLAY}
-    pictures = frames(
-        agent_policy(agent.model, 1, seed=seed, greedy=greedy),
-        world,
-        enlarged(world, name, seed, agent.initial_state(1).action.device, **played),
-        episodes=episodes,
-        steps=None if seconds is None else max(1, round(seconds * FPS)),
-        title=name,
-        note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
-    )
-    write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
+    with closing(environment_for(agent, env, 1, seed, render=True)) as world:
+        pictures = frames(
+            agent_policy(agent.model, 1, seed=seed, greedy=greedy),
+            world,
+            enlarged(world, name, seed, agent.initial_state(1).action.device, **played),
+            episodes=episodes,
+            steps=None if seconds is None else max(1, round(seconds * FPS)),
+            title=name,
+            note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
+        )
+        write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path
 
 

@@ -114,9 +114,11 @@ def _minigrid(
     from .gridworld import task
 
     if name.startswith("MultiRoomNoisyTV"):
-        from .gymnasium import Gymnasium
-
-        return Gymnasium(f"MiniGrid-{name}-v0", num_envs, device, seed, env_offset=env_offset, render=render)
+        try:
+            from .minigrid import NoisyRooms
+        except ModuleNotFoundError as error:
+            raise UserError("MiniGrid is not installed: pip install 'morello[envs]'") from error
+        return NoisyRooms(name, num_envs, device, seed, env_offset=env_offset, render=render)
 
     return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 

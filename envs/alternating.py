@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,6 +67,11 @@ class Alternating:
         self.num_envs, self.spec = num_envs, self.parts[0][1].spec
         self.device = getattr(self.parts[0][1], "device", "cpu")
         self._own: Timestep | None = None
+
+    def wrap(self, wrapper: Callable[[Any, int], Any]) -> None:
+        """From here on each pool is in what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
+        self.parts = [(columns, wrapper(pool, columns.start)) for columns, pool in self.parts]
+        self.spec = self.parts[0][1].spec
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True."""

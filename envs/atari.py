@@ -76,18 +76,20 @@ def task(
     name: str, *, height: int, width: int, grey: bool, stack: int, repeat: int, sticky: float, life_loss: bool
 ) -> Task:
     """The task ``atari:name``. Each action is held for ``repeat`` frames, of which the last two are joined by their
-    maximum; an episode begins with up to 30 frames of doing nothing. UserError for unknown names.
+    maximum; an episode begins with up to 30 frames of doing nothing and, where a game waits for it, a press of fire.
+    UserError for unknown names.
     """
     names = {i.removesuffix("-v5"): i for i in tasks("atari")}
     chosen = names[known(name, names, "atari")]
     settings = {
         "img_height": height, "img_width": width, "gray_scale": grey, "stack_num": stack, "frame_skip": repeat,
-        "repeat_action_probability": sticky, "max_episode_steps": -(-108_000 // repeat),
+        "repeat_action_probability": sticky, "use_fire_reset": True,
     }  # fmt: skip
     return Task(
         id=chosen,
         name=name,
         settings=settings,
+        limit=-(-108_000 // repeat),
         actions=heeded(name),
         frames_per_step=repeat,
         variables=("lives",) if life_loss else (),

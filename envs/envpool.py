@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, nullcontext
 from importlib import import_module
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch import Tensor
 from .alternating import Alternating
 from .errors import UserError, suggest
 from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, fitting, hand_out, leaves, tree_map
+from .simulators import Folder, end
 
 Info = Mapping[str, NDArray[Any]]
 
@@ -50,15 +49,18 @@ class Task(NamedTuple):
     buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
     rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
     side: int | None = None  # of the grid in which "agent_pos" is a cell
-    litters: bool = False  # simulators write files into the folder they start in
+    limit: int | None = None  # steps of an episode at the most; None: EnvPool's own
+    # For simulators that start in a folder and write there: what to lay into it, and settings that follow.
+    prepare: Callable[[Path], dict[str, Any]] | None = None
 
 
 class EnvPool:
     """B environments of one EnvPool task, stepped together by its thread pool.
 
-    Environment i has seed ``seed + env_offset + i``. EnvPool takes seeds only when it is made: ``reset(seed)`` makes
-    the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C], the frames of a stack
-    oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit leaves discount 1.
+    Environment i has seed ``seed + env_offset + i``, modulo 2^31. EnvPool takes seeds only when it is made: another
+    ``reset(seed)`` makes the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C],
+    the frames of a stack oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit
+    leaves discount 1.
 
     ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free. They
     speak to EnvPool's compiled part as its own Python does, which spends as long on a small step as the simulation.
@@ -76,7 +78,11 @@ class EnvPool:
         render: bool = False,
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
-        self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
+        self.codes = task.side is not None  # is its image a grid of codes, and not of colours?
+        limit = task.limit or int(package().make_spec(task.id, **task.settings).config.max_episode_steps)
+        # EnvPool's own limit is out of reach: where it strikes, an episode that the task ended looks cut short.
+        self._settings = task.settings | {"max_episode_steps": limit + 2}
+        self._settings["num_threads"] = min(num_envs, threads or torch.get_num_threads())
         if render:
             self._settings["render_mode"] = "rgb_array"
         self._offset = env_offset
@@ -92,7 +98,7 @@ class EnvPool:
             action_names=task.actions,
             tasks=(task.name,),
             frames_per_step=task.frames_per_step,
-            max_steps=int(self.pool.config["max_episode_steps"]),
+            max_steps=limit,
             resumable=False,
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
@@ -107,26 +113,27 @@ class EnvPool:
         self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
         if len(self._parts) == 1:
             self._looked = {"image": "obs"}
-        self._looked |= {name: f"info:{name}" for name in task.variables}
+        self._looked |= {"elapsed": "elapsed_step", **{name: f"info:{name}" for name in task.variables}}
         self._pressed = np.arange(len(task.actions), dtype=np.int32) if task.buttons is None else task.buttons
         self._hot = {name: np.eye(count, dtype=np.float32) for name, count in self._numbers.items()}
         self._rewards = task.rewards(num_envs) if task.rewards else None
         self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
         self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
         self._first = self._last = np.zeros(num_envs, bool)
+        self._cut = self._last  # ended by the limit, while in EnvPool they go on
 
     def _make(self, seed: int) -> None:
-        begin = seed + self._offset
-        if not 0 <= begin <= 2**31 - self.num_envs:
-            raise UserError(f"EnvPool's seeds are 0 or more and below 2^31, not {begin}")
-        settings = {"env_seed": list(range(begin, begin + self.num_envs)), **self._settings}
+        if seed < 0:
+            raise UserError(f"EnvPool's seeds are 0 or more, not {seed}")
+        seeds = [(seed + self._offset + i) % 2**31 for i in range(self.num_envs)]
+        self._seed = seed
         self._end()
-        held = self._held = []
-        folder = mkdtemp(prefix="morello-") if self.task.litters else None
-        self._end = weakref.finalize(self, _end, held, folder)
-        with nullcontext() if folder is None else chdir(folder):
-            if folder is not None:
-                Path("_vizdoom").mkdir()  # which several would otherwise make at once, and all but one fail
+        held, folder = list[Any](), None if self.task.prepare is None else Folder()
+        self._held, self._end = held, weakref.finalize(self, end, held, folder)
+        settings = {"env_seed": seeds, **self._settings}
+        if self.task.prepare is not None and folder is not None:
+            settings |= self.task.prepare(folder.path)
+        with nullcontext() if folder is None else chdir(folder.path):
             held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
 
     @property
@@ -152,12 +159,12 @@ class EnvPool:
         if not chosen.all() and seed is not None:
             raise UserError("EnvPool gives a new seed to all environments or to none")
         self._expect(False)
-        if seed is not None:
+        if seed is not None and (self._seen or seed != self._seed):  # untouched, it is what it would be made anew
             self._make(seed)
         if chosen.any():
             self.pool._reset(self._ids[chosen])
             self._look(self.pool._recv(), chosen)
-            self._first, self._last = self._first | chosen, self._last & ~chosen
+            self._first, self._last, self._cut = self._first | chosen, self._last & ~chosen, self._cut & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
             self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
@@ -181,6 +188,8 @@ class EnvPool:
         numbers = action.cpu().numpy()
         if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
             raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
+        if self._cut.any():  # what is ignored decides nothing
+            numbers = np.where(self._cut, 0, numbers)
         self.pool._send([self._ids, self._ids, self._pressed[numbers]])
         self._pending = True
 
@@ -193,11 +202,16 @@ class EnvPool:
         said = self.pool._recv()
         self._pending = False
         self._look(said)
-        done, truncated = said[self._keys["done"]], said[self._keys["trunc"]]
-        self._first, self._last = self._last, done | truncated
-        self._reward, self._discount = said[self._keys["reward"]], ~done | truncated
+        cut, done, reward = self._cut, said[self._keys["done"]], said[self._keys["reward"]]
+        if cut.any():  # they took one more step, of which nothing is seen
+            self.pool._reset(self._ids[cut])
+            self._look(self.pool._recv(), cut)
+            done, reward = done & ~cut, np.where(cut, 0, reward)
+        late = self._seen["elapsed"] >= self.spec.max_steps
+        self._first, self._last, self._cut = self._last, done | late, late & ~done
+        self._reward, self._discount = reward, ~done
         if self._rewards is not None:
-            self._reward, self._discount = self._rewards(self._reward, ~self._discount, self._first, self._seen)
+            self._reward, self._discount = self._rewards(reward, done, self._first, self._seen)
         self._write(rows)
         return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
 
@@ -246,13 +260,6 @@ class EnvPool:
     def close(self) -> None:
         """End its threads and simulators."""
         self._end()
-
-
-def _end(held: list[Any], folder: str | None) -> None:
-    """Drop the last reference to a pool, which is what ends its simulators, and then what they wrote."""
-    held.clear()
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pools(

@@ -17,7 +17,8 @@ not a transition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -140,6 +141,17 @@ class VectorEnv(Protocol):
         ...
 
 
+@contextmanager
+def closing(env: VectorEnv) -> Iterator[VectorEnv]:
+    """``env``, closed at the end where it can be: simulators may hold processes, windows or files."""
+    try:
+        yield env
+    finally:
+        close = getattr(env, "close", None)
+        if close is not None:
+            close()
+
+
 def empty_timestep(spec: Spec, num_envs: int, device: torch.device | str = "cpu", **info: Tensor) -> Timestep:
     """Memory for an answer of ``num_envs`` environments, all zeros; ``info`` is taken as it is."""
 
@@ -188,12 +200,17 @@ def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
 
 def check_action(action: Tensor, num_envs: int, num_actions: int) -> list[int]:
     """``action`` as numbers. ValueError for what is not an integer in [0, num_actions) for each environment."""
-    if action.shape != (num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
-        raise ValueError(f"actions are integers [{num_envs}], not {action.dtype} {list(action.shape)}")
+    check_action_shape(action, num_envs)
     chosen: list[int] = action.tolist()
     if not 0 <= min(chosen) <= max(chosen) < num_actions:
         raise ValueError(f"actions must lie in [0, {num_actions}), got {chosen}")
     return chosen
+
+
+def check_action_shape(action: Tensor, num_envs: int) -> None:
+    """ValueError for what is not an integer for each environment, whatever its value."""
+    if action.shape != (num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
+        raise ValueError(f"actions are integers [{num_envs}], not {action.dtype} {list(action.shape)}")
 
 
 def check_mask(mask: Tensor | None, num_envs: int) -> list[int]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .envpool import Task, known, tasks
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .envpool import Info, Task, known, package, tasks
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 SIDE = 25
@@ -12,15 +17,31 @@ ROOMS_AND_SIZE = ((7, 4), (7, 8), (10, 4), (10, 10), (12, 10))
 wide and high, walls and all (RIDE, Raileanu and Rocktaeschel 2020, and those after it)."""
 
 
+class GoalReward:
+    """``1 - 0.9 steps / max_steps`` at the goal. EnvPool's has a ``max_steps`` of its own, beyond reach here."""
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    def __call__(
+        self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """[B] reward, [B] bool discount."""
+        return np.where(reward > 0, 1 - 0.9 * (info["elapsed"] / self.max_steps), reward), ~terminated
+
+    def begin(self, chosen: NDArray[Any], info: Info) -> None:
+        """New episodes where ``chosen``: nothing is remembered."""
+
+
 def known_tasks() -> dict[str, tuple[str, dict[str, int]]]:
     """Ours -> EnvPool's and its settings. Ours is without the prefix, and without the version where it is the first."""
     ids = [i for i in tasks("minigrid") if i.startswith("MiniGrid-")]
-    known = {i.removeprefix("MiniGrid-").removesuffix("-v0"): (i, dict[str, int]()) for i in ids}
+    names = {i.removeprefix("MiniGrid-").removesuffix("-v0"): (i, dict[str, int]()) for i in ids}
     for rooms, size in ROOMS_AND_SIZE:
         settings = {"min_num_rooms": rooms, "max_num_rooms": rooms, "max_room_size": size}
         settings["max_episode_steps"] = 20 * rooms
-        known[f"MultiRoom-N{rooms}-S{size}"] = "MiniGrid-MultiRoom-N6-v0", settings
-    return known
+        names[f"MultiRoom-N{rooms}-S{size}"] = "MiniGrid-MultiRoom-N6-v0", settings
+    return names
 
 
 def task(name: str) -> Task:
@@ -29,5 +50,10 @@ def task(name: str) -> Task:
     "image" [7, 7, 3] holds an object, a colour and a state a cell as small numbers, "vector" the agent's direction. The
     mission is text and left out: GoToDoor, Fetch and others whose mission changes cannot be solved without it.
     """
-    theirs, settings = known_tasks()[known(name, known_tasks(), "minigrid")]
-    return Task(theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE)
+    names = known_tasks()
+    theirs, settings = names[known(name, names, "minigrid")]
+    limit = int(package().make_spec(theirs, **settings).config.max_episode_steps)
+    return Task(
+        theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",),
+        rewards=lambda num_envs: GoalReward(limit), side=SIDE,
+    )  # fmt: skip

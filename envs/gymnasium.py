@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
@@ -20,10 +19,11 @@ from .experience import Spec, Timestep, check_action, check_mask, empty_timestep
 from .faults import ATTEMPTS, Faults
 from .spaces import Reader, actions, one_line
 
+FLAGS = (bool, np.bool_, int)
 LARGEST = float(np.finfo(np.float32).max)
 """Reward: what float32 can hold; no NaN is below it."""
-FAULTS = (Exception, SystemExit)
-"""What an environment may do instead of answering; some call ``sys.exit``."""
+OURS = (KeyboardInterrupt, GeneratorExit)
+"""What is not the environment's doing. It may raise all else: some call ``sys.exit``, others panic in Rust."""
 
 PACKAGES = {
     "MiniGrid-": ("minigrid", "pip install 'morello[envs]'"),
@@ -64,6 +64,7 @@ class Gymnasium:
         if not 0 <= seed < 2**62:
             raise UserError(f"Gymnasium's seeds are 0 or more (and below 2 ** 62), not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
+        self.codes = name.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-"))  # not colours
         self._arguments, self._restart, self._drawn = arguments, restart, render
         self._envs = [self._new(i) for i in range(num_envs)]
         one = self._envs[0]
@@ -134,7 +135,9 @@ class Gymnasium:
                 observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else int(faults.seed[i]))
                 self._see(i, observation)
                 break
-            except FAULTS as error:
+            except OURS:
+                raise
+            except BaseException as error:
                 self._repair(i, error, last=attempt == ATTEMPTS)
         self._seeded[i] = True
         self._fill(i, 0.0, 1.0, first=True, last=False)
@@ -145,18 +148,22 @@ class Gymnasium:
         faults.turn[0] = i
         faults.step[i] += 1
         try:
-            observation, reward, terminated, truncated, _ = self._envs[i].step(action + self._start)
-            reward = float(reward)
-            if not abs(reward) <= LARGEST:
-                raise ValueError(f"its reward is {reward}")
+            observation, reward, terminated, truncated, _ = self._envs[i].step(np.int64(action + self._start))
+            paid = np.nan if isinstance(reward, str) else float(reward)
+            if not abs(paid) <= LARGEST:
+                raise ValueError(f"its reward is {reward!r}")
+            if not isinstance(terminated, FLAGS) or not isinstance(truncated, FLAGS):
+                raise ValueError(f"it says terminated {terminated!r} and truncated {truncated!r}, not True or False")
             discount, last = float(not terminated), bool(terminated or truncated)
             self._see(i, observation)
             if last:
                 faults.broken[i] = 0
-        except FAULTS as error:
+        except OURS:
+            raise
+        except BaseException as error:
             self._repair(i, error)
-            reward, discount, last = 0.0, 1.0, True  # the observation stays as it was
-        self._fill(i, reward, discount, first=False, last=last)
+            paid, discount, last = 0.0, 1.0, True  # the observation stays as it was
+        self._fill(i, paid, discount, first=False, last=last)
 
     def _see(self, i: int, observation: Any) -> None:
         """Write what environment i shows; ValueError for what it said it would not show."""
@@ -170,8 +177,7 @@ class Gymnasium:
         """Make environment i anew, or give up."""
         reason = f"{type(error).__name__}: {one_line(error)}"
         what = self.faults.blame(i, reason, self._restart, last=last, error=error)
-        with contextlib.suppress(Exception):  # it is broken already
-            self._envs[i].close()
+        self._close(i)
         try:
             self._envs[i] = self._new(i)
         except UserError as failure:
@@ -219,7 +225,9 @@ class Gymnasium:
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
                 raise ValueError(f"it draws {picture.dtype} {list(picture.shape)}, not uint8 [H, W, 3]")
             return picture
-        except FAULTS as error:
+        except OURS:
+            raise
+        except BaseException as error:
             self._draw_no_more(f"{type(error).__name__}: {one_line(error)}")
             return None
 
@@ -236,9 +244,18 @@ class Gymnasium:
         raise UserError(f"{self.name} cannot load a state")
 
     def close(self) -> None:
-        """Close all of them."""
-        for env in self._envs:
-            env.close()
+        """Close all of them, whatever some may have against it."""
+        for i in range(self.num_envs):
+            self._close(i)
+
+    def _close(self, i: int) -> None:
+        try:
+            self._envs[i].close()
+        except OURS:
+            raise
+        except BaseException as error:
+            what = f"{self.name}: environment {self.faults.offset + i} failed to close"
+            warnings.warn(f"{what}: {type(error).__name__}: {one_line(error)}", RuntimeWarning, stacklevel=3)
 
 
 def make_one(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -253,8 +270,10 @@ def make_one(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         raise UserError(f"Gymnasium has no environment {name!r}; {suggest(plain, gymnasium.registry)}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise UserError(f"{name} needs something that is not installed: {one_line(error)}") from error
-    except Exception as error:
-        raise UserError(f"Gymnasium cannot make {name!r}: {one_line(error)}") from error
+    except OURS:
+        raise
+    except BaseException as error:
+        raise UserError(f"Gymnasium cannot make {name!r}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def _allow_no_screen() -> None:

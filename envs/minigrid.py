@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+import torch
 from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.world_object import Ball
 from minigrid.envs import MultiRoomEnv
 
-from .gridworld import ROOMS_AND_SIZE
+from .experience import Timestep
+from .faults import Faults
+from .gridworld import ACTIONS, ROOMS_AND_SIZE, SIDE
+from .gymnasium import Gymnasium
 
 
 class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
@@ -33,6 +37,25 @@ class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
             self.noisy_tv.color = self._rand_elem(COLOR_NAMES)
             action = self.actions.done  # which does nothing
         return super().step(action)
+
+
+class NoisyRooms(Gymnasium):
+    """B environments ``MultiRoomNoisyTV-...`` in the words of their family: its actions, and where the agent is."""
+
+    def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
+        super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
+        self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
+
+    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> None:
+        """As `Gymnasium`, with the agent's place in ``info``."""
+        places = {"position": torch.zeros(self.num_envs, 2), "cell": torch.zeros(self.num_envs, dtype=torch.int64)}
+        super().adopt(rows._replace(info=places), faults, started)
+
+    def _see(self, i: int, observation: Any) -> None:
+        super()._see(i, observation)
+        world: Any = self._envs[i].unwrapped
+        x, y = world.agent_pos
+        self._rows["position"][i], self._rows["cell"][i] = (x, y), x + SIDE * y
 
 
 def register() -> None:

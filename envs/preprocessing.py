@@ -24,8 +24,8 @@ WRAPPED = ("sticky", "height", "width", "grey", "noisy_tv", "stack", "time_limit
 LARGEST = 2**20
 """Pixels a side, frames, threads: beyond any use."""
 
-IDLE = ("none", "noop", "no-op", "nothing", "idle", "wait", "done")
-"""Names of actions that leave the world as it is."""
+IDLE = ("none", "noop", "no-op", "nothing", "idle", "wait")
+"""Names of actions that leave the world as it is. (MiniGrid's "done" ends the episode in some of its tasks.)"""
 
 NOTHING = {"sticky": 0.0, "grey": False, "noisy_tv": "none", "stack": 1, "time_limit": None, "repeat": 1}
 """Values that ask for nothing."""
@@ -51,19 +51,25 @@ def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options:
     if "stack" in own and wrapped.keys() & {"height", "width", "grey", "noisy_tv"}:
         wrapped["stack"] = taken.get("stack", own["stack"])
         taken["stack"] = 1
-    if wrapped and "pools" in own:
-        taken["pools"] = 1  # a wrapper steps all at once
     env = family(*arguments, **taken)
-    return _wrap(env, wrapped, seed=arguments[-1], env_offset=taken.get("env_offset", 0)) if wrapped else env
+    if not wrapped:
+        return env
+    seed, begin = arguments[-1], taken.get("env_offset", 0)
+    if hasattr(env, "wrap"):  # pools that take turns, each in wrappers of its own
+        env.wrap(lambda pool, first: _wrap(pool, wrapped, seed, begin + first))
+        return env
+    return _wrap(env, wrapped, seed, begin)
 
 
 def _check(options: Mapping[str, Any]) -> None:
     """UserError for numbers that no family can make anything of: simulators may end the process over them."""
-    for name, least in (("height", 1), ("width", 1), ("stack", 1), ("repeat", 1), ("threads", 1), ("env_offset", 0)):
-        if name in options and not (isinstance(options[name], int) and least <= options[name] <= LARGEST):
+    for name, least in (("height", 1), ("width", 1), ("stack", 1), ("repeat", 1), ("threads", 1), ("env_offset", 0),
+                        ("pools", 1), ("workers", 0), ("time_limit", 1)):  # fmt: skip
+        if name in options and not (type(options[name]) is int and least <= options[name] <= LARGEST):
             raise UserError(f"{name} is a whole number from {least} to {LARGEST}, not {options[name]!r}")
-    if not 0 <= options.get("sticky", 0) <= 1:
-        raise UserError(f"sticky is the probability that an action is repeated, 0 to 1, not {options['sticky']}")
+    sticky = options.get("sticky", 0)
+    if not isinstance(sticky, (int, float)) or not 0 <= sticky <= 1:
+        raise UserError(f"sticky is the probability that an action is repeated, 0 to 1, not {sticky!r}")
 
 
 def defaults(family: Callable[..., VectorEnv]) -> dict[str, Any]:
@@ -75,6 +81,11 @@ def defaults(family: Callable[..., VectorEnv]) -> dict[str, Any]:
 def _wrap(env: VectorEnv, options: dict[str, Any], seed: int, env_offset: int) -> VectorEnv:
     from .wrappers import FrameStack, Grey, NoisyTV, Resize, StickyActions, TimeLimit
 
+    if getattr(env, "codes", False) and options.keys() & {"height", "width", "grey"}:
+        raise UserError(
+            f"{', '.join(env.spec.tasks)} shows codes of things, not colours: leave out the frame size "
+            "(--frame-size), grey (--grey) and preprocessing (--preprocessing)"
+        )
     if "sticky" in options:
         env = StickyActions(env, options["sticky"], seed=seed, env_offset=env_offset)
     if "height" in options or "width" in options:

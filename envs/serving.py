@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import signal
@@ -25,6 +26,8 @@ from .spaces import one_line
 
 ERRORS = (UserError, BrokenEnvironmentError, ValueError)
 """What a worker may complain of; each arrives in the parent as what it was."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Meant for the parent, who decides; blocked while a worker starts."""
 ALIGNMENT = 64  # bytes: a cache line, so that no two tensors share one
 
 
@@ -114,10 +117,16 @@ class Shared(NamedTuple):
         return rows, Faults(faults, turn, self.name, share.offset + share.begin)
 
 
-def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], share: Share) -> None:
-    """The life of a worker: until the parent says so, or is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a terminal or a scheduler signals to all of us,
-        signal.signal(number, signal.SIG_IGN)  # but when to stop is for the parent to say
+def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], share: Share, bound: bool) -> None:
+    """The life of a worker: until the parent says so, or is gone. ``bound``: the parent's main thread started it, and
+    Linux may be asked to kill it with that thread.
+    """
+    os.setsid()  # a group of our own: what environments start ends with us, and Ctrl-C is for the parent
+    if bound and sys.platform == "linux":  # even where no thread of Python's gets its turn any more
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    for number in SIGNALS:  # a scheduler signals to all of us, but when to stop is for the parent to say
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which what environments start would inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)
     said: list[tuple[type[Warning], str]] = []

@@ -31,7 +31,7 @@ class Reader:
         if len(self.images) > 1:
             parts = " and ".join(_path(path) for path, _ in self.images)
             raise UserError(f"{name} shows several images ({parts}); leave all but one out with a wrapper")
-        if not self.images and not self.vectors:
+        if not self.images and not sum(utils.flatdim(part) for _, part in self.vectors):
             raise UserError(f"{name} shows its agent nothing that a network can read ({one_line(space)})")
         self.observation: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if self.images:
@@ -54,8 +54,8 @@ class Reader:
             self.images.append((path, space))
         elif isinstance(space, spaces.Box) and len(space.shape) > 2:
             raise UserError(
-                f"{self.name} shows {_path(path)} as {space.dtype} {list(space.shape)}; images are uint8 here, from 0 "
-                "to 255: convert it with a wrapper"
+                f"{self.name} shows {_path(path)} as {space.dtype} {list(space.shape)}; images are uint8 of two or "
+                "three axes here, from 0 to 255: convert it with a wrapper"
             )
         elif _flattens(space):
             self.vectors.append((path, space))
@@ -98,8 +98,11 @@ def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> 
         if array.shape != space.shape:
             raise ValueError(f"{_path(path)} has shape {list(array.shape)}, not {list(space.shape)}")
         # Equal types first: this runs at every step of every environment.
-        if array.dtype != space.dtype and not np.can_cast(array.dtype, space.dtype, "same_kind"):
-            raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
+        if array.dtype != space.dtype:
+            if not np.can_cast(array.dtype, space.dtype, "same_kind"):
+                raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
+            if space.dtype.kind in "iu" and not _holds(space.dtype, array):  # a cast would wrap around
+                raise ValueError(f"{_path(path)} is {array.min()} to {array.max()}, which {space.dtype} cannot hold")
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
                 array = array.astype(np.float32, copy=False)
@@ -109,8 +112,15 @@ def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> 
     return part
 
 
+def _holds(dtype: np.dtype[Any], array: NDArray[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return not array.size or (limits.min <= int(array.min()) and int(array.max()) <= limits.max)
+
+
 def _bounds(space: spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The least and the largest number of a Box in float32, all of them finite: NaN and infinity are beyond."""
+    """The least and the largest number of a Box; float32, all of them finite: NaN and infinity are beyond."""
+    if space.dtype.kind != "f":
+        return space.low.ravel(), space.high.ravel()
     most = np.finfo(np.float32).max
     low, high = (np.clip(np.ravel(x).astype(np.float64), -most, most) for x in (space.low, space.high))
     return low.astype(np.float32), high.astype(np.float32)
@@ -139,7 +149,8 @@ def _channels_last(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[H, W], [C, H, W] or [H, W, C] -> [H, W, C], a view."""
     if image.ndim == 2:
         return image[..., None]
-    return np.moveaxis(image, 0, -1) if image.shape[0] < min(image.shape[1:]) else image
+    first = image.shape[0] < min(image.shape[1:]) and not (image.shape[0] == 1 and image.shape[-1] in (3, 4))
+    return np.moveaxis(image, 0, -1) if first else image
 
 
 def _path(path: tuple[Any, ...]) -> str:
@@ -155,5 +166,8 @@ def _flattens(space: spaces.Space[Any]) -> bool:
 
 def one_line(what: object) -> str:
     """As text without line breaks, at most 300 characters."""
-    text = " ".join(str(what).split())
+    try:
+        text = " ".join(str(what).split())
+    except Exception:  # somebody's own class
+        text = f"a {type(what).__name__} that cannot be printed"
     return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -2,9 +2,10 @@
 
 EnvPool reports shaped rewards of its own and none of the scenario's: neither the living reward, nor what the level's
 script pays, nor anything for the step that ends an episode. What a scenario pays follows from what EnvPool does report,
-and is made here. It equals ViZDoom's up to two things that EnvPool keeps to itself: the last step of an episode counts
-as a whole one (its last tics may never have been played), and the script may pay the goal one step before the
-episode ends, where here the end pays it.
+and is made here. It equals ViZDoom's up to what EnvPool keeps to itself: the last step of an episode counts as a whole
+one (its last tics may never have been played), and the script may pay the goal one step before the episode ends,
+where here the end pays it. And the last image of an episode that the task ended is the one before: nothing is drawn
+any more.
 """
 
 from __future__ import annotations
@@ -99,20 +100,36 @@ def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task
     return Task(
         id=f"{name}-v1",
         name=name,
-        settings=settings | {"max_episode_steps": -(-(scenario.tics or 2100) // repeat)},
+        settings=settings,
+        limit=-(-(scenario.tics or 2100) // repeat),
         actions=pressed(name),
         frames_per_step=repeat,
         variables=() if scenario.variable is None else (scenario.variable,),
         buttons=table,
         rewards=lambda num_envs: ScenarioRewards(scenario, repeat, num_envs),
-        litters=True,
+        prepare=lambda folder: endless(name, folder),
     )
+
+
+def endless(name: str, folder: Path) -> dict[str, str]:
+    """A scenario without its own time limit, laid into ``folder``: where that strikes, EnvPool cannot tell it from an
+    end of the task.
+    """
+    (folder / "_vizdoom").mkdir()  # which several simulators would otherwise make at once, and all but one fail
+    path = folder / "scenario.cfg"
+    path.write_text(re.sub(r"(?m)^\s*episode_timeout\s*=.*$", "episode_timeout = 0", configuration(name)))
+    return {"cfg_path": str(path)}
 
 
 @cache
 def available(name: str) -> tuple[str, ...]:
     """The buttons that a scenario's configuration file makes available, in its order."""
-    text = re.sub(r"#.*", "", Path(package().make_spec(f"{name}-v1").config.cfg_path).read_text())
+    text = re.sub(r"#.*", "", configuration(name))
     found = re.search(r"available_buttons\s*=\s*\{([^}]*)\}", text)
     assert found is not None, name
     return tuple(found[1].split())
+
+
+def configuration(name: str) -> str:
+    """The text of a scenario's configuration file."""
+    return Path(package().make_spec(f"{name}-v1").config.cfg_path).read_text()

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from torch import Tensor
 from .errors import BrokenEnvironmentError, UserError
 from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, empty_timestep, hand_out
 from .faults import ATTEMPTS, Faults
-from .serving import ERRORS, Memory, Reply, Share, Shared, serve
+from .serving import ERRORS, SIGNALS, Memory, Reply, Share, Shared, serve
 
 START_SECONDS = 300.0
 """How long a worker may take to import and build its environments."""
@@ -74,7 +75,7 @@ class Workers:
         self.num_envs, self.device, self._build = num_envs, device, build
         self._restart, self._timeout = restart, timeout
         self._memory, self._workers = Memory(), list[_Worker]()
-        # Run before multiprocessing ends its daemons, which would wait for ours.
+        # Run before multiprocessing waits for its processes.
         self._finalizer = Finalize(self, _shut_down, (self._workers, self._memory.file), exitpriority=10)
         count = min(workers, num_envs)
         bounds = [num_envs * w // count for w in range(count + 1)]
@@ -169,7 +170,7 @@ class Workers:
 
     def _collect(self, step: bool) -> None:
         """Wait for everyone asked, put dead workers right, then say what they had to say."""
-        replies, dead = _listen(self._asked, self._timeout)
+        replies, dead = _listen(self._asked, self._timeout, self._progress)
         self._asked = []
         errors = [reply.error for _, reply in replies if reply.error is not None]
         said = [w for _, reply in replies for w in reply.warnings]
@@ -213,7 +214,7 @@ class Workers:
             if not begins.any():
                 return said
             worker.pipe.send(("reset", None))
-            replies, dead = _listen([worker], self._timeout)
+            replies, dead = _listen([worker], self._timeout, self._progress)
             for _, reply in replies:
                 said += reply.warnings
                 if reply.error is not None:
@@ -221,6 +222,10 @@ class Workers:
             if not dead:
                 return said
             reason = dead[0][1]
+
+    def _progress(self, worker: _Worker) -> int:
+        """Whose turn it is in a worker: it has until that changes."""
+        return int(self._shared.of(worker.share)[1].turn[0])
 
     def _blame(self, worker: _Worker, faults: Faults, reason: str) -> str:
         """Whose fault it was, in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""
@@ -236,15 +241,18 @@ class Workers:
         # Spawned, not forked: OpenGL, torch and other libraries' threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
+        bound = threading.current_thread() is threading.main_thread()
         process = context.Process(
-            target=serve, args=(theirs, self._memory, self._build, share), daemon=True, name=f"worker-{share.worker}"
+            target=serve, args=(theirs, self._memory, self._build, share, bound), name=f"worker-{share.worker}"
         )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited, until it knows what to do with them
         try:
             process.start()
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             ours.close()
             raise UserError(f"what builds environments in workers must be a function with a name: {error}") from error
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()  # or the end of the worker would not be the end of its pipe
         return _Worker(share, process, ours)
 
@@ -268,19 +276,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _listen(workers: list[_Worker], timeout: float) -> tuple[list[tuple[_Worker, Reply]], list[tuple[_Worker, str]]]:
-    """The replies of ``workers``, and those who died or did not reply in time (these are killed), with the reason."""
-    replies, dead, pending, left = [], [], list(workers), timeout
+def _listen(
+    workers: list[_Worker], timeout: float, progress: Callable[[_Worker], int] = lambda worker: 0
+) -> tuple[list[tuple[_Worker, Reply]], list[tuple[_Worker, str]]]:
+    """The replies of ``workers``, and those who died or made no ``progress`` for ``timeout`` seconds (then they are
+    killed), with the reason.
+    """
+    replies, dead, pending = [], [], list(workers)
+    left, turns = {w.share.worker: timeout for w in pending}, {w.share.worker: progress(w) for w in pending}
     while pending:
         # By the second: after a stop (Ctrl-Z, a laptop closed) nobody is late who was stopped too.
-        patience = min(left, 1.0)
+        patience = min(1.0, *(left[w.share.worker] for w in pending))
         ready = wait([x for w in pending for x in (w.pipe, w.process.sentinel)], patience)
-        if not ready:
-            left -= patience
-            if left > 0:
-                continue
-            dead += [(w, _end(w, f"it did not answer within {timeout:g} seconds")) for w in pending]
-            break
+        for worker in [] if ready else list(pending):
+            number, turn = worker.share.worker, progress(worker)
+            left[number] = left[number] - patience if turn == turns[number] else timeout
+            turns[number] = turn
+            if left[number] <= 0:
+                pending.remove(worker)
+                dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds")))
         for worker in [w for w in pending if w.pipe in ready or w.process.sentinel in ready]:
             pending.remove(worker)
             try:
@@ -297,14 +311,23 @@ def _end(worker: _Worker, reason: str | None = None) -> str:
     """Make sure of a worker's end, and say how it came about."""
     if reason is None:
         worker.process.join(CLOSE_SECONDS)
-    worker.process.kill()
-    worker.process.join()
+    _kill(worker)
     if reason is not None:
         return reason
     code = worker.process.exitcode or 0
     with contextlib.suppress(ValueError):
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process exited with code {code}"
+
+
+def _kill(worker: _Worker) -> None:
+    """End a worker, and what its environments have started and left."""
+    pid = worker.process.pid
+    with contextlib.suppress(OSError):
+        if pid is not None:
+            os.killpg(pid, signal.SIGKILL)  # its own group, if it came to that
+    worker.process.kill()
+    worker.process.join()
 
 
 def _shut_down(workers: list[_Worker], file: int) -> None:
@@ -314,8 +337,7 @@ def _shut_down(workers: list[_Worker], file: int) -> None:
     deadline = time.monotonic() + CLOSE_SECONDS
     for worker in workers:
         worker.process.join(max(0.0, deadline - time.monotonic()))
-        worker.process.kill()
-        worker.process.join()
+        _kill(worker)
         worker.pipe.close()
     os.close(file)
 

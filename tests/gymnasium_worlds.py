@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from typing import ClassVar
 
@@ -95,6 +96,60 @@ class Faulty(gymnasium.Env):
         return observation, reward, False, self.clock == 5, {}
 
 
+class Unruly(Faulty):
+    """Faults that no `Exception` is, and answers that look like others. ``calls`` notes what happens to it."""
+
+    calls: ClassVar[list] = []
+
+    def __init__(self, fault="panic", at=2, bad=1):
+        if fault == "exit in init":
+            raise SystemExit(0)
+        super().__init__(fault, at, bad)
+        if fault == "child":
+            self.child = subprocess.Popen(["sleep", "600"])
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        type(self).calls.append(type(action))
+        if self.bad in (None, self.seed) and self.clock == self.at:
+            if self.fault == "panic":
+                raise Panic("the rust is gone")
+            if self.fault == "mute":
+                raise MuteError
+            if self.fault == "text":
+                terminated = "False"
+            if self.fault == "price":
+                reward = "1.5"
+            if self.fault == "child":
+                self.child.terminate()
+                self.child.wait()
+        return observation, reward, terminated, truncated, info
+
+    def close(self):
+        type(self).calls.append("closed")
+        if self.fault in ("panic", "bad close"):
+            raise SystemExit(3)
+
+
+class Panic(BaseException):
+    """As what Rust's panics become."""
+
+
+class MuteError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+class Slow(Faulty):
+    """Takes its time over every reset."""
+
+    def reset(self, *, seed=None, options=None):
+        time.sleep(0.7)
+        return super().reset(seed=seed)
+
+
 class Drawn(Parts):
     """Draws the clock and, when told to, something else or nothing."""
 
@@ -134,6 +189,10 @@ gymnasium.register("Parts-v0", Parts)
 gymnasium.register("Faulty-v0", Faulty)
 gymnasium.register("Perilous-v0", Perilous)
 gymnasium.register("Drawn-v0", Drawn)
+gymnasium.register("Unruly-v0", Unruly)
+gymnasium.register("Slow-v0", Slow)
+gymnasium.register("Nothing-v0", lambda: _with(observation_space=spaces.Box(0, 1, (0,))))
+gymnasium.register("FourAxes-v0", lambda: _with(observation_space=spaces.Box(0, 255, (4, 5, 7, 3), np.uint8)))
 gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))
 gymnasium.register("FloatImage-v0", lambda: _with(observation_space=spaces.Box(0, 1, (5, 7, 3))))
 gymnasium.register("Graph-v0", lambda: _with(observation_space=spaces.Sequence(spaces.Discrete(3))))

@@ -6,11 +6,15 @@ import pytest
 import torch
 
 import morello
-from morello.envs.atari import ACTIONS, MINIMAL, heeded
-from morello.envs.envpool import tasks
+from morello.envs import atari, gridworld
+from morello.envs.atari import ACTIONS, MINIMAL, LifeLoss, heeded
+from morello.envs.envpool import EnvPool, tasks
 from morello.envs.errors import UserError
 from morello.envs.experience import empty_timestep, leaves
 from morello.envs.gridworld import ROOMS_AND_SIZE
+from morello.envs.wrappers import TimeLimit
+
+CPU = torch.device("cpu")
 
 
 def test_games_have_as_many_actions_as_envpool_says():
@@ -120,7 +124,10 @@ def test_the_noisy_television_is_minigrids_own():
         ("atari:Montezuma", {}, "MontezumaRevenge"),
         ("minigrid:DoorKey", {}, "DoorKey-5x5"),
         ("atari:Pong", {"seed": -1}, "0 or more"),
-        ("minigrid:DoorKey-5x5", {"seed": 2**31}, "below 2"),
+        ("minigrid:DoorKey-5x5", {"grey": True}, "codes of things, not colours: .*--grey"),
+        ("minigrid:MultiRoomNoisyTV-N7-S4", {"height": 9, "width": 9}, "codes of things.*--frame-size"),
+        ("gym:MiniGrid-Empty-5x5-v0", {"preprocessing": "icm"}, "codes of things.*--preprocessing"),
+        ("minigrid:GoToDoor-5x5", {"noisy_tv": "remote"}, "needs an action that does nothing"),
     ],
 )
 def test_a_mistake_gets_one_sentence(name, options, words):
@@ -179,3 +186,115 @@ def test_without_envpool_the_message_says_what_to_install(monkeypatch):
     for name in ("atari:Pong", "vizdoom:Basic", "minigrid:DoorKey-5x5"):
         with pytest.raises(UserError, match=r"pip install 'morello\[envs\]'"):
             morello.make(name)
+
+
+def test_a_goal_on_the_very_step_of_the_limit_is_a_goal():
+    """In EnvPool itself it looks cut short."""
+    env = morello.make("minigrid:Empty-5x5", 2, seed=0)
+    env.reset()
+    way = [2, 2, 1, 2, 2]
+    for t in range(env.spec.max_steps):
+        late = t - (env.spec.max_steps - len(way))
+        action = 6 if late < 0 else way[late]
+        now = env.step(torch.tensor([action, 6]))
+    assert env.spec.max_steps == 100
+    assert now.last.tolist() == [True, True]
+    assert now.discount.tolist() == [0, 1]
+    torch.testing.assert_close(now.reward, torch.tensor([0.1, 0.0]))
+
+
+@pytest.mark.parametrize("name", ["minigrid:DoorKey-8x8", "atari:Breakout"])
+def test_a_limit_is_the_time_limit_wrappers(name):
+    """Which takes a hidden step too, and then resets those whose time was up."""
+    family, _, task = name.partition(":")
+    if family == "atari":
+        task = atari.task(task, height=9, width=11, grey=True, stack=1, repeat=4, sticky=0.0, life_loss=False)
+    else:
+        task = gridworld.task(task)._replace(rewards=None)
+    ours, theirs = EnvPool(task._replace(limit=7), 5, CPU, 3), TimeLimit(EnvPool(task, 5, CPU, 3), 7)
+    ours.reset()
+    theirs.reset()
+    generator, ends = torch.Generator().manual_seed(1), []
+    for t in range(60):
+        action = torch.randint(3, (5,), generator=generator)
+        x, y = ours.step(action), theirs.step(action)
+        if t in (20, 21):  # also of those whose time was up
+            mask = torch.tensor([True, False, True, False, False])
+            x, y = ours.reset(mask=mask), theirs.reset(mask=mask)
+        ends.append(x.last & (x.discount == 1))
+        for key, value in leaves(y).items():
+            if not (family == "minigrid" and key == "reward"):  # of which the limit is a part
+                assert torch.equal(leaves(x)[key], value), (t, key)
+    assert torch.stack(ends).sum(0).min() >= 3
+    assert ours.spec.max_steps == 7
+
+
+def test_a_masked_reset_of_an_ended_environment_begins_its_episode_and_leaves_others_as_they_are():
+    env = morello.make("minigrid:Dynamic-Obstacles-6x6", 3, seed=1)
+    env.reset()
+    generator, seen = torch.Generator().manual_seed(4), 0
+    for _ in range(300):
+        now = env.step(torch.randint(3, (3,), generator=generator))
+        if not (now.last[0] and now.first[1]) and not (now.first[0] and now.last[1]):
+            continue
+        seen += 1
+        before = {k: v.clone() for k, v in leaves(now).items()}
+        after = env.reset(mask=torch.tensor([True, False, False]))
+        assert (after.first[0], after.last[0], after.reward[0], after.discount[0]) == (True, False, 0, 1)
+        for key, value in leaves(after).items():
+            assert torch.equal(value[1:], before[key][1:]), key
+    assert seen >= 3
+
+
+def test_atari_is_made_as_it_was_asked_for():
+    def made(**options):
+        chosen = {"height": 84, "width": 84, "grey": True, "stack": 4, "repeat": 4, "sticky": 0.0, "life_loss": False}
+        return atari.task("Pong", **chosen | options)
+
+    assert made(sticky=0.25).settings["repeat_action_probability"] == 0.25
+    assert [made(repeat=n).limit for n in (1, 4, 5)] == [108_000, 27_000, 21_600]
+    assert morello.make("atari:Pong", 1, repeat=3).spec.frames_per_step == 3
+
+
+def test_a_new_episode_has_lost_no_life():
+    lives = LifeLoss(2)
+    true, false = np.array([True, True]), np.array([False, False])
+    lives.begin(true, {"lives": np.array([5, 5])})
+    zero = np.zeros(2)
+    assert lives(zero, false, false, {"lives": np.array([4, 5])})[1].tolist() == [False, True]
+    lives.begin(np.array([False, True]), {"lives": np.array([4, 3])})
+    assert lives(zero, false, false, {"lives": np.array([4, 3])})[1].tolist() == [True, True]
+    assert lives(zero, false, np.array([True, False]), {"lives": np.array([3, 2])})[1].tolist() == [True, False]
+
+
+def test_two_pools_hold_the_environments_that_one_would():
+    one, two = (morello.make("atari:Breakout", 5, seed=3, env_offset=2, height=9, width=11, pools=n) for n in (1, 2))
+    one.reset()
+    two.reset()
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(25):
+        action = torch.randint(4, (5,), generator=generator)
+        x, y = one.step(action), two.step(action)
+        assert torch.equal(x.observation["image"], y.observation["image"])
+    images = x.observation["image"].flatten(1)
+    assert all(not torch.equal(images[0], other) for other in images[1:])
+
+
+def test_seeds_go_around():
+    """So that an evaluation, which adds to a seed, can follow any training."""
+    far, near = (morello.make("minigrid:DoorKey-6x6", 2, seed=s) for s in (2**31 + 5, 5))
+    assert torch.equal(far.reset().observation["image"], near.reset().observation["image"])
+
+
+def test_a_noisy_room_speaks_as_its_family():
+    noisy, plain = morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 2), morello.make("minigrid:MultiRoom-N7-S4", 2)
+    for name in ("observation", "action_names", "max_steps", "frames_per_step"):
+        assert getattr(noisy.spec, name) == getattr(plain.spec, name)
+    assert noisy.spec.tasks == ("MultiRoomNoisyTV-N7-S4",)
+    now = noisy.reset()
+    for action in (2, 0, 2, 1, 2):
+        before = now.info["position"].clone()
+        now = noisy.step(torch.tensor([action] * 2))
+        assert ((now.info["position"] - before).abs().sum(1) <= (action == 2)).all()
+        x, y = now.info["position"].long().unbind(1)
+        assert torch.equal(now.info["cell"], x + 25 * y)

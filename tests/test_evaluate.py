@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_the_seed_reaches_the_environment_and_the_counting_one_is_counted():
 
 def test_what_never_ends_is_said():
     schedule = Schedule([[1000], [3]], [0.0, 0.0])
-    with pytest.raises(RuntimeError, match="only 2 of 4 episodes ended in 30 steps"):
+    with pytest.raises(UserError, match=r"only 2 of 4 episodes ended in 30 steps .*--time-limit"):
         evaluate(random_policy(schedule.spec), schedule, episodes=3, max_steps=30)
     with pytest.raises(UserError, match="at least 1 episode"):
         evaluate(random_policy(schedule.spec), schedule, episodes=0)
@@ -283,3 +284,20 @@ def test_eval_writes_into_the_run_what_it_shows(tmp_path):
 def test_a_seed_has_a_range(tmp_path, seed):
     with pytest.raises(UserError, match="--seed must be"):
         eval_run(EvalFlags(run=str(tmp_path), seed=seed))
+
+
+def test_an_episode_in_which_the_environment_broke_is_no_score():
+    env = morello.make("gym:tests.gymnasium_worlds:Faulty-v0", 2, restart=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = evaluate(random_policy(env.spec), env, 6, seed=0)
+    assert sum(env.restarts) >= 1
+    assert found.returns.tolist() == [5.0] * 6  # the one that broke had 1
+
+
+def test_environments_are_closed_after_an_evaluation(monkeypatch):
+    closed = []
+    name = "morello.envs.counting.Counting.close"
+    monkeypatch.setattr(name, lambda self: closed.append(self.num_envs), raising=False)
+    evaluate_agent(counting_agent(), 3)
+    assert len(closed) == 1

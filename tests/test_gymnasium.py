@@ -1,6 +1,7 @@
 """Gymnasium's environments in our words."""
 
 import re
+import warnings
 
 import gymnasium
 import numpy as np
@@ -13,7 +14,7 @@ from morello.envs.faults import ATTEMPTS, EPISODES
 from morello.envs.gymnasium import Gymnasium
 from morello.envs.spaces import Reader
 
-from .gymnasium_worlds import Drawn, Faulty
+from .gymnasium_worlds import Drawn, Faulty, Unruly
 
 CPU = torch.device("cpu")
 
@@ -76,6 +77,8 @@ def test_cart_pole_is_what_gymnasium_plays():
         ("gym:Continuous-v0", "only Discrete"),
         ("gym:FloatImage-v0", "uint8"),
         ("gym:Graph-v0", "no fixed size"),
+        ("gym:Nothing-v0", "shows its agent nothing"),
+        ("gym:FourAxes-v0", r"uint8 \[4, 5, 7, 3\]; images are uint8 of two or three axes"),
         ("gym:TwoImages-v0", "'left'.*'right'"),
         ("gym:no_such_module:Thing-v0", "no_such_module"),
         ("gym:", "Malformed environment ID"),
@@ -122,6 +125,83 @@ def test_a_broken_environment_is_named_or_made_anew(fault, words):
     assert torch.equal(firsts[1:], lasts[:-1])
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("panic", "step 2 .*Panic: the rust is gone"),
+        ("mute", "step 2 .*MuteError: a MuteError that cannot be printed"),
+        ("text", "step 2 .*terminated 'False' and truncated False"),
+        ("price", "step 2 .*reward is '1.5'"),
+    ],
+)
+def test_whatever_it_does_it_is_named_or_made_anew(fault, words):
+    named = rf"Unruly-v0: environment 1 \(seed 1\) failed .*{words}"
+    with pytest.raises(BrokenEnvironmentError, match=named):
+        play(Gymnasium("Unruly-v0", 3, CPU, 0, fault=fault), 3)
+    env = Gymnasium("Unruly-v0", 3, CPU, 0, restart=True, fault=fault)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        play(env, 6)
+    assert env.restarts == [0, 1, 0]
+    assert any(re.match(named, str(w.message)) for w in said)
+
+
+def test_one_that_cannot_be_made_says_how_it_ended():
+    with pytest.raises(UserError, match="cannot make 'Unruly-v0': SystemExit: 0"):
+        Gymnasium("Unruly-v0", 1, CPU, 0, fault="exit in init")
+
+
+def test_all_are_closed_whatever_one_has_against_it():
+    env = Gymnasium("Unruly-v0", 3, CPU, 0, fault="bad close")
+    Unruly.calls.clear()
+    with pytest.warns(RuntimeWarning) as warned:
+        env.close()
+    assert all(f"environment {i} failed to close: SystemExit: 3" in str(w.message) for i, w in enumerate(warned))
+    assert len(warned) == 3
+    assert Unruly.calls == ["closed"] * 3
+
+
+def test_actions_are_numpys_integers():
+    env = Gymnasium("Unruly-v0", 1, CPU, 0, fault="none")
+    env.reset()
+    Unruly.calls.clear()
+    env.step(torch.tensor([1]))
+    assert Unruly.calls == [np.int64]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wrong"), [(np.uint8, np.uint16(256)), (np.uint8, np.int64(-1)), (np.int16, np.int64(2**15))]
+)
+def test_numbers_that_would_wrap_around_are_refused(dtype, wrong):
+    shape = (2, 3, 5) if dtype == np.uint8 else (2,)
+    reader = Reader(gymnasium.spaces.Box(0, np.iinfo(dtype).max, shape, dtype), "x")
+    rows = {"image": np.zeros((3, 5, 2), np.uint8), "vector": np.zeros(2, np.float32)}
+    words = f"is int64, not uint8|{wrong} to {wrong}, which {np.dtype(dtype)} cannot hold"
+    with pytest.raises(ValueError, match=words):
+        reader.write(np.full(shape, wrong), rows)
+    assert reader.write(np.full(shape, 7, np.uint16 if dtype == np.uint8 else np.int64), rows) is None
+
+
+def test_nothing_is_written_of_an_observation_of_which_a_part_is_wrong():
+    space = gymnasium.spaces.Dict(image=gymnasium.spaces.Box(0, 255, (3, 5), np.uint8), v=gymnasium.spaces.Discrete(3))
+    rows = {"image": np.zeros((3, 5, 1), np.uint8), "vector": np.zeros(3, np.float32)}
+    with pytest.raises(ValueError, match="'v' is 9"):
+        Reader(space, "x").write({"image": np.full((3, 5), 8, np.uint8), "v": 9}, rows)
+    assert not rows["image"].any()
+
+
+def test_whole_numbers_are_compared_as_such():
+    most = 2**24 + 1  # which float32 rounds
+    reader = Reader(gymnasium.spaces.Box(0, most, (1,), np.int64), "x")
+    assert reader.write(np.array([most]), {"vector": np.zeros(1, np.float32)}) is None
+    assert "beyond" in reader.write(np.array([most + 1]), {"vector": np.zeros(1, np.float32)})
+
+
+def test_a_strip_of_colours_stays_one():
+    assert Reader(gymnasium.spaces.Box(0, 255, (1, 9, 3), np.uint8), "x").observation["image"][0] == (1, 9, 3)
+    assert Reader(gymnasium.spaces.Box(0, 255, (3, 9, 8), np.uint8), "x").observation["image"][0] == (9, 8, 3)
+
+
 def test_an_environment_that_never_works_is_given_up():
     class Never(Faulty):
         def reset(self, *, seed=None, options=None):
@@ -162,7 +242,7 @@ def test_one_whole_episode_clears_its_name():
     ("answer", "words"),
     [
         ((np.full(3, 1e300), 1.0, False, False, {}), "not finite in float32"),
-        ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "truth value"),
+        ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "terminated array"),
         ((np.ones(3, np.float32), 1.0, False, False), "unpack"),
         ((None, 1.0, False, False, {}), "is object|shape"),
         ((np.ones(3, np.float32), 1e300, False, False, {}), "reward is 1e\\+300"),

@@ -12,8 +12,8 @@ from morello.envs.wrappers import FrameStack, Grey, NoisyTV, Resize, StickyActio
 
 
 def layers(env):
-    """The wrappers from the inside."""
-    found = []
+    """The wrappers from the inside; of the first of two pools."""
+    found, env = [], env.parts[0][1] if hasattr(env, "parts") else env
     while env is not unwrapped(env):
         found.append(type(env))
         env = env.env
@@ -85,6 +85,10 @@ def test_atari_stacks_by_itself_as_the_wrapper_does():
         ("vizdoom:Basic", {"height": 0}, "height is a whole number"),
         ("vizdoom:Basic", {"repeat": -1}, "repeat is a whole number"),
         ("atari:Pong", {"sticky": 2.0}, "0 to 1"),
+        ("atari:Pong", {"sticky": "0.25"}, "0 to 1, not '0.25'"),
+        ("counting:steps", {"time_limit": 2.5}, "time_limit is a whole number from 1"),
+        ("counting:steps", {"time_limit": True}, "time_limit is a whole number from 1"),
+        ("atari:Pong", {"pools": "2"}, "pools is a whole number"),
         ("atari:Pong", {"pools": 3}, "1 or 2 pools"),
         ("minigrid:DoorKey-5x5", {"env_offset": -5}, "env_offset is a whole number from 0"),
         ("gym:CartPole-v1", {"stack": 4}, "needs an image"),
@@ -101,11 +105,25 @@ def test_a_mistake_gets_one_sentence(name, options, words):
 
 
 def test_the_remote_does_not_move_the_agent():
-    env, twin = (morello.make("minigrid:Empty-5x5", 2, noisy_tv=how) for how in ("remote", "none"))
-    before = env.reset().observation["vector"].clone()
-    step = env.step(torch.tensor([env.spec.num_actions - 1] * 2))
+    """What the environment inside is given is its first action that does nothing."""
+    env, twin = (morello.make("atari:Breakout", 2, seed=1, noisy_tv=how, stack=1) for how in ("remote", "none"))
     assert env.spec.action_names == (*twin.spec.action_names, "remote")
-    assert step.observation["vector"].equal(before)
+    env.reset()
+    twin.reset()
+    for _ in range(12):
+        a, b = env.step(torch.tensor([4, 4])), twin.step(torch.tensor([0, 0]))
+        assert a.observation["image"][:, :, :50].equal(b.observation["image"][:, :, :50])
+
+
+def test_seed_and_offset_reach_what_wrappers_draw():
+    def noise(**options):
+        env = morello.make("gym:tests.gymnasium_worlds:Parts-v0", noisy_tv="region", sticky=0.5, **options)
+        return env.reset().observation["image"][:, :, -2:].clone()
+
+    four = noise(num_envs=4, seed=3)
+    assert torch.equal(noise(num_envs=2, seed=3, env_offset=2), four[2:])
+    assert not torch.equal(noise(num_envs=4, seed=4), four)
+    assert not torch.equal(four[0], four[1])
 
 
 def test_none_is_the_familys_own():
@@ -128,8 +146,11 @@ def test_another_environment_takes_the_settings_it_knows():
 
 def test_settings_become_options_and_a_family_without_one_is_named_with_the_flag():
     config = {"env": "atari:Pong", "frame_size": (21, 23), "frame_stack": 2, "noisy_tv": "none", "preprocessing": "own",
-              "grey": False, "sticky_actions": 0.25, "life_loss": True, "time_limit": None}  # fmt: skip
-    expected = {"height": 21, "width": 23, "stack": 2, "grey": False, "sticky": 0.25, "life_loss": True}
+              "grey": False, "sticky_actions": 0.25, "life_loss": True, "time_limit": None,
+              "action_repeat": 7}  # fmt: skip
+    expected = {
+        "height": 21, "width": 23, "stack": 2, "grey": False, "sticky": 0.25, "life_loss": True, "repeat": 7
+    }  # fmt: skip
     assert environment_options(config) == expected
     with pytest.raises(UserError, match="--life-loss is not for labyrinth:x"):
         environment_options({"env": "labyrinth:x", "life_loss": True})

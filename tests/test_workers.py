@@ -1,5 +1,6 @@
 """Environments in worker processes: the same answers as in one process, and nobody's end is anybody else's."""
 
+import contextlib
 import os
 import re
 import signal
@@ -179,7 +180,7 @@ def test_an_environment_that_was_to_begin_still_does():
 def test_what_cannot_be_built_says_so():
     with pytest.raises(UserError, match=r"CartPol-v1.*did you mean CartPole"):
         morello.make("gym:CartPol-v1", 2, workers=1)
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="whole number from 0"):
         morello.make("gym:CartPole-v1", 2, workers=-1)
     with pytest.raises(UserError, match="with a name"):
         Workers(lambda **options: None, 2, CPU, 0, workers=1)
@@ -251,3 +252,38 @@ def test_shared_rows_begin_where_cache_lines_do():
         assert x.data_ptr() % 64 == 0, name
         assert x.shape == leaves(empty_timestep(env.spec, 3))[name].shape
     assert np.shares_memory(env.reset().reward.numpy(), env._shared.rows.reward.numpy())
+
+
+def test_what_an_environment_starts_can_be_stopped_and_ends_with_its_worker():
+    build = partial(Gymnasium, f"{WORLDS}:Unruly-v0", fault="child", bad=None)
+    env = Workers(build, 2, CPU, 0, workers=1, timeout=20.0)
+    env.reset()
+    wait_for_sleepers(2)
+    go(env)
+    go(env)  # each stops its own, and waits for that
+    wait_for_sleepers(0)
+    env.close()
+    env = Workers(build, 2, CPU, 0, workers=1)
+    wait_for_sleepers(2)
+    env.close()
+    wait_for_sleepers(0)
+
+
+def wait_for_sleepers(count):
+    """Until so many processes run that such environments started."""
+    for _ in range(200):
+        found = 0
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                found += (entry / "cmdline").read_bytes() == b"sleep\x00600\x00" and alive(entry.name)
+        if found == count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{found} run, not {count}")
+
+
+def test_who_is_slow_but_moves_is_not_taken_for_dead():
+    """Four resets of 0.7 seconds each, where 1.6 may pass without a sign."""
+    env = Workers(partial(Gymnasium, f"{WORLDS}:Slow-v0"), 4, CPU, 0, workers=1, timeout=1.6)
+    assert env.reset().first.all()
+    env.close()

@@ -354,8 +354,8 @@ def test_halves_go_to_the_even_number():
 
 def test_a_large_image_is_exact_too():
     """Where float32 could no longer count: one level more in 1000 x 1001 pixels tips the mean."""
-    film = Film([9], height=1000, width=2, channels=1)
-    film.images = torch.full((997, 1, 1000, 2, 1), 254, dtype=torch.uint8)
+    film = Film([9], height=1000, width=1001, channels=1)
+    film.images = torch.full((3, 1, 1000, 1001, 1), 254, dtype=torch.uint8)
     film.images[:, 0, :500, :, 0] = 253  # the mean is 253.5, which goes to 254
     film.images[1, 0, 500, 0, 0] = 252  # and just below it
     assert [image(x).item() for x in run(Resize(film, 1, 1), 1)] == [254, 253]
@@ -712,3 +712,12 @@ def test_the_device_is_not_waited_for_and_answers_as_the_processor():
             torch.cuda.set_sync_debug_mode("default")
         for name, x in leaves(expected).items():
             assert torch.equal(leaves(now)[name].cpu(), x), name
+
+
+def test_actions_beyond_the_wrappers_own_are_refused_with_its_own_number():
+    sticky, remote = StickyActions(Film([9, 9]), 1.0), NoisyTV(Film([9, 9]), channel="action")
+    for env, most in ((sticky, 5), (remote, 6)):
+        env.reset()
+        for wrong in ([most, 0], [0, -1]):
+            with pytest.raises(ValueError, match=rf"lie in \[0, {most}\)"):
+                env.step(torch.tensor(wrong))

@@ -9,7 +9,7 @@ leaves alone once more, wherever the last ones were written to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv, fitting
+from ..experience import Timestep, VectorEnv, check_action, check_action_shape, fitting
 from .random import random_bits
 
 
 class Wrapper:
-    """Changes nothing; a wrapper says what it does in ``_advance``, ``_update`` and ``_write``.
+    """Changes nothing; a wrapper says what it does in ``_act``, ``_then``, ``_update`` and ``_write``.
 
-    Its device is that of ``env.device``, and the CPU for environments without that attribute.
+    Its device is that of ``env.device``, and the CPU for environments without that attribute. ``send`` and ``recv`` are
+    the two halves of ``step``, over environments that have them.
     """
 
     def __init__(self, env: VectorEnv) -> None:
-        self.env, self.num_envs, self.spec = env, env.num_envs, env.spec
+        self.env: Any = env
+        self.num_envs, self.spec = env.num_envs, env.spec
         self.device = torch.device(getattr(env, "device", "cpu"))
         self._state: dict[str, Tensor] = {}  # what decides the future; changed in place, as CUDA graphs need it
         self._own: dict[str, Tensor] = {}  # what is changed, by name, and its memory where no rows are given
@@ -51,12 +53,30 @@ class Wrapper:
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        inside = self._inside(out)
+        return self._finish(self.env.step(self._act(action), inside), inside, out)
+
+    def send(self, action: Tensor) -> None:
+        """Let the environments act: ``action`` [B] int64."""
+        self.env.send(self._act(action))
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The answer to what was sent."""
+        inside = self._inside(out)
+        return self._finish(self.env.recv(inside), inside, out)
+
+    def _inside(self, out: Timestep | None) -> Timestep | None:
+        """Rows for the environments inside: those of ``out``, but for an image of another shape. ValueError for rows of
+        another kind.
+        """
         if out is None:
-            now, rows = self._advance(action, None), self._own
-        else:
-            rows = fitting(self._own, out)
-            inner = out if self._frame is None else _with(out, {"image": self._frame})
-            now = self._advance(action, inner)
+            return None
+        fitting(self._own, out)
+        return out if self._frame is None else _with(out, {"image": self._frame})
+
+    def _finish(self, now: Timestep, inside: Timestep | None, out: Timestep | None) -> Timestep:
+        now = self._then(now, inside)
+        rows = self._own if out is None else fitting(self._own, out)
         self._update(now, now.first, stepped=True)
         self._write(now, rows)
         return _with(now, rows) if out is None else out
@@ -76,6 +96,11 @@ class Wrapper:
         for name, mine in self._state.items():
             mine.copy_(state[name])
 
+    @property
+    def restarts(self) -> list[int]:
+        """[B], times each environment inside was made anew."""
+        return list(getattr(self.env, "restarts", [0] * self.num_envs))
+
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people, where the environments inside show it."""
         draw: Callable[[], NDArray[np.uint8] | None] | None = getattr(self.env, "render", None)
@@ -86,9 +111,13 @@ class Wrapper:
         if hasattr(self.env, "close"):
             self.env.close()
 
-    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
-        """Step the environments inside."""
-        return self.env.step(action, out)
+    def _act(self, action: Tensor) -> Tensor:
+        """What the environments inside are to do."""
+        return action
+
+    def _then(self, now: Timestep, out: Timestep | None) -> Timestep:
+        """Anything more to be done inside, whose answer ``now`` is and whose rows are ``out``."""
+        return now
 
     def _reseed(self, seed: int, where: Tensor) -> None:
         """Restart the wrapper's random streams."""
@@ -106,9 +135,12 @@ class Wrapper:
         return torch.full((self.num_envs,), value, dtype=dtype, device=self.device)
 
     def _checked(self, action: Tensor) -> Tensor:
-        """``action``, before it is mixed with others and environments inside can no longer see what is wrong."""
-        if action.shape != (self.num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
-            raise ValueError(f"actions are integers [{self.num_envs}], not {action.dtype} {list(action.shape)}")
+        """``action``, before it is mixed with others and environments inside can no longer see what is wrong. On CUDA
+        they do not look at its values either, since that would mean waiting.
+        """
+        check_action_shape(action, self.num_envs)
+        if action.device.type == "cpu":
+            check_action(action, self.num_envs, self.spec.num_actions)
         return action
 
     def _image_shape(self) -> tuple[int, int, int]:

@@ -52,13 +52,11 @@ class NoisyTV(RandomWrapper):
             self.spec = spec._replace(num_actions=len(names), action_names=names)
             self._switched = self._each(False)
 
-    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
+    def _act(self, action: Tensor) -> Tensor:
         if self._remote is None:
-            return self.env.step(action, out)
-        switched = self._checked(action) == self._remote
-        now = self.env.step(where(switched, self._noop, action), out)
-        self._switched.copy_(switched)
-        return now
+            return action
+        self._switched.copy_(self._checked(action) == self._remote)
+        return where(self._switched, self._noop, action)
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
         if not stepped:

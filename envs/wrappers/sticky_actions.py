@@ -30,14 +30,15 @@ class StickyActions(RandomWrapper):
         self._p = p
         self._state["previous"] = self._each(-1)  # executed; -1 at the first row of an episode
 
-    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
+    def _act(self, action: Tensor) -> Tensor:
         previous = self._state["previous"]
         repeat = (uniform(self._bits()) < self._p) & (previous >= 0)
-        executed = where(repeat, previous, self._checked(action))
-        now = self.env.step(executed, out)
-        previous.copy_(executed)
-        return now
+        self._executed = where(repeat, previous, self._checked(action))
+        return self._executed
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
-        self._state["previous"].masked_fill_(begun, -1)
+        previous = self._state["previous"]
+        if stepped:
+            previous.copy_(self._executed)
+        previous.masked_fill_(begun, -1)
         self._state["count"].add_(int(stepped))

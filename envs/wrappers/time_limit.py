@@ -28,18 +28,22 @@ class TimeLimit(Wrapper):
         # Steps of the episode under way, and whether the limit ended it while the environment inside goes on.
         self._state |= {"elapsed": self._each(0), "cut": self._each(False)}
         self._quiet_steps = 0
+        self._begin: Tensor | None = None  # those that this step resets
 
     @property
     def capturable(self) -> bool:
         """No: the host decides which steps need a reset."""
         return False
 
-    def _advance(self, action: Tensor, out: Timestep | None) -> Timestep:
-        cut = self._cut_anywhere()
+    def _act(self, action: Tensor) -> Tensor:
+        self._begin = self._cut_anywhere()
+        return action if self._begin is None else where(self._begin, 0, self._checked(action))
+
+    def _then(self, now: Timestep, out: Timestep | None) -> Timestep:
+        cut = self._begin
         if cut is None:
-            return self.env.step(action, out)
-        now = self.env.step(where(cut, 0, self._checked(action)), out)
-        anew = self.env.reset(mask=cut)
+            return now
+        anew: Timestep = self.env.reset(mask=cut)
         if out is None:
             return anew  # what it leaves alone is what `step` answered
         rows = leaves(now)
