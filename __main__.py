@@ -14,6 +14,7 @@ USAGE = """morello: reinforcement learning with many more cherries
   morello list envs|presets|losses|intrinsic; morello list envs FAMILY
   morello bench throughput               steps a second, part by part
   morello bench adapters                 what our adapters cost beside the simulators alone
+  morello bench density                  density models beside the entropy of known sources
   morello bench curves RUN...            finished runs as a record and a picture
 
 Each command explains its flags with --help."""

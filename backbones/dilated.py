@@ -29,7 +29,8 @@ class Dilated(SequenceModel):
         self.size, self.kernel, self.dilations = size, kernel, tuple(dilations)
         self.reach = 1 + (kernel - 1) * sum(dilations)
         self.input = nn.Linear(input_size, size)
-        self.layers = nn.ModuleList(_Layer(size, cond, kernel, d) for d in dilations)
+        last = len(self.dilations) - 1
+        self.layers = nn.ModuleList(_Layer(size, cond, kernel, d, i == last) for i, d in enumerate(self.dilations))
         self.output = nn.Linear(size, size)
 
     def initial_state(self, batch: int) -> State:
@@ -51,12 +52,13 @@ class Dilated(SequenceModel):
 
 
 class _Layer(nn.Module):
-    def __init__(self, size: int, cond: int, kernel: int, dilation: int) -> None:
+    def __init__(self, size: int, cond: int, kernel: int, dilation: int, last: bool) -> None:
         super().__init__()
         self.offsets = [j * dilation for j in reversed(range(kernel))]  # oldest first
         self.taps = nn.Linear(kernel * size, 2 * size)
         self.cond = nn.Linear(cond, 2 * size, bias=False) if cond else None
-        self.residual, self.skip = nn.Linear(size, size), nn.Linear(size, size)
+        self.skip = nn.Linear(size, size)
+        self.residual = None if last else nn.Linear(size, size)  # nothing reads on
 
     def forward(self, x: Tensor, buffer: Tensor, seen: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """x [T, B, D], buffer [B, L, D], seen [T, B] -> x, skip [T, B, D] and the next buffer."""
@@ -68,4 +70,5 @@ class _Layer(nn.Module):
             gates = gates + self.cond(cond)
         value, gate = gates.chunk(2, dim=-1)
         z = torch.tanh(value) * torch.sigmoid(gate)
-        return x + self.residual(z), self.skip(z), past[T:].transpose(0, 1)
+        after = x if self.residual is None else x + self.residual(z)
+        return after, self.skip(z), past[T:].transpose(0, 1)

@@ -19,16 +19,15 @@ from .history import look_back
 class Transformer(SequenceModel):
     """Row t attends to itself and the ``window - 1`` rows before it, as far as they belong to its episode.
 
-    The state keeps keys and values of ``window - 1`` rows, [B, window - 1, 2 D] a layer. Row t sees
-    ``layers * (window - 1) + 1`` rows in all, since what is kept was itself made from earlier rows.
+    The state keeps keys and values of ``window - 1`` rows, [B, window - 1, 2 I] a layer, where I is D rounded up to a
+    multiple of ``heads``. Row t sees ``layers * (window - 1) + 1`` rows in all, since what is kept was itself made from
+    earlier rows.
     """
 
     def __init__(
         self, input_size: int, size: int, cond: int = 0, *, layers: int = 2, heads: int = 4, window: int = 64
     ) -> None:
         super().__init__()
-        if size % heads:
-            raise ValueError(f"{heads} heads cannot share {size} features equally")
         self.size, self.window, self.reach = size, window, layers * (window - 1) + 1
         self.input = nn.Linear(input_size, size)
         self.cond = nn.Linear(cond, size, bias=False) if cond else None
@@ -38,7 +37,7 @@ class Transformer(SequenceModel):
     def initial_state(self, batch: int) -> State:
         """(rows seen [B], keys and values of a layer, zeros)."""
         weight = self.input.weight
-        kept = (weight.new_zeros(batch, self.window - 1, 2 * self.size) for _ in self.blocks)
+        kept = (weight.new_zeros(batch, self.window - 1, block.key_value.out_features) for block in self.blocks)
         return torch.zeros(batch, dtype=torch.int64, device=weight.device), *kept
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
@@ -64,15 +63,15 @@ class Transformer(SequenceModel):
 class _Block(nn.Module):
     def __init__(self, size: int, heads: int, window: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, inner = heads, -(-size // heads) * heads
         self.before, self.between = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.query, self.key_value = nn.Linear(size, size), nn.Linear(size, 2 * size)
-        self.joined = nn.Linear(size, size)
+        self.query, self.key_value = nn.Linear(size, inner), nn.Linear(size, 2 * inner)
+        self.joined = nn.Linear(inner, size)
         self.bias = nn.Parameter(torch.zeros(heads, window))  # by distance
         self.mlp = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
 
     def forward(self, x: Tensor, cache: Tensor, visible: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, D], cache [B, past, 2 D], visible [B, T, past + T], distance [T, past + T] -> x, next cache."""
+        """x [B, T, D], cache [B, past, 2 I], visible [B, T, past + T], distance [T, past + T] -> x, next cache."""
         normed = self.before(x)
         cache = torch.cat([cache, self.key_value(normed)], dim=1)
         query, key, value = (self._split(y) for y in (self.query(normed), *cache.chunk(2, dim=-1)))
@@ -83,5 +82,5 @@ class _Block(nn.Module):
         return x + self.mlp(self.between(x)), cache[:, x.shape[1] :]
 
     def _split(self, x: Tensor) -> Tensor:
-        """[B, S, D] -> [B, heads, S, D / heads]."""
+        """[B, S, I] -> [B, heads, S, I / heads]."""
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)

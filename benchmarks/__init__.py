@@ -23,9 +23,16 @@ def _adapters(words: list[str]) -> int:
     return main(words)
 
 
+def _density(words: list[str]) -> int:
+    from .density import main
+
+    return main(words)
+
+
 BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
     "throughput": _throughput,
     "adapters": _adapters,
+    "density": _density,
     "curves": _curves,
 }
 """Each runs with the words after its name and returns the exit code."""

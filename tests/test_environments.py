@@ -42,7 +42,7 @@ def labyrinth_case(name: str) -> Case:
     def make(num_envs: int, seed: int) -> VectorEnv:
         return morello.make(f"labyrinth:{name}", num_envs, seed=seed, height=5, width=7)
 
-    one_place = name in ("seekavoid_arena_01", "my_way_home_sparse", "my_way_home_very_sparse")
+    one_place = name.startswith(("seekavoid", "my_way_home_sparse", "my_way_home_very", "recall"))
     return Case(make, LEVELS[name].max_steps + 2, seeded=not one_place)
 
 

@@ -61,7 +61,7 @@ def cells(position: torch.Tensor, size: float = 100) -> list[tuple[int, int]]:
 def test_kinds_pay_and_do_what_the_facts_say() -> None:
     facts = {
         "apple": (1, 0), "lemon": (-1, 0), "strawberry": (2, 0), "fungi": (-10, 0), "goal": (10, 1),
-        "watermelon": (20, 1), "mango": (100, 1), "vest": (1, 2),
+        "watermelon": (20, 1), "mango": (100, 1), "vest": (1, 2), "mirage": (0, 2),
     }  # fmt: skip
     assert {k.name: (k.reward, k.effect) for k in KINDS[1:]} == facts
     table = kinds_table()
@@ -83,6 +83,8 @@ def test_kinds_pay_and_do_what_the_facts_say() -> None:
         ("my_way_home_dense", 60, 35, 525),
         ("my_way_home_sparse", 60, 35, 525),
         ("my_way_home_very_sparse", 60, 35, 525),
+        ("recall_left", 20, 60, 300),
+        ("recall_right", 20, 60, 300),
     ],
 )
 def test_episodes_last_as_long_as_specified(name: str, seconds: int, hz: int, steps: int) -> None:
@@ -98,10 +100,10 @@ def test_episodes_last_as_long_as_specified(name: str, seconds: int, hz: int, st
 
 
 def test_every_level_was_listed_above_and_has_its_actions() -> None:
-    assert len(LEVELS) == 11
+    assert len(LEVELS) == 13
+    own = {"my": ["noop", "forward", "turn_left", "turn_right"], "recall": ["forward", "turn_left", "turn_right"]}
     for name, level in LEVELS.items():
-        expected = ["noop", "forward", "turn_left", "turn_right"] if name.startswith("my_way") else list(LAB_ACTIONS)
-        assert list(level.actions) == expected
+        assert list(level.actions) == own.get(name.partition("_")[0], list(LAB_ACTIONS))
         assert level.name == name
     assert len(LAB_ACTIONS) == 9
 
@@ -266,6 +268,37 @@ def test_my_way_homes_map_is_the_published_one() -> None:
     assert all(inside(x, y) for x, y in (*DENSE_STARTS, VEST))
     assert not inside(350, -100)
     assert not inside(576, 100)
+
+
+WALK = [2] * 4 + [0] * 10 + [2] * 4 + [0] * 16
+"""From the start of a recall level to its fork."""
+
+
+@pytest.mark.parametrize(("turn", "arm"), [(1, "left"), (2, "right")])
+def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
+    env = labyrinth("recall_left+recall_right", 2)
+    for action in WALK + [turn] * 4:
+        now = wait(env, action)
+    assert not now.last.any()
+    while not now.last.any():
+        now = wait(env, 0)
+    assert now.last.tolist() == [True, True]
+    assert now.discount.tolist() == [0, 0]
+    assert now.reward.tolist() == ([1, 0] if arm == "left" else [0, 1])
+
+
+def test_nothing_tells_the_recall_levels_apart_beyond_the_first_corner() -> None:
+    env = morello.make("labyrinth:recall_left+recall_right", 2, height=36, width=48)
+    left, right = env.reset().observation["image"]
+    assert (left != right).any(-1).float().mean() > 0.9
+    places = [(x, y) for x in range(216, 486, 30) for y in (216, 250, 284)] + [(450, y) for y in range(116, 386, 15)]
+    for x, y in places:
+        for heading in range(0, 360, 24):
+            env.world.position[:] = torch.tensor([float(x), float(y)])
+            env.world.velocity.zero_()
+            env.world.heading[:] = math.radians(heading)
+            now = env.reset(mask=torch.tensor([False, False]))  # drawn once more
+            assert torch.equal(*now.observation["image"]), (x, y, heading)
 
 
 THIN = """

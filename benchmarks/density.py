@@ -1,0 +1,173 @@
+"""``morello bench density``: how near density models come to the entropy of sources where it is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+from tyro.conf import Positional
+
+from ..backbones.autoregressive import Autoregressive, Given
+from ..envs.errors import UserError, suggest
+from ..flags import parse
+from .density_cases import CASES, Batch, Case, Data
+from .density_picture import draw
+from .report import circumstances, output_folder, write
+from .throughput import progress_line
+from .timing import Tell
+
+TEST, BATCH, DRAWN = 1024, 64, 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Nats an item that density models reach beside the exact entropy, how far their samples drift from the source, and
+    what they cost. Writes density-cpu.json and .png.
+    """
+
+    cases: Positional[tuple[str, ...]] = ()
+    """Those to run, such as text/rnn or mesh for all of a source; none: all."""
+    effort: float = 1.0
+    """Times the steps of each case."""
+    seed: int = 0
+    """Of weights and samples."""
+    out: str = "benchmarks/results"
+    """Folder the result goes to."""
+
+
+def main(words: list[str]) -> int:
+    """Fit, compare, show, write. Raises UserError for what the user got wrong."""
+    settings = parse(Settings, words, "morello bench density")
+    if not 0 < settings.effort < math.inf or not 0 <= settings.seed < 2**62:
+        raise UserError("--effort must be more than 0, and --seed 0 or more and below 2^62.")
+    chosen = [name for name in CASES if not settings.cases or any(_named(name, c) for c in settings.cases)]
+    for case in settings.cases:
+        if not any(_named(name, case) for name in CASES):
+            raise UserError(f"no case {case!r}: {suggest(case, CASES)}")
+    folder, console = output_folder(settings.out), Console()
+    found, pictures = {}, {}
+    with progress_line(console) as tell:
+        for name in chosen:
+            found[name], pictures[name] = run(name, CASES[name], settings, tell)
+    show(found, console)
+    path = folder / "density-cpu.json"
+    command = shlex.join(["morello", "bench", "density", *words])
+    given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
+    result = {"benchmark": "density", "command": command, "settings": given, "cases": found}
+    write(path, result | circumstances(("scikit-learn",)))
+    draw(found, pictures, path.with_suffix(".png"))
+    console.print(Text(f"written to {path} and .png"), soft_wrap=True)
+    return 0
+
+
+def _named(name: str, asked: str) -> bool:
+    return name == asked or name.startswith(f"{asked}/")
+
+
+def run(name: str, case: Case, settings: Settings, tell: Tell) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """One case: its record, and images of data and of samples where it has images."""
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    data, model = case.data(), case.model()
+    steps = max(1, round(case.steps * settings.effort))
+    begun = time.perf_counter()
+    fit(model, data, steps, case.learning_rate, generator, lambda share: tell(name, f"{share:.0%}"))
+    seconds = time.perf_counter() - begun
+    test = data.test or data.sample(TEST, generator)
+    record: dict[str, Any] = {
+        "about": case.about, "source": data.name, "steps": steps, "batch": BATCH, "seconds": seconds,
+        "parameters": sum(p.numel() for p in model.parameters()), **score(model, data, test),
+    }  # fmt: skip
+    if case.bound is not None:
+        record["bound"] = bound(data, case.bound)
+    begun = time.perf_counter()
+    known = data.sample(DRAWN, generator)[1]
+    drawn = model.sample(DRAWN, known, generator=generator)
+    record["samples_per_second"] = DRAWN / (time.perf_counter() - begun)
+    record |= drift(model, data, (drawn, known), record)
+    images = {"data": test[0][:8], "samples": drawn[:8]} if drawn.dim() == 4 else {}
+    return record, {k: v.float() / (data.levels - 1) for k, v in images.items()}
+
+
+def fit(
+    model: Autoregressive, data: Data, steps: int, learning_rate: float, generator: torch.Generator, tell: Any
+) -> None:
+    """Adam with a rate that falls linearly to 0 and gradients clipped at 1, on fresh batches."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / steps)
+        x, given = data.sample(BATCH, generator)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(-model.log_prob(x, given).mean())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            tell(step / steps)
+
+
+@torch.no_grad()
+def log_prob(model: Autoregressive, batch: Batch) -> Tensor:
+    """[count] nats, in portions."""
+    x, given = batch
+    portions = [slice(i, i + 128) for i in range(0, len(x), 128)]
+    return torch.cat([model.log_prob(x[p], Given(*(g if g is None else g[p] for g in given))) for p in portions])
+
+
+def score(model: Autoregressive, data: Data, test: Batch) -> dict[str, float]:
+    """Nats an item and, on the same items, the exact ones: their difference has far less noise than either. What is
+    below the exact ones by more than noise has seen what it must not.
+    """
+    nats = -log_prob(model, test).double()
+    found = {"nats": nats.mean().item(), "nats_error": nats.std().item() / math.sqrt(len(nats))}
+    if data.log_prob is not None:
+        gap = nats + data.log_prob(test)
+        found |= {"exact": found["nats"] - gap.mean().item(), "gap": gap.mean().item()}
+        found["gap_error"] = gap.std().item() / math.sqrt(len(gap))
+    if data.text:
+        found["perplexity"] = math.exp(found["nats"] / test[0][0].numel())
+    return found
+
+
+def bound(data: Data, name: str) -> float:
+    """What the source says a model can reach that sees only so much."""
+    assert data.bounds is not None
+    return data.bounds[name]
+
+
+def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any]) -> dict[str, float]:
+    """How much less likely under the source free-running samples are than the source's own items, nats an item: what
+    teacher forcing does not show. Where the source is not known, by the model itself: 0 for a model that runs free as
+    it was taught.
+    """
+    if data.log_prob is not None:
+        surprise = -data.log_prob(drawn)
+        error = surprise.std().item() / math.sqrt(len(surprise))
+        return {"drift": surprise.mean().item() - record["exact"], "drift_error": error}
+    surprise = -log_prob(model, drawn).double()
+    return {"drift_by_itself": surprise.mean().item() - record["nats"]}
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """A row a case."""
+    table = Table(title="density, nats an item", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.add_column("case", no_wrap=True)
+    for column in ("nats", "exact", "gap", "perplexity", "drift", "seconds", "samples/s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, r in found.items():
+        gap = f"{r['gap']:.3f} ± {r['gap_error']:.3f}" if "gap" in r else "-"
+        cells = [f"{r['nats']:.3f}", f"{r['exact']:.3f}" if "exact" in r else "-", gap]
+        cells += [f"{r['perplexity']:.2f}" if "perplexity" in r else "-"]
+        cells += [f"{r.get('drift', r.get('drift_by_itself')):.2f}"]
+        table.add_row(name, *cells, f"{r['seconds']:.0f}", f"{r['samples_per_second']:,.0f}")
+    console.print(table)

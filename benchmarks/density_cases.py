@@ -1,0 +1,151 @@
+"""What ``morello bench density`` fits: a density model each to a source whose entropy is known, or to recorded data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..backbones.autoregressive import NETWORKS, Autoregressive, Given, Head, Ordering, Sizes, permuted, raster, time
+from ..backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture
+from ..backbones.sources import MESH, ClassMixture, LagCopy, MarkovMesh, MarkovText, ShiftCopy, Source, load_digits
+from .frames import levels_of, record
+
+Batch = tuple[Tensor, Given]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where items come from, and what is known of them."""
+
+    name: str
+    sample: Callable[[int, torch.Generator], Batch]  # items, and what the model is told about them
+    log_prob: Callable[[Batch], Tensor] | None = None  # [count] nats, exact; None: not known
+    bounds: dict[str, float] | None = None  # of models that see only so much, nats an item
+    test: Batch | None = None  # held out, where there is no end of samples but a set
+    levels: int = 2  # of a pixel, for pictures
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on one source. ``bound``: the least nats an item for a model that sees no more than this one."""
+
+    about: str
+    data: Callable[[], Data]
+    model: Callable[[], Autoregressive]
+    steps: int = 500
+    learning_rate: float = 3e-3
+    bound: str | None = None
+
+
+def stream(source: Source, *, levels: int = 2, text: bool = False) -> Data:
+    """Fresh samples for ever."""
+    return Data(
+        type(source).__name__,
+        lambda count, generator: (source.sample(count, generator), Given()),
+        lambda batch: source.log_prob(batch[0]), source.bounds, levels=levels, text=text,
+    )  # fmt: skip
+
+
+def labelled(source: ClassMixture) -> Data:
+    """Items of which the model is told the class."""
+    classes = len(source.components)
+
+    def sample(count: int, generator: torch.Generator) -> Batch:
+        x, label = source.sample_labelled(count, generator)
+        return x, Given(glob=torch.nn.functional.one_hot(label, classes).float())
+
+    def log_prob(batch: Batch) -> Tensor:
+        x, given = batch
+        assert given.glob is not None
+        each = torch.stack([part.log_prob(x) for part in source.components])
+        return each.gather(0, given.glob.argmax(1).unsqueeze(0)).squeeze(0)
+
+    return Data("ClassMixture, class given", sample, log_prob)
+
+
+def fixed(name: str, items: Tensor, held_out: int, levels: int) -> Data:
+    """A set of items, shuffled; its last part is for the test."""
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))
+    train, test = items[order[:-held_out]], items[order[-held_out:]]
+
+    def sample(count: int, generator: torch.Generator) -> Batch:
+        return train[torch.randint(len(train), (count,), generator=generator)], Given()
+
+    return Data(name, sample, test=(test, Given()), levels=levels)
+
+
+def model(
+    ordering: Callable[[], Ordering], head: Callable[[], Head], network: str, given: Sizes = Sizes(), **options: Any  # noqa: B008
+) -> Callable[[], Autoregressive]:  # fmt: skip
+    """A recipe for an autoregressive model."""
+    return lambda: Autoregressive(ordering(), head(), partial(NETWORKS[network], **options), given)
+
+
+def shuffled(side: int, seed: int) -> Ordering:
+    """A square's pixels in an order drawn at random."""
+    order = torch.randperm(side * side, generator=torch.Generator().manual_seed(seed))
+    return permuted(raster(side, side, 1), order)
+
+
+def columns(side: int) -> Ordering:
+    """A square's pixels column by column."""
+    return permuted(raster(side, side, 1), torch.arange(side * side).view(side, side).T.flatten())
+
+
+TEXT, LAG = partial(MarkovText, length=48), partial(LagCopy, symbols=16, lag=8, length=48)
+SQUARE = partial(raster, 8, 8, 1)
+PIXELS: dict[str, Any] = {"size": 16, "layers": 2, "first": 7}
+SMALL: dict[str, Any] = {"size": 16, "first": 3}
+CASES: dict[str, Case] = {
+    "text/rnn": Case(
+        "RNN language model", lambda: stream(TEXT(), text=True),
+        model(partial(time, 48), partial(Categorical, 8), "lstm", size=64), 600, 1e-2),
+    "text/wavenet": Case(
+        "dilated convolution, 8 symbols back", lambda: stream(TEXT(), text=True),
+        model(partial(time, 48), partial(Categorical, 8), "conv", size=64), 600),
+    "text/transformer": Case(
+        "transformer", lambda: stream(TEXT(), text=True),
+        model(partial(time, 48), partial(Categorical, 8), "transformer", size=32), 800),
+    "audio/wavenet": Case(
+        "WaveNet that sees the copy", lambda: stream(LAG()),
+        model(partial(time, 48), partial(Categorical, 16), "conv", size=64), 800),
+    "mesh/gated": Case(
+        "gated PixelCNN", lambda: stream(MarkovMesh(table=MESH)),
+        model(SQUARE, Bernoulli, "gated-pixel-cnn", **PIXELS), 500),
+    "mesh/pixel-cnn": Case(
+        "plain PixelCNN", lambda: stream(MarkovMesh(table=MESH)),
+        model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500),
+    "mesh/transformer": Case(
+        "transformer, row by row", lambda: stream(MarkovMesh(table=MESH)),
+        model(SQUARE, Bernoulli, "transformer", size=32), 700),
+    "mesh/transformer/columns": Case(
+        "transformer, column by column", lambda: stream(MarkovMesh(table=MESH)),
+        model(partial(columns, 8), Bernoulli, "transformer", size=32), 700),
+    "mesh/transformer/shuffled": Case(
+        "transformer, in a random order", lambda: stream(MarkovMesh(table=MESH)),
+        model(partial(shuffled, 8, 0), Bernoulli, "transformer", size=32), 700),
+    "shift/pixel-cnn": Case(
+        "plain PixelCNN, 3x3, six layers: blind", lambda: stream(ShiftCopy()),
+        model(SQUARE, Bernoulli, "pixel-cnn", layers=6, **SMALL), 700, bound="blind"),
+    "shift/gated": Case(
+        "gated PixelCNN, 3x3", lambda: stream(ShiftCopy()),
+        model(SQUARE, Bernoulli, "gated-pixel-cnn", layers=3, **SMALL), 1000),
+    "class/conditional": Case(
+        "conditional gated PixelCNN", lambda: labelled(ClassMixture(classes=4, height=4, width=4)),
+        model(partial(raster, 4, 4, 1), Bernoulli, "gated-pixel-cnn", Sizes(glob=4), **PIXELS), 500),
+    "digits/logistic": Case(
+        "gated PixelCNN, logistic mixture", lambda: fixed("digits", load_digits()[0], 297, 17),
+        model(SQUARE, partial(DiscretisedLogisticMixture, 17, components=5), "gated-pixel-cnn", **PIXELS), 800),
+    "frames/logistic": Case(
+        "gated PixelCNN, colour logistic mixture",
+        lambda: fixed("Labyrinth", levels_of(record("nav_maze_static_01", 2048, 12), 16), 256, 16),
+        model(partial(raster, 12, 12, 3, whole_pixels=True),
+              partial(DiscretisedLogisticMixture, 16, 3, 5), "gated-pixel-cnn", **PIXELS), 500),
+}  # fmt: skip
+"""By source and model. What is not in the name is the network's default."""

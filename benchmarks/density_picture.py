@@ -1,0 +1,48 @@
+"""The picture of ``morello bench density``: gaps to the exact entropy, and samples beside data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def draw(found: dict[str, Any], pictures: dict[str, dict[str, Tensor]], path: Path) -> None:
+    """Bars of gaps, in nats an item on a logarithmic scale, and below them for each case with images a row of data and
+    one of samples.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    gaps = {name: r["gap"] for name, r in found.items() if "gap" in r}
+    shown = {name: p for name, p in pictures.items() if p}
+    rows = -(-len(shown) // 2)
+    figure = Figure(figsize=(9, 0.6 + 0.32 * len(gaps) + 1.25 * rows), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[0.6 + 0.32 * len(gaps), 0.1 + 1.25 * rows])
+    upper, lower = parts
+    if gaps:
+        axes = upper.subplots()
+        bars = axes.barh(list(gaps), [max(gap, 1e-3) for gap in gaps.values()], color="#c2334d")
+        axes.bar_label(bars, [f"{gap:.3f}" for gap in gaps.values()], padding=3, fontsize=8)
+        axes.set(xscale="log", xlabel="nats an item above the exact entropy")
+        axes.set_xlim(1e-3, 4 * max(1e-2, *gaps.values()))
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+    if shown:
+        grid = lower.subplots(rows, 2, squeeze=False)
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, (name, images) in zip(grid.flat, shown.items(), strict=False):
+            axes.imshow(sheet(images["data"], images["samples"]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(f"{name}: data above, samples below", fontsize=8)
+    figure.savefig(path)
+
+
+def sheet(above: Tensor, below: Tensor) -> Any:
+    """Two rows of images [N, H, W, C] in [0, 1] with white lines between -> [H', W', C] or [H', W'] of numpy."""
+    rows = [torch.nn.functional.pad(x, (0, 0, 1, 1, 1, 1), value=1.0) for x in (above, below)]
+    tiled = torch.cat([torch.cat(list(row), dim=1) for row in rows])
+    return tiled.squeeze(-1).numpy()

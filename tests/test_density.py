@@ -1,0 +1,125 @@
+"""Density models fitted to sources of known entropy: how near they come, and no nearer than they see."""
+
+import json
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from morello.__main__ import main
+from morello.backbones.autoregressive import NETWORKS, Autoregressive, permuted, raster, time
+from morello.backbones.autoregressive.heads import Bernoulli, Categorical
+from morello.backbones.sources import MESH, LagCopy, MarkovMesh, MarkovText, ShiftCopy
+from morello.benchmarks.density import fit, score
+from morello.benchmarks.density_cases import CASES, stream
+
+pytestmark = pytest.mark.slow
+
+
+def fitted(source, head, ordering, network, steps, seed=5, learning_rate=3e-3, **options):
+    """The model, and its record on 1024 fresh items."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = Autoregressive(ordering, head, partial(NETWORKS[network], **options))
+    data = stream(source)
+    fit(model, data, steps, learning_rate, generator, lambda share: None)
+    return model, score(model, data, data.sample(1024, generator))
+
+
+def no_leak(record):
+    assert record["gap"] > -4 * record["gap_error"]
+
+
+def test_a_mesh_is_learnt_to_its_entropy_and_drawn_with_its_statistics():
+    source = MarkovMesh(height=7, width=9, table=MESH)
+    model, record = fitted(source, Bernoulli(), raster(7, 9, 1), "pixel-cnn", 400, size=16, layers=2)
+    no_leak(record)
+    assert record["gap"] < 0.1
+    generator = torch.Generator().manual_seed(9)
+    ours, theirs = model.sample(3000, generator=generator), source.sample(3000, generator)
+    for statistic in (lambda x: x, lambda x: x[:, 1:] * x[:, :-1], lambda x: x[:, :, 1:] * x[:, :, :-1]):
+        a, b = (statistic(x).double().flatten(1).mean(1) for x in (ours, theirs))
+        error = math.sqrt(float(a.var() + b.var()) / 3000)
+        assert abs(float(a.mean() - b.mean())) < 4 * error + 0.01
+
+
+@pytest.mark.parametrize(("network", "options", "steps", "most"), [
+    ("gated-pixel-cnn", {"size": 16, "layers": 2}, 300, 0.1),
+    ("transformer", {"size": 32}, 600, 0.3),
+])  # fmt: skip
+def test_other_networks_learn_the_mesh(network, options, steps, most):
+    _, record = fitted(MarkovMesh(table=MESH), Bernoulli(), raster(8, 8, 1), network, steps, **options)
+    no_leak(record)
+    assert record["gap"] < most
+
+
+def test_the_order_of_telling_is_free_and_costs_what_it_costs():
+    """The entropy is the same in every order; in columns this mesh is as easy as in rows."""
+    columns = permuted(raster(6, 6, 1), torch.arange(36).view(6, 6).T.flatten())
+    source = MarkovMesh(height=6, width=6, table=MESH)
+    _, record = fitted(source, Bernoulli(), columns, "transformer", 600, size=32)
+    no_leak(record)
+    assert record["gap"] < 0.3
+
+
+def test_what_lies_in_the_blind_spot_stays_unknown():
+    source = ShiftCopy(height=7, width=8, offset=2)
+    _, blind = fitted(source, Bernoulli(), raster(7, 8, 1), "pixel-cnn", 300, size=16, first=3, layers=6)
+    assert blind["nats"] > source.bounds["blind"] - 4 * blind["nats_error"]
+    _, seeing = fitted(source, Bernoulli(), raster(7, 8, 1), "gated-pixel-cnn", 500, size=16, first=3, layers=3)
+    no_leak(seeing)
+    assert seeing["gap"] < 0.25 * (source.bounds["blind"] - source.entropy()[0])
+
+
+def test_a_receptive_field_must_reach_the_copy():
+    source = LagCopy(symbols=8, lag=6, length=40)
+    network = {"size": 48, "learning_rate": 5e-3}
+    records = []
+    for dilations in ((1, 2), (1, 2, 4)):  # 4 and 8 back
+        options = {"model": partial(dilated(), dilations=dilations)}
+        records.append(fitted(source, Categorical(8), time(40), "conv", 400, **network, **options)[1])
+    blind, seeing = records
+    assert blind["nats"] > 40 * math.log(8) - 4 * blind["nats_error"]
+    no_leak(seeing)
+    assert seeing["gap"] < 0.1 * (40 * math.log(8) - source.entropy()[0])
+
+
+def dilated():
+    from morello.backbones.dilated import Dilated
+
+    return Dilated
+
+
+@pytest.mark.parametrize(("network", "steps"), [("conv", 400), ("gru", 300)])
+def test_text_is_learnt_down_to_its_last_rung(network, steps):
+    source = MarkovText(symbols=5, order=2, length=30, seed=3)
+    _, record = fitted(source, Categorical(5), time(30), network, steps, size=48, learning_rate=1e-2)
+    no_leak(record)
+    assert record["nats"] < 0.5 * (source.bounds["bigram"] + source.entropy()[0])
+
+
+def test_the_benchmark_writes_what_it_found(tmp_path, capsys):
+    words = ["class/conditional", "digits", "--effort", "0.01", "--seed", "3", "--out", str(tmp_path)]
+    assert main(["bench", "density", *words]) == 0
+    found = json.loads((tmp_path / "density-cpu.json").read_text())["cases"]
+    assert list(found) == ["class/conditional", "digits/logistic"]
+    assert found["class/conditional"]["gap"] > 0
+    assert found["class/conditional"]["exact"] == pytest.approx(3.2, abs=0.3)  # 16 h(0.05) = 3.18
+    assert "gap" not in found["digits/logistic"]
+    assert (tmp_path / "density-cpu.png").stat().st_size > 5000
+    assert "class/conditional" in capsys.readouterr().out
+
+
+def test_mistakes_get_one_sentence(tmp_path, capsys):
+    for words, said in (["mesh/gatd"], "mesh/gated"), (["--effort", "0"], "--effort"), (["--seed", "-1"], "--seed"):
+        assert main(["bench", "density", *words, "--out", str(tmp_path)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_every_case_can_be_built():
+    for name, case in CASES.items():
+        model, data = case.model(), case.data()
+        x, given = data.sample(2, torch.Generator().manual_seed(0))
+        assert model.log_prob(x, given).isfinite().all(), name
+        assert case.bound is None or case.bound in data.bounds
