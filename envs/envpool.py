@@ -203,11 +203,12 @@ class EnvPool:
         self._expect(True)
         return self._receive(self._rows(out), out)
 
-    def _rows(self, out: Timestep | None) -> dict[str, NDArray[Any]]:
-        """What numpy writes: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
-        return _arrays(self._leaves if out is None or self._answer is not None else fitting(self._leaves, out))
+    def _rows(self, out: Timestep | None) -> dict[str, Tensor]:
+        """What is written: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
+        return self._leaves if out is None or self._answer is not None else fitting(self._leaves, out)
 
-    def _receive(self, rows: dict[str, NDArray[Any]], out: Timestep | None) -> Timestep:
+    def _receive(self, named: dict[str, Tensor], out: Timestep | None) -> Timestep:
+        rows = _arrays(named)  # while the simulation runs
         said = self.pool._recv()
         self._pending = False
         self._look(said)
