@@ -49,7 +49,9 @@ class Task(NamedTuple):
     buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
     rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
     side: int | None = None  # of the grid in which "agent_pos" is a cell
-    limit: int | None = None  # steps of an episode at the most; None: EnvPool's own
+    # Steps of an episode at the most. Where EnvPool's own limit strikes, an episode that the task ended on that very
+    # step looks cut short, unless it was paid for: None, EnvPool's own, is for tasks that never end unpaid.
+    limit: int | None = None
     # For simulators that start in a folder and write there: what to lay into it, and settings that follow.
     prepare: Callable[[Path], dict[str, Any]] | None = None
 
@@ -79,10 +81,9 @@ class EnvPool:
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
         self.codes = task.side is not None  # is its image a grid of codes, and not of colours?
-        limit = task.limit or int(package().make_spec(task.id, **task.settings).config.max_episode_steps)
-        # EnvPool's own limit is out of reach: where it strikes, an episode that the task ended looks cut short.
-        self._settings = task.settings | {"max_episode_steps": limit + 2}
-        self._settings["num_threads"] = min(num_envs, threads or torch.get_num_threads())
+        self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
+        if task.limit is not None:
+            self._settings["max_episode_steps"] = task.limit + 2  # out of reach
         if render:
             self._settings["render_mode"] = "rgb_array"
         self._offset = env_offset
@@ -98,12 +99,13 @@ class EnvPool:
             action_names=task.actions,
             tasks=(task.name,),
             frames_per_step=task.frames_per_step,
-            max_steps=limit,
+            max_steps=task.limit or int(self.pool.config["max_episode_steps"]),
             resumable=False,
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places
         self._own = empty_timestep(self.spec, num_envs, "cpu", **info)
+        self._leaves = leaves(self._own)
         # What a CUDA device is given; on a CPU it is the memory that numpy writes.
         self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
         self._pending = False  # is an answer on its way?
@@ -113,14 +115,17 @@ class EnvPool:
         self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
         if len(self._parts) == 1:
             self._looked = {"image": "obs"}
-        self._looked |= {"elapsed": "elapsed_step", **{name: f"info:{name}" for name in task.variables}}
+        self._looked |= {name: f"info:{name}" for name in task.variables}
+        if task.limit is not None:
+            self._looked["elapsed"] = "elapsed_step"
         self._pressed = np.arange(len(task.actions), dtype=np.int32) if task.buttons is None else task.buttons
         self._hot = {name: np.eye(count, dtype=np.float32) for name, count in self._numbers.items()}
         self._rewards = task.rewards(num_envs) if task.rewards else None
         self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
         self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
         self._first = self._last = np.zeros(num_envs, bool)
-        self._cut = self._last  # ended by the limit, while in EnvPool they go on
+        self._cut: NDArray[np.bool_] | None = None  # ended by the limit, while in EnvPool they go on; None: nobody
+        self._quiet_steps = 0  # in which nobody can reach the limit
 
     def _make(self, seed: int) -> None:
         if seed < 0:
@@ -164,19 +169,19 @@ class EnvPool:
         if chosen.any():
             self.pool._reset(self._ids[chosen])
             self._look(self.pool._recv(), chosen)
-            self._first, self._last, self._cut = self._first | chosen, self._last & ~chosen, self._cut & ~chosen
+            self._first, self._last = self._first | chosen, self._last & ~chosen
+            self._cut = None if self._cut is None else self._cut & ~chosen
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
             self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
-        self._write(_arrays(leaves(self._own)))
+        self._write(_arrays(self._leaves))
         return hand_out(self._own, self._answer)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
-        if out is not None:
-            fitting(leaves(self._own), out)  # what is wrong with it is said before anything has happened
+        rows = self._rows(out)  # what is wrong with them is said before anything has happened
         self.send(action)
-        return self.recv(out)
+        return self._receive(rows, out)
 
     def send(self, action: Tensor) -> None:
         """Let the environments act; ``recv`` has the answer."""
@@ -188,7 +193,7 @@ class EnvPool:
         numbers = action.cpu().numpy()
         if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
             raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
-        if self._cut.any():  # what is ignored decides nothing
+        if self._cut is not None:  # what is ignored decides nothing
             numbers = np.where(self._cut, 0, numbers)
         self.pool._send([self._ids, self._ids, self._pressed[numbers]])
         self._pending = True
@@ -196,24 +201,49 @@ class EnvPool:
     def recv(self, out: Timestep | None = None) -> Timestep:
         """The answer to what was sent."""
         self._expect(True)
-        # On a CPU straight into the caller's rows.
-        target = self._own if out is None or self._answer is not None else out
-        rows = _arrays(fitting(leaves(self._own), target))
+        return self._receive(self._rows(out), out)
+
+    def _rows(self, out: Timestep | None) -> dict[str, Tensor]:
+        """What is written: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
+        return self._leaves if out is None or self._answer is not None else fitting(self._leaves, out)
+
+    def _receive(self, named: dict[str, Tensor], out: Timestep | None) -> Timestep:
+        rows = _arrays(named)  # while the simulation runs
         said = self.pool._recv()
         self._pending = False
         self._look(said)
-        cut, done, reward = self._cut, said[self._keys["done"]], said[self._keys["reward"]]
-        if cut.any():  # they took one more step, of which nothing is seen
-            self.pool._reset(self._ids[cut])
-            self._look(self.pool._recv(), cut)
-            done, reward = done & ~cut, np.where(cut, 0, reward)
-        late = self._seen["elapsed"] >= self.spec.max_steps
-        self._first, self._last, self._cut = self._last, done | late, late & ~done
+        done, reward = said[self._keys["done"]], said[self._keys["reward"]]
+        if self.task.limit is None:
+            late = said[self._keys["trunc"]] & (reward == 0)
+            done = done ^ late  # what is cut short is done
+        else:
+            cut = self._cut
+            if cut is not None and cut.any():  # they took one more step, of which nothing is seen
+                self.pool._reset(self._ids[cut])
+                self._look(self.pool._recv(), cut)
+                done, reward = done & ~cut, np.where(cut, 0, reward)
+            self._cut = late = self._late(self.task.limit, done)
+        # A copy: EnvPool's own memory would be held for two steps, and it would have to find more.
+        self._first, self._last = self._last, done.copy() if late is None else done | late
         self._reward, self._discount = reward, ~done
         if self._rewards is not None:
             self._reward, self._discount = self._rewards(reward, done, self._first, self._seen)
         self._write(rows)
-        return target if self._answer is None else hand_out(self._own, self._answer if out is None else out)
+        if self._answer is not None:
+            return hand_out(self._own, self._answer if out is None else out)
+        return self._own if out is None else out
+
+    def _late(self, limit: int, done: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """[B], whose time is up though the task goes on; None if it is nobody's. Looked at only when it may be."""
+        if self._quiet_steps > 0:
+            self._quiet_steps -= 1
+            return None
+        elapsed = self._seen["elapsed"]
+        late = (elapsed >= limit) & ~done
+        if late.any():
+            return late
+        self._quiet_steps = max(0, limit - int(elapsed.max()) - 1)
+        return None
 
     def _expect(self, pending: bool) -> None:
         """UserError unless an answer is on its way, or none is."""
