@@ -270,7 +270,7 @@ def test_my_way_homes_map_is_the_published_one() -> None:
     assert not inside(576, 100)
 
 
-WALK = [2] * 4 + [0] * 10 + [2] * 4 + [0] * 16
+WALK = [2] * 4 + [0] * 15 + [2] * 4 + [0] * 16
 """From the start of a recall level to its fork."""
 
 
@@ -287,11 +287,11 @@ def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
     assert now.reward.tolist() == ([1, 0] if arm == "left" else [0, 1])
 
 
-def test_nothing_tells_the_recall_levels_apart_beyond_the_first_corner() -> None:
+def test_nothing_tells_the_recall_levels_apart_from_the_corridor_on() -> None:
     env = morello.make("labyrinth:recall_left+recall_right", 2, height=36, width=48)
     left, right = env.reset().observation["image"]
     assert (left != right).any(-1).float().mean() > 0.9
-    places = [(x, y) for x in range(216, 486, 30) for y in (216, 250, 284)] + [(450, y) for y in range(116, 386, 15)]
+    places = [(x, y) for x in range(300, 486, 23) for y in (316, 350, 384)] + [(450, y) for y in range(216, 486, 15)]
     for x, y in places:
         for heading in range(0, 360, 24):
             env.world.position[:] = torch.tensor([float(x), float(y)])

@@ -74,7 +74,9 @@ class Oracle:
 
         def value() -> Tensor:
             way = self._way_left(imagined.world, goal, worth, apples)
-            return worth * imagined.gain - torch.where(imagined.over, -imagined.since * self._stride(), way)
+            way = torch.where(imagined.over, -imagined.since * self._stride(), way)
+            lost = imagined.over & (imagined.gain <= 0)  # an end that is not the goal
+            return worth * imagined.gain - torch.where(lost, FAR, way)
 
         imagined.begin(self.env.world)
         imagined.play(self.plans[:, : self.commitment])

@@ -1,7 +1,7 @@
-"""recall_left and recall_right: a wall seen at the start says which arm of a T pays, around a corner from there.
+"""recall_left and recall_right: a wall seen at the start says which arm of a T pays, around two corners from there.
 
 Played mixed, ``labyrinth:recall_left+recall_right``, they ask for memory: the arms look the same, and what tells them
-apart is out of sight from the first corner on. An agent without memory gets as many vests as mirages.
+apart is out of sight once one is in the corridor. An agent without memory gets as many vests as mirages.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ MAP = """
 ######
 ####.#
 #....#
-#c##.#
+#.##.#
+#c####
 ######
 """.strip()
 CUE = {"left": "stripes_blue", "right": "panel_orange"}
-ARMS = {"left": (450, 350), "right": (450, 150)}
+ARMS = {"left": (450, 450), "right": (450, 250)}
 """North and south of the fork, to which one comes facing east."""
 ACTIONS: dict[str, Action] = {"forward": (1, 0, 0), "turn_left": (0, 0, 5.625), "turn_right": (0, 0, -5.625)}
 
