@@ -29,15 +29,16 @@ class Transformer(SequenceModel):
     ) -> None:
         super().__init__()
         self.size, self.window, self.reach = size, window, layers * (window - 1) + 1
+        self.inner = -(-size // heads) * heads
         self.input = nn.Linear(input_size, size)
         self.cond = nn.Linear(cond, size, bias=False) if cond else None
-        self.blocks = nn.ModuleList(_Block(size, heads, window) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(size, self.inner, heads, window) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
 
     def initial_state(self, batch: int) -> State:
         """(rows seen [B], keys and values of a layer, zeros)."""
         weight = self.input.weight
-        kept = (weight.new_zeros(batch, self.window - 1, block.key_value.out_features) for block in self.blocks)
+        kept = (weight.new_zeros(batch, self.window - 1, 2 * self.inner) for _ in self.blocks)
         return torch.zeros(batch, dtype=torch.int64, device=weight.device), *kept
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
@@ -61,9 +62,9 @@ class Transformer(SequenceModel):
 
 
 class _Block(nn.Module):
-    def __init__(self, size: int, heads: int, window: int) -> None:
+    def __init__(self, size: int, inner: int, heads: int, window: int) -> None:
         super().__init__()
-        self.heads, inner = heads, -(-size // heads) * heads
+        self.heads = heads
         self.before, self.between = nn.LayerNorm(size), nn.LayerNorm(size)
         self.query, self.key_value = nn.Linear(size, inner), nn.Linear(size, 2 * inner)
         self.joined = nn.Linear(inner, size)
