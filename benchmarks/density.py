@@ -55,6 +55,7 @@ def main(words: list[str]) -> int:
         if not any(_named(name, case) for name in CASES):
             raise UserError(f"no case {case!r}: {suggest(case, CASES)}")
     folder, console = output_folder(settings.out), Console()
+    console.width = max(console.width, 110)  # a narrow terminal wraps; it is not to cut numbers
     found, pictures = {}, {}
     with progress_line(console) as tell:
         for name in chosen:
