@@ -92,6 +92,7 @@ class GRU(Recurrent):
         x_r, x_z, x_n = projected.chunk(3, dim=-1)
         h_r, h_z, h_n = self.recurrent(h).chunk(3, dim=-1)
         z = torch.sigmoid(x_z + h_z)
-        return (torch.lerp(torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n), h, z),)
+        n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        return (n + z * (h - n),)
 
 

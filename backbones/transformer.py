@@ -21,7 +21,7 @@ class Transformer(SequenceModel):
 
     The state keeps keys and values of ``window - 1`` rows, [B, window - 1, 2 I] a layer, where I is D rounded up to a
     multiple of ``heads``. Row t sees ``layers * (window - 1) + 1`` rows in all, since what is kept was itself made from
-    earlier rows.
+    earlier rows. (A row from before a reset has weight 0, which keeps out all but NaN.)
     """
 
     def __init__(

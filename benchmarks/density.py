@@ -89,8 +89,8 @@ def run(name: str, case: Case, settings: Settings, tell: Tell) -> tuple[dict[str
         "about": case.about, "source": data.name, "steps": steps, "batch": BATCH, "seconds": seconds,
         "parameters": sum(p.numel() for p in model.parameters()), **score(model, data, test),
     }  # fmt: skip
-    if case.bound is not None:
-        record["bound"] = bound(data, case.bound)
+    if case.bound is not None and data.bounds is not None:
+        record["bound"] = data.bounds[case.bound]
     begun = time.perf_counter()
     known = data.sample(DRAWN, generator)[1]
     drawn = model.sample(DRAWN, known, generator=generator)
@@ -132,18 +132,14 @@ def score(model: Autoregressive, data: Data, test: Batch) -> dict[str, float]:
     nats = -log_prob(model, test).double()
     found = {"nats": nats.mean().item(), "nats_error": nats.std().item() / math.sqrt(len(nats))}
     if data.log_prob is not None:
-        gap = nats + data.log_prob(test)
-        found |= {"exact": found["nats"] - gap.mean().item(), "gap": gap.mean().item()}
+        exact = -data.log_prob(test)
+        gap = nats - exact
+        found |= {"exact": exact.mean().item(), "exact_error": exact.std().item() / math.sqrt(len(exact))}
+        found["gap"] = gap.mean().item()
         found["gap_error"] = gap.std().item() / math.sqrt(len(gap))
     if data.text:
         found["perplexity"] = math.exp(found["nats"] / test[0][0].numel())
     return found
-
-
-def bound(data: Data, name: str) -> float:
-    """What the source says a model can reach that sees only so much."""
-    assert data.bounds is not None
-    return data.bounds[name]
 
 
 def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any]) -> dict[str, float]:
@@ -153,7 +149,7 @@ def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any
     """
     if data.log_prob is not None:
         surprise = -data.log_prob(drawn)
-        error = surprise.std().item() / math.sqrt(len(surprise))
+        error = math.hypot(surprise.std().item() / math.sqrt(len(surprise)), record["exact_error"])
         return {"drift": surprise.mean().item() - record["exact"], "drift_error": error}
     surprise = -log_prob(model, drawn).double()
     return {"drift_by_itself": surprise.mean().item() - record["nats"]}

@@ -299,3 +299,64 @@ def test_parameters_are_not_rewritten_by_masks():
     network(torch.randn(12, 2, 3, dtype=torch.float64), Rows())
     assert torch.equal(network.first.weight, weight)
     assert isinstance(network.first, nn.Conv2d)
+
+
+@pytest.mark.parametrize("network", [*SEQUENCES, *GRIDS])
+def test_every_parameter_learns(network):
+    model = random_model(raster(2, 3, 1), Bernoulli(5), network, KNOWN)
+    x, given = torch.randint(2, (5, 2, 3, 1)), told(model, 5)
+    (model.log_prob(x, given).sum() + model.log_prob(x).sum()).backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not silent
+
+
+def test_a_functional_copy_takes_the_step():
+    model = random_model(time(4), Categorical(3, 5), "gru")
+    x = torch.randint(3, (2, 4))
+    weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
+    before = torch.func.functional_call(model, weights, (x,))
+    slopes = torch.autograd.grad(before.sum(), list(weights.values()))
+    after = {name: w + 1e-4 * g for (name, w), g in zip(weights.items(), slopes, strict=True)}
+    assert (torch.func.functional_call(model, after, (x,)) > before).all()
+    assert torch.equal(model.log_prob(x), before)
+
+
+@pytest.mark.parametrize("network", ["lstm", "gru", "transformer", "conv"])
+def test_low_precision_leaves_nats_and_gains_alone(network):
+    torch.manual_seed(3)
+    x = torch.randint(50, (4, 20))
+    gains = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model = Autoregressive(time(20), Categorical(50), partial(NETWORKS[network], size=16))
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            before, after = model.fit(x, optimizer)
+        assert before.dtype == after.dtype == torch.float32
+        gains.append(after - before)
+    torch.testing.assert_close(gains[1], gains[0], rtol=0.1, atol=0.05)
+
+
+def test_what_does_not_fit_is_refused():
+    model = random_model(raster(2, 3, 1), Bernoulli(5), "lstm")
+    for shape in ((1, 3, 2, 1), (1, 2, 3), (1, 2, 6, 1)):
+        with pytest.raises(ValueError, match=r"items are \[B, 2, 3, 1\]"):
+            model.log_prob(torch.zeros(shape))
+    with pytest.raises(ValueError, match="'sum' or 'none'"):
+        model.log_prob(torch.zeros(1, 2, 3, 1), reduce="mean")
+    stream = model.begin(1)
+    for _ in range(6):
+        stream = model.tell(torch.zeros(1), stream)
+    with pytest.raises(ValueError, match="all 6 events"):
+        model.tell(torch.zeros(1), stream)
+    for prefix in (torch.zeros(3, 2), torch.zeros(2, 7)):
+        with pytest.raises(ValueError, match="prefix"):
+            model.sample(2, prefix=prefix)
+    with pytest.raises(ValueError, match="temperature"):
+        model.sample(2, temperature=-1.0)
+    with pytest.raises(ValueError, match="odd kernel"):
+        NETWORKS["pixel-cnn"](raster(3, 3, 1), 4, first=4)
+    with pytest.raises(ValueError, match="raster order"):
+        NETWORKS["gated-pixel-cnn"](frames(2, raster(3, 3, 1)), 4)
+    with pytest.raises(ValueError, match="event_dims"):
+        Ordering((3,), 1)

@@ -287,7 +287,7 @@ def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
     assert now.reward.tolist() == ([1, 0] if arm == "left" else [0, 1])
 
 
-def test_nothing_tells_the_recall_levels_apart_from_the_corridor_on() -> None:
+def test_nothing_tells_the_recall_levels_apart_in_the_eastern_corridor() -> None:
     env = morello.make("labyrinth:recall_left+recall_right", 2, height=36, width=48)
     left, right = env.reset().observation["image"]
     assert (left != right).any(-1).float().mean() > 0.9

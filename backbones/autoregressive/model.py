@@ -57,13 +57,21 @@ class Autoregressive(nn.Module):
 
     def parameters_of(self, x: Tensor, given: Given = NOTHING) -> Tensor:
         """[T, B, head.size], in parallel: the distribution of each event given those before it."""
-        parameters: Tensor = self.output(self.features(x, given))
-        return parameters
+        return self._distribution(self.features(x, given))
+
+    def _distribution(self, features: Tensor) -> Tensor:
+        """At least in float32: in bfloat16 nats are good to one or two, and a prediction gain is gone."""
+        parameters: Tensor = self.output(features)
+        return parameters.float() if parameters.dtype in (torch.float16, torch.bfloat16) else parameters
 
     def log_prob(self, x: Tensor, given: Given = NOTHING, reduce: Literal["sum", "none"] = "sum") -> Tensor:
         """Nats: [B], or with ``reduce="none"`` the terms at their places [B, *places], a map of surprise."""
+        if reduce not in ("sum", "none"):
+            raise ValueError(f"reduce is 'sum' or 'none', not {reduce!r}")
         terms = self.head.log_prob(self.parameters_of(x, given), self.ordering.to_sequence(x))
         return terms.sum(0) if reduce == "sum" else self.ordering.from_sequence(terms)
+
+    forward = log_prob  # for torch.func.functional_call: a step on a functional copy
 
     def begin(self, batch: int, given: Given = NOTHING) -> Stream:
         """``batch`` items of which nothing has been told."""
@@ -72,14 +80,16 @@ class Autoregressive(nn.Module):
         return self._next(0, nothing, cond, self.network.initial_state(batch))
 
     def tell(self, x: Tensor, stream: Stream) -> Stream:
-        """The next event ``x`` [B, *event] is told."""
+        """The next event ``x`` [B, *event] is told. ValueError if all have been."""
+        if stream.t == self.ordering.length:
+            raise ValueError(f"all {self.ordering.length} events have been told")
         return self._next(stream.t + 1, self.head.embed(x), stream.cond, stream.state)
 
     def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> Stream:
         if t == self.ordering.length:  # all is told
             return Stream(t, self.output.weight.new_empty(0), cond, state)
         features, state = self.network.step(t, previous, cond, state)
-        return Stream(t, self.output(features), cond, state)
+        return Stream(t, self._distribution(features), cond, state)
 
     @torch.no_grad()
     def sample(
@@ -94,8 +104,12 @@ class Autoregressive(nn.Module):
         """``count`` items [count, *shape], event by event. ``prefix`` [count, t, *event] are the first t events, told
         beforehand.
         """
-        stream, told = self.begin(count, given), []
+        if temperature < 0:
+            raise ValueError(f"a temperature is 0 or more, not {temperature}")
         fixed = 0 if prefix is None else prefix.shape[1]
+        if prefix is not None and (len(prefix) != count or fixed > self.ordering.length):
+            raise ValueError(f"prefix is [{count}, at most {self.ordering.length}, ...], not {list(prefix.shape)}")
+        stream, told = self.begin(count, given), []
         for t in range(self.ordering.length):
             if prefix is not None and t < fixed:
                 x = prefix[:, t]
@@ -113,5 +127,6 @@ class Autoregressive(nn.Module):
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(-before.mean())
         optimizer.step()
+        torch.clear_autocast_cache()  # or under autocast the weights from before the step are used once more
         with torch.no_grad():
             return before.detach(), self.log_prob(x, given)

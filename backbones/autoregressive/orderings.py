@@ -25,10 +25,13 @@ class Ordering(nn.Module):
     ) -> None:
         super().__init__()
         split = len(shape) - event_dims
+        if split < 1:
+            raise ValueError(f"an item of shape {tuple(shape)} has more places than one: event_dims is too large")
         self.shape, self.places, self.event = tuple(shape), tuple(shape[:split]), tuple(shape[split:])
         self.length = math.prod(self.places)
         rows = torch.arange(self.length)
         self.raster = order is None or torch.equal(order, rows)
+        self.image = False  # [H, W, C], row by row: what masked convolutions can take
         order = rows if order is None else order
         if not torch.equal(order.sort().values, rows):
             raise ValueError(f"an order of {self.length} places holds each of them once")
@@ -37,7 +40,9 @@ class Ordering(nn.Module):
         self.register_buffer("coordinates", at if absolute else at[:, :0], persistent=False)
 
     def to_sequence(self, x: Tensor) -> Tensor:
-        """[B, *places, ...] -> [T, B, ...]."""
+        """[B, *places, ...] -> [T, B, ...]. ValueError for items of another shape."""
+        if x.shape[1 : 1 + len(self.places)] != self.places:
+            raise ValueError(f"items are [B, {', '.join(map(str, self.shape))}], not {list(x.shape)}")
         flat = x.flatten(1, len(self.places)).transpose(0, 1)
         return flat if self.raster else flat[self.order]
 
@@ -73,15 +78,18 @@ def time(length: int, event: Sequence[int] = ()) -> Ordering:
 
 def raster(height: int, width: int, channels: int, *, whole_pixels: bool = False) -> Ordering:
     """Images [B, H, W, C], row by row, channels innermost; ``whole_pixels``: a pixel's channels are one event."""
-    return Ordering((height, width, channels), int(whole_pixels))
+    ordering = Ordering((height, width, channels), int(whole_pixels))
+    ordering.image = True
+    return ordering
 
 
 def frames(count: int, inner: Ordering) -> Ordering:
     """``count`` items one after the other, each in the order ``inner``: videos [B, F, H, W, C]."""
     start = torch.arange(count).unsqueeze(-1) * inner.length
-    return Ordering((count, *inner.shape), len(inner.event), (start + inner.order).flatten())
+    order = (start + inner.order).flatten()
+    return Ordering((count, *inner.shape), len(inner.event), order, absolute=bool(inner.coordinates.shape[1]))
 
 
 def permuted(inner: Ordering, permutation: Tensor) -> Ordering:
     """The events of ``inner`` told in another order: event t is its event ``permutation[t]``."""
-    return Ordering(inner.shape, len(inner.event), inner.order[permutation])
+    return Ordering(inner.shape, len(inner.event), inner.order[permutation])  # where an event stands says something now

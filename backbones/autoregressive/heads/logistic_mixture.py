@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .base import Head, choose
 
-LOG_SCALE_MIN = -7.0
+LOG_SCALE_MIN, LOG_SCALE_MAX = -7.0, 20.0
+"""Beyond, masses and their slopes overflow."""
 
 
 def log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
@@ -40,6 +41,8 @@ class DiscretisedLogisticMixture(Head):
 
     def __init__(self, levels: int, channels: int | None = None, components: int = 10, width: int = 32) -> None:
         super().__init__()
+        if levels < 2:
+            raise ValueError(f"a pixel has at least 2 levels, not {levels}")
         self.event = () if channels is None else (channels,)
         self.levels, self.components, self.channels, self.width = levels, components, channels or 1, width
         self.couplings = self.channels * (self.channels - 1) // 2
@@ -93,7 +96,7 @@ class DiscretisedLogisticMixture(Head):
         K, C = self.components, self.channels
         logits, rest = torch.split(parameters, [K, self.size - K], dim=-1)
         mean, log_scale, coupling = torch.split(torch.unflatten(rest, -1, (K, -1)), [C, C, self.couplings], dim=-1)
-        return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN), torch.tanh(coupling)
+        return logits, mean, log_scale.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX), torch.tanh(coupling)
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels -> [-1, 1], [..., C]."""

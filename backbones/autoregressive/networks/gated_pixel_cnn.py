@@ -26,7 +26,7 @@ class GatedPixelCNN(Grid):
         super().__init__(ordering, cond, memory)
         self.size, groups = size, self.groups
         self.layers = nn.ModuleList(
-            _Layer(groups * (size if i else width), groups * size, self.cond, kernel if i else first, groups, not i)
+            _Layer(groups * (size if i else width), groups * size, self.cond, kernel if i else first, groups, i, layers)
             for i in range(layers + 1)
         )
 
@@ -40,15 +40,19 @@ class GatedPixelCNN(Grid):
 
 
 class _Layer(nn.Module):
-    def __init__(self, inputs: int, size: int, cond: int, kernel: int, groups: int, begins: bool) -> None:
+    """Number ``i``; behind the ``last`` nobody reads the vertical stack and the residual."""
+
+    def __init__(self, inputs: int, size: int, cond: int, kernel: int, groups: int, i: int, last: int) -> None:
         super().__init__()
-        self.begins, self.reach = begins, kernel // 2
+        self.begins, self.reach = i == 0, kernel // 2
+        stacks = 1 if i == last else 2  # the horizontal one first
         self.vertical = nn.Conv2d(inputs, 2 * size, (self.reach + 1, kernel), padding=(0, self.reach))
         # One row of pixels: a mask of height 1.
-        self.horizontal = MaskedConv2d(inputs, 2 * size, kernel, groups, strict=begins, row=True)
+        self.horizontal = MaskedConv2d(inputs, 2 * size, kernel, groups, strict=self.begins, row=True)
         self.across = MaskedConv2d(2 * size, 2 * size, 1, groups, strict=False)
-        self.conds = nn.ModuleList(MaskedConv2d(cond, 2 * size, 1, groups, strict=False) for _ in range(2) if cond)
-        self.residual, self.skip = (MaskedConv2d(size, size, 1, groups, strict=False) for _ in range(2))
+        self.conds = nn.ModuleList(MaskedConv2d(cond, 2 * size, 1, groups, strict=False) for _ in range(stacks) if cond)
+        self.skip = MaskedConv2d(size, size, 1, groups, strict=False)
+        self.residual = None if i == last else MaskedConv2d(size, size, 1, groups, strict=False)
         self.groups = groups
 
     def forward(self, vertical: Tensor, horizontal: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,10 +61,15 @@ class _Layer(nn.Module):
         v = self.vertical(rows[..., : vertical.shape[-2] + self.reach, :])
         h = self.horizontal(horizontal) + self.across(v)
         if cond is not None:
-            v, h = v + self.conds[0](cond), h + self.conds[1](cond)
+            h = h + self.conds[0](cond)
         z = self._gate(h)
+        skip = self.skip(z)
+        if self.residual is None:
+            return vertical, horizontal, skip
+        if cond is not None:
+            v = v + self.conds[1](cond)
         out = self.residual(z)
-        return self._gate(v), out if self.begins else horizontal + out, self.skip(z)
+        return self._gate(v), out if self.begins else horizontal + out, skip
 
     def _gate(self, x: Tensor) -> Tensor:
         """Values and gates of each group -> [B, size, H, W]."""

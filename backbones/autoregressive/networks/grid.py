@@ -22,7 +22,7 @@ class Grid(CausalNetwork):
 
     def __init__(self, ordering: Ordering, cond: int, memory: int) -> None:
         super().__init__()
-        if not ordering.raster or len(ordering.places) not in (2, 3):
+        if not ordering.image:
             raise ValueError(f"{type(self).__name__} needs an image [H, W, C] in raster order, not {ordering.places}")
         self.columns = ordering.places[1]
         self.groups = ordering.places[2] if len(ordering.places) == 3 else 1

@@ -1,7 +1,8 @@
 """recall_left and recall_right: a wall seen at the start says which arm of a T pays, around two corners from there.
 
-Played mixed, ``labyrinth:recall_left+recall_right``, they ask for memory: the arms look the same, and what tells them
-apart is out of sight once one is in the corridor. An agent without memory gets as many vests as mirages.
+Played mixed, ``labyrinth:recall_left+recall_right``, they ask for memory: the arms look the same, and in the eastern
+corridor what tells them apart is out of sight. (A policy without memory could carry the cue in how it walks and faces;
+those trained so far did not.)
 """
 
 from __future__ import annotations
