@@ -129,7 +129,7 @@ def evaluate(
     else:
         done, wanted = int(count.clamp(max=rounds).sum()), rounds * env.num_envs
         raise UserError(
-            f"only {done} of {wanted} episodes ended in {max_steps:,} steps of each environment: add a --time-limit"
+            f"only {done} of {wanted} episodes ended in {max_steps:,} steps each: train with a --time-limit"
         )
     returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
     return Evaluation(returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks)

@@ -225,7 +225,7 @@ class Workers:
 
     def _progress(self, worker: _Worker) -> int:
         """Whose turn it is in a worker: it has until that changes."""
-        return int(self._shared.of(worker.share)[1].turn[0])
+        return int(self._shared.turn[worker.share.worker])
 
     def _blame(self, worker: _Worker, faults: Faults, reason: str) -> str:
         """Whose fault it was, in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""

@@ -721,3 +721,10 @@ def test_actions_beyond_the_wrappers_own_are_refused_with_its_own_number():
         for wrong in ([most, 0], [0, -1]):
             with pytest.raises(ValueError, match=rf"lie in \[0, {most}\)"):
                 env.step(torch.tensor(wrong))
+
+
+def test_how_often_environments_broke_is_handed_on_where_they_can():
+    inside = Film([9, 9])
+    assert not hasattr(Grey(inside), "restarts")
+    inside.restarts = [0, 2]
+    assert TimeLimit(Grey(inside), 5).restarts == [0, 2]

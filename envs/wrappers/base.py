@@ -98,8 +98,8 @@ class Wrapper:
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each environment inside was made anew."""
-        return list(getattr(self.env, "restarts", [0] * self.num_envs))
+        """[B], times each environment inside was made anew. AttributeError for those that never are."""
+        return list(self.env.restarts)
 
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people, where the environments inside show it."""
