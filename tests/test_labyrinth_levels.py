@@ -1,5 +1,6 @@
 """Each level's items, rewards, timers, starts and restarts are those of its specification."""
 
+import dataclasses
 import math
 from collections import Counter, deque
 from typing import Any
@@ -60,8 +61,8 @@ def cells(position: torch.Tensor, size: float = 100) -> list[tuple[int, int]]:
 
 def test_kinds_pay_and_do_what_the_facts_say() -> None:
     facts = {
-        "apple": (1, 0), "lemon": (-1, 0), "strawberry": (2, 0), "fungi": (-10, 0), "goal": (10, 1),
-        "watermelon": (20, 1), "mango": (100, 1), "vest": (1, 2), "mirage": (0, 2),
+        "apple": (1, 0), "lemon": (-1, 0), "strawberry": (2, 0), "fungi": (-10, 0), "goal": (10, 2),
+        "watermelon": (20, 2), "mango": (100, 2), "vest": (1, 3), "mirage": (0, 3), "portal": (0, 1),
     }  # fmt: skip
     assert {k.name: (k.reward, k.effect) for k in KINDS[1:]} == facts
     table = kinds_table()
@@ -270,14 +271,16 @@ def test_my_way_homes_map_is_the_published_one() -> None:
     assert not inside(576, 100)
 
 
-WALK = [2] * 4 + [0] * 15 + [2] * 4 + [0] * 16
-"""From the start of a recall level to its fork."""
+IN = [0] * 6
+"""From the start of a recall level into its portal."""
+ALONG = [0] * 12
+"""From its exit to the fork."""
 
 
 @pytest.mark.parametrize(("turn", "arm"), [(1, "left"), (2, "right")])
 def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
     env = labyrinth("recall_left+recall_right", 2)
-    for action in WALK + [turn] * 4:
+    for action in IN + ALONG + [turn] * 4:
         now = wait(env, action)
     assert not now.last.any()
     while not now.last.any():
@@ -287,18 +290,46 @@ def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
     assert now.reward.tolist() == ([1, 0] if arm == "left" else [0, 1])
 
 
-def test_nothing_tells_the_recall_levels_apart_in_the_eastern_corridor() -> None:
-    env = morello.make("labyrinth:recall_left+recall_right", 2, height=36, width=48)
-    left, right = env.reset().observation["image"]
-    assert (left != right).any(-1).float().mean() > 0.9
-    places = [(x, y) for x in range(300, 486, 23) for y in (316, 350, 384)] + [(450, y) for y in range(216, 486, 15)]
-    for x, y in places:
-        for heading in range(0, 360, 24):
-            env.world.position[:] = torch.tensor([float(x), float(y)])
-            env.world.velocity.zero_()
-            env.world.heading[:] = math.radians(heading)
-            now = env.reset(mask=torch.tensor([False, False]))  # drawn once more
-            assert torch.equal(*now.observation["image"]), (x, y, heading)
+def test_behind_the_portal_nothing_tells_the_recall_levels_apart_nor_how_one_came() -> None:
+    env = morello.make("labyrinth:recall_left+recall_right", 200, height=18, width=24, seed=0)
+    image = env.reset().observation["image"]
+    assert (image[0] != image[1]).any(-1).float().mean() > 0.6, "a cue"
+    generator = torch.Generator().manual_seed(0)
+    inside = torch.zeros(200, dtype=torch.bool)
+    ways = torch.zeros(200, dtype=torch.int64)
+    for _ in range(250):  # each its own way, and there it turns about until all are there
+        action = torch.randint(3, (200,), generator=generator)
+        env.step(torch.where(inside, 1, action))
+        came = ~inside & (env.world.position[:, 0] > 300)
+        ways[came] = env.world.tick[came].long()
+        for name, at in (("position", [450, 250]), ("velocity", [0, 0]), ("heading", 0)):
+            assert (getattr(env.world, name)[came] == torch.tensor(at)).all(), name
+        inside |= came
+    assert len(ways[inside].unique()) > 20
+    assert inside.sum() > 100
+    chosen = inside.nonzero()[:, 0]
+    env.world.heading[chosen] = 0.0  # they waited for each other, turning on the spot
+    for action in [0] * 6 + [1] * 4 + [2] * 4 + [0] * 6 + [1] * 4 + [0] * 3 + [2] * 8:  # to the fork, and about there
+        seen = env.step(torch.full((200,), action)).observation["image"]
+        assert (seen[chosen] == seen[chosen[0]]).all()
+    assert not env.world.last.any()
+
+
+def test_a_portal_stays_takes_effect_at_the_end_of_a_step_and_needs_an_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = Blocks("#####\n#.#.#\n#####")
+    mine = level(layout=rooms, items=(("portal", 150, 150),), exit=(350, 150, -90), starts=((150, 150, 0),))
+    monkeypatch.setitem(LEVELS, "mine", mine)
+    env = labyrinth("mine")
+    for _ in range(2):
+        now = wait(env, 0)
+        assert env.world.position[0].tolist() == [350, 150]
+        assert env.world.velocity[0].tolist() == [0, 0]
+        assert env.world.heading[0] == pytest.approx(-math.pi / 2)
+        assert (now.reward[0], now.discount[0], bool(now.last[0])) == (0, 1, False)
+        assert env.world.item_kind[0].tolist() == [KIND["portal"]]
+        put(env, torch.tensor([150.0, 160.0]))
+    with pytest.raises(UserError, match="mine has a portal that leads nowhere; set exit="):
+        plan(dataclasses.replace(mine, exit=None))
 
 
 THIN = """

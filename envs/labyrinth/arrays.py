@@ -109,6 +109,7 @@ class Levels:
     start: Ints
     starts: Floats3
     num_starts: Ints
+    exit: Floats2
     start_distance: Ints
     goal: Ints
     goal_kind: Ints

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .arrays import Floats2, Levels, Worlds
 from .shapes import SHAPES
 
-VANISH, RESTART, END = 0, 1, 2
-"""What touching an item does: it is gone, or the map starts again within the episode, or the episode ends."""
+VANISH, MOVE, RESTART, END = 0, 1, 2, 3
+"""What touching an item does: it is gone; or it stays, and when the step is over the agent stands at the level's exit;
+or the map starts again within the episode; or the episode ends."""
 
 
 class Kind(NamedTuple):
@@ -39,9 +40,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("mango", 100, RESTART, 30, (250, 150, 30), "lemon", 22, 34),
     Kind("vest", 1, END, 36, (42, 190, 60), "vest", 14, 14),
     Kind("mirage", 0, END, 36, (42, 190, 60), "vest", 14, 14),
+    Kind("portal", 0, MOVE, 30, (60, 200, 250), "gem", 22, 40),
 )
 """Rewards and effects as DeepMind Lab's pick-ups have them; the vest is ViZDoom's MyWayHome's. Doom's boxes touch at
-16 + 20 units; Lab's reach is of that order. A mirage looks like a vest and is worth nothing."""
+16 + 20 units; Lab's reach is of that order. A mirage looks like a vest and is worth nothing; a portal leads to the
+level's exit."""
 
 KIND: dict[str, int] = {kind.name: number for number, kind in enumerate(KINDS)}
 

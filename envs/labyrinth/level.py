@@ -118,6 +118,7 @@ class Level:
     starts: tuple[tuple[float, float, float | None], ...] = ()  # x, y, heading (None: drawn)
     start_marks: str = "P"  # map characters whose cells are starts as well, heading drawn
     start_distance: int = 0  # if not 0: start in any cell with a longer path to the goal, in cells
+    exit: tuple[float, float, float | None] | None = None  # x, y, heading (None: drawn): where portals lead
     goal: DrawnGoal | None = None
     restart_when_cleared: bool = False  # the map restarts when nothing worth having is left
     tick_reward: float = 0

@@ -27,6 +27,7 @@ class Plan(NamedTuple):
     marks: Marks
     items: list[tuple[str, float, float]]  # kind, x, y
     starts: list[tuple[float, float, float]]  # x, y, heading in radians or RANDOM_HEADING
+    exit: tuple[float, float, float]  # the same; no matter where no portal is
 
 
 def plan(level: Level) -> Plan:
@@ -34,7 +35,7 @@ def plan(level: Level) -> Plan:
     layout, texture = level.layout, TEXTURES[level.wall]
     if isinstance(layout, MazeGenerator):
         walls = np.zeros((2, layout.height + 1, layout.width + 1), np.uint8)
-        return Plan(walls, np.ones((layout.height, layout.width), bool), {}, [], [])
+        return Plan(walls, np.ones((layout.height, layout.width), bool), {}, [], [], (0, 0, 0))
     walls, ground, marks = _blocks(layout, texture) if isinstance(layout, Blocks) else _thin(layout, texture)
     if level.decals:
         _hang(walls, TEXTURES[level.decals[0]], len(level.decals), level.decal_share)
@@ -44,15 +45,17 @@ def plan(level: Level) -> Plan:
 
     items = [*((kind, x, y) for mark, kind in MARKS.items() for x, y in centres(mark)), *level.items]
     starts = [(x, y, RANDOM_HEADING) for mark in level.start_marks for x, y in centres(mark)]
-    starts += [(x, y, RANDOM_HEADING if h is None else _radians(h)) for x, y, h in level.starts]
+    starts += map(_pose, level.starts)
     if level.goal and items:
         raise UserError(f"{level.name}: items on the map and a drawn goal overwrite each other; leave out one of them")
     if not starts and not level.start_distance:
         raise UserError(f"{level.name} has no start: mark a cell with one of {level.start_marks!r}, or set starts")
+    if level.exit is None and any(kind == "portal" for kind, _, _ in items):
+        raise UserError(f"{level.name} has a portal that leads nowhere; set exit=(x, y, heading)")
     ends = [0, -1]
     if (ground[:, ends] & (walls[0, :-1, ends].T == 0)).any() or (ground[ends] & (walls[1, ends, :-1] == 0)).any():
         raise UserError(f"{level.name} has a gap in its outer wall; close it")
-    return Plan(walls, ground, marks, items, starts)
+    return Plan(walls, ground, marks, items, starts, _pose(level.exit or (0, 0, 0)))
 
 
 def num_cells(level: Level) -> int:
@@ -62,9 +65,10 @@ def num_cells(level: Level) -> int:
     return int(height * width)
 
 
-def _radians(degrees: float) -> float:
-    """In (-pi, pi]."""
-    return float(np.deg2rad(180 - (180 - degrees) % 360))
+def _pose(pose: tuple[float, float, float | None]) -> tuple[float, float, float]:
+    """x, y and the heading in radians, in (-pi, pi], or `RANDOM_HEADING`."""
+    x, y, degrees = pose
+    return x, y, RANDOM_HEADING if degrees is None else float(np.deg2rad(180 - (180 - degrees) % 360))
 
 
 def _blocks(layout: Blocks, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:

@@ -22,7 +22,7 @@ from torch.nn.functional import max_pool2d
 from ..errors import UserError
 from ..experience import Timestep
 from .arrays import Levels, Worlds, view, view_all
-from .items import EFFECT, REACH, REWARD, VANISH, kinds_table
+from .items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
 from .labyrinth import Labyrinth
 from .level import REPEAT, Action, MazeGenerator
 from .rules import step_worlds
@@ -97,7 +97,7 @@ class Oracle:
 
     def _goal_slot(self) -> Tensor:
         """The item [B] that restarts the map or ends the episode."""
-        return (self.kinds[self.env.world.home_kind.long(), EFFECT] > VANISH).int().argmax(1)
+        return (self.kinds[self.env.world.home_kind.long(), EFFECT] >= RESTART).int().argmax(1)
 
     def _field_of_items(self) -> Tensor:
         """Which of ``fields`` leads to each item, [B, I]."""
@@ -180,7 +180,13 @@ class Oracle:
         if self.level.restart_when_cleared:
             return self._tour_left(world)
         field = self._field_of_items().repeat_interleave(len(self.plans), 0)
-        straight = sample(self.fields, field[torch.arange(len(goal)), goal], world.position, self.spacing)
+        rows = torch.arange(len(goal))
+        straight = sample(self.fields, field[rows, goal], world.position, self.spacing)
+        exit = self.env.tables.exit[:, :2].expand(len(goal), 2)
+        for portal in (self.kinds[world.home_kind[0].long(), EFFECT] == MOVE).nonzero()[:, 0].tolist():
+            through = sample(self.fields, field[rows, portal], world.position, self.spacing)
+            through += sample(self.fields, field[rows, goal], exit, self.spacing)
+            straight = torch.minimum(straight, through)
         if not apples.shape[1]:
             return straight
         return straight - self._saving(world, goal, worth, apples).amax(1).clamp(0)  # by one apple, or straight

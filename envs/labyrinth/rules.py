@@ -5,7 +5,7 @@ from __future__ import annotations
 import warp as wp
 
 from .arrays import Bools, Floats, Floats2, Ints2, Levels, Longs, Worlds
-from .items import APPLE, EFFECT, END, RESTART, REWARD, anything_left, first_touch, lay_items
+from .items import APPLE, EFFECT, END, MOVE, RESTART, REWARD, anything_left, first_touch, lay_items
 from .maps import RANDOM_HEADING
 from .mazes import draw_listed, draw_maze
 from .motion import move
@@ -176,6 +176,7 @@ def take_step(
     reward = float(0.0)
     discount = float(1.0)
     last = bool(False)
+    through = bool(False)
     for _ in range(repeat):
         if not last:
             move(w, levels, e, k, action)
@@ -184,9 +185,12 @@ def take_step(
             i = first_touch(w, kinds, e, 0)
             while i >= 0:
                 kind = int(w.item_kind[e, i])
-                w.item_kind[e, i] = wp.uint8(0)
-                reward += kinds[kind, REWARD]
                 effect = int(kinds[kind, EFFECT])
+                if effect == MOVE:
+                    through = True
+                else:
+                    w.item_kind[e, i] = wp.uint8(0)
+                reward += kinds[kind, REWARD]
                 if effect == RESTART:
                     restart = True
                 if effect == END:
@@ -202,6 +206,9 @@ def take_step(
             if restart:
                 w.restarts[e] = w.restarts[e] + 1
                 start_map(w, levels, e, k)
+                through = False
+    if through:  # not before: ticks left over would tell how the agent came
+        stand(w, levels.exit[k, 0], levels.exit[k, 1], e, levels.exit[k, 2])
     w.reward[e] = reward
     w.discount[e] = discount
     w.first[e] = False

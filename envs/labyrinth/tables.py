@@ -63,6 +63,7 @@ def compile_levels(levels: list[Level], device: torch.device) -> Tables:
         start=ints([_start_rule(level) for level in levels]),
         starts=padded([np.array(p.starts, np.float32).reshape(-1, 3) for p in plans]),
         num_starts=ints([len(p.starts) for p in plans]),
+        exit=padded([np.array(p.exit, np.float32) for p in plans]),
         start_distance=ints([level.start_distance for level in levels]),
         goal=ints([_goal_rule(level) for level in levels]),
         goal_kind=ints([KIND[goal.kind] for goal in goals]),

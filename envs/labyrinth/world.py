@@ -70,6 +70,7 @@ class Tables(NamedTuple):
     start: Tensor  # [K] int32, one of tables.START_*
     starts: Tensor  # [K, S, 3] float32: x, y, heading (RANDOM_HEADING: drawn)
     num_starts: Tensor  # [K] int32
+    exit: Tensor  # [K, 3] float32: x, y, heading, where portals lead
     start_distance: Tensor  # [K] int32, path length in cells to the goal that a start must exceed
     goal: Tensor  # [K] int32, one of tables.GOAL_*
     goal_kind: Tensor  # [K] int32, what stands in a drawn goal cell
