@@ -54,7 +54,8 @@ POSITIVE = Range(lambda x: 0 < x < math.inf, "more than 0 and finite")
 NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
 
 RANGES: dict[str, Range] = {
-    **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "memory_size"), COUNT),
+    **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size"), COUNT),
+    "memory_size": Range(lambda x: 2 <= x < 2**63, "at least 2 and below 2^63"),  # a transformer's norm leaves 0 of one
     **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
     **dict.fromkeys(("frame_stack", "action_repeat"), Range(lambda x: 1 <= x <= 1024, "1 to 1024")),
     "time_limit": COUNT,

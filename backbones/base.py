@@ -46,6 +46,18 @@ class SequenceModel(nn.Module, abc.ABC):
         """[T, B, E] -> [T, B, D] and the next state."""
 
 
+def told(layer: nn.Linear | None, x: Tensor, cond: Tensor | None) -> Tensor:
+    """``x`` plus what side information ``cond`` says through ``layer``; None: a model built without any. ValueError
+    where only one of them is there.
+    """
+    if layer is None and cond is None:
+        return x
+    if layer is None or cond is None:
+        raise ValueError("side information is given if, and only if, a memory was built with its width, cond")
+    summed: Tensor = x + layer(cond)
+    return summed
+
+
 class Torso(nn.Module, abc.ABC):
     """One observation to one vector: [N, ...] of an image (uint8 HWC) or a vector (float32) -> [N, E]."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..envs.experience import State
-from .base import SequenceModel
+from .base import SequenceModel, told
 from .history import look_back
 
 
@@ -26,6 +26,8 @@ class Dilated(SequenceModel):
         kernel: int = 2, dilations: Sequence[int] = (1, 2, 4, 8, 16, 32),
     ) -> None:  # fmt: skip
         super().__init__()
+        if min(kernel, *dilations, len(dilations)) < 1:
+            raise ValueError(f"a kernel and dilations are 1 or more, not {kernel} and {list(dilations)}")
         self.size, self.kernel, self.dilations = size, kernel, tuple(dilations)
         self.reach = 1 + (kernel - 1) * sum(dilations)
         self.input = nn.Linear(input_size, size)
@@ -65,10 +67,7 @@ class _Layer(nn.Module):
         T, L = len(x), buffer.shape[1]
         past = torch.cat([buffer.transpose(0, 1), x])  # [L + T, B, D]
         there = [torch.where((seen >= o).unsqueeze(-1), past[L - o : L - o + T], 0.0) for o in self.offsets]
-        gates = self.taps(torch.cat(there, dim=-1))
-        if self.cond is not None:
-            gates = gates + self.cond(cond)
-        value, gate = gates.chunk(2, dim=-1)
+        value, gate = told(self.cond, self.taps(torch.cat(there, dim=-1)), cond).chunk(2, dim=-1)
         z = torch.tanh(value) * torch.sigmoid(gate)
         after = x if self.residual is None else x + self.residual(z)
         return after, self.skip(z), past[T:].transpose(0, 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..envs.experience import State, reset_state
-from .base import SequenceModel
+from .base import SequenceModel, told
 
 
 class Feedforward(SequenceModel):
@@ -29,7 +29,7 @@ class Feedforward(SequenceModel):
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> the same."""
-        return x, state
+        return told(None, x, cond), state
 
 
 class Recurrent(SequenceModel):
@@ -53,9 +53,7 @@ class Recurrent(SequenceModel):
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> [T, B, D]."""
-        projected = self.input(x)
-        if self.cond is not None:
-            projected = projected + self.cond(cond)
+        projected = told(self.cond, self.input(x), cond)
         initial = tuple(torch.zeros_like(s) for s in state)
         outputs = []
         for t in range(x.shape[0]):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..envs.experience import State
-from .base import SequenceModel
+from .base import SequenceModel, told
 from .history import look_back
 
 
@@ -28,6 +28,11 @@ class Transformer(SequenceModel):
         self, input_size: int, size: int, cond: int = 0, *, layers: int = 2, heads: int = 4, window: int = 64
     ) -> None:
         super().__init__()
+        if min(layers, heads, window) < 1 or size < 2:
+            raise ValueError(
+                "a transformer has at least 1 layer, head and row, and 2 features (one alone is 0 once normalised),"
+                f" not {layers}, {heads}, {window} and {size}"
+            )
         self.size, self.window, self.reach = size, window, layers * (window - 1) + 1
         self.inner = -(-size // heads) * heads
         self.input = nn.Linear(input_size, size)
@@ -45,10 +50,7 @@ class Transformer(SequenceModel):
         """[T, B, E] -> [T, B, D]."""
         count, *kept = state
         seen = look_back(first, count)
-        x = self.input(x)
-        if self.cond is not None:
-            x = x + self.cond(cond)
-        x = x.transpose(0, 1)  # [B, T, D]
+        x = told(self.cond, self.input(x), cond).transpose(0, 1)  # [B, T, D]
         T, past = x.shape[1], self.window - 1
         rows, keys = torch.arange(T, device=x.device), torch.arange(-past, T, device=x.device)
         distance = rows.unsqueeze(-1) - keys  # [T, past + T]

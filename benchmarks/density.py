@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,9 +27,8 @@ from .density_cases import CASES, Batch, Case, Data
 from .density_picture import draw
 from .report import circumstances, output_folder, write
 from .throughput import progress_line
-from .timing import Tell
 
-TEST, BATCH, DRAWN = 1024, 64, 256
+TEST, BATCH, DRAWN = 4096, 64, 256
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Settings:
     """Those to run, such as text/rnn or mesh for all of a source; none: all."""
     effort: float = 1.0
     """Times the steps of each case."""
-    seed: int = 0
-    """Of weights and samples."""
+    seeds: tuple[int, ...] = (0,)
+    """Of weights, samples and the source itself: each its own."""
     out: str = "benchmarks/results"
     """Folder the result goes to."""
 
@@ -48,18 +50,25 @@ class Settings:
 def main(words: list[str]) -> int:
     """Fit, compare, show, write. Raises UserError for what the user got wrong."""
     settings = parse(Settings, words, "morello bench density")
-    if not 0 < settings.effort < math.inf or not 0 <= settings.seed < 2**62:
-        raise UserError("--effort must be more than 0, and --seed 0 or more and below 2^62.")
+    if not 0 < settings.effort < math.inf:
+        raise UserError("--effort must be more than 0.")
+    seeds = settings.seeds
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**62 for seed in seeds):
+        raise UserError("--seeds are different numbers, at least one, 0 or more and below 2^62.")
     chosen = [name for name in CASES if not settings.cases or any(_named(name, c) for c in settings.cases)]
     for case in settings.cases:
         if not any(_named(name, case) for name in CASES):
             raise UserError(f"no case {case!r}: {suggest(case, CASES)}")
     folder, console = output_folder(settings.out), Console()
-    console.width = max(console.width, 110)  # a narrow terminal wraps; it is not to cut numbers
-    found, pictures = {}, {}
+    console.width = max(console.width, 130)  # a narrow terminal wraps; it is not to cut numbers
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
+    pictures: dict[str, dict[str, Tensor]] = {}
     with progress_line(console) as tell:
-        for name in chosen:
-            found[name], pictures[name] = run(name, CASES[name], settings, tell)
+        for name, seed in itertools.product(chosen, seeds):
+            say = partial(tell, name if len(seeds) == 1 else f"{name}, seed {seed}")
+            record, images = run(CASES[name], seed, settings.effort, say)
+            found[name].append(record)
+            pictures.setdefault(name, images)
     show(found, console)
     path = folder / "density-cpu.json"
     command = shlex.join(["morello", "bench", "density", *words])
@@ -75,18 +84,20 @@ def _named(name: str, asked: str) -> bool:
     return name == asked or name.startswith(f"{asked}/")
 
 
-def run(name: str, case: Case, settings: Settings, tell: Tell) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """One case: its record, and images of data and of samples where it has images."""
-    torch.manual_seed(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    data, model = case.data(), case.model()
-    steps = max(1, round(case.steps * settings.effort))
+def run(
+    case: Case, seed: int, effort: float, say: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """One case, one seed: its record, and images of data and of samples where it has images."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    data, model = case.data(seed), case.model()
+    steps = max(1, round(case.steps * effort))
     begun = time.perf_counter()
-    fit(model, data, steps, case.learning_rate, generator, lambda share: tell(name, f"{share:.0%}"))
+    fit(model, data, steps, case.learning_rate, generator, lambda share: say(f"{share:.0%}"))
     seconds = time.perf_counter() - begun
     test = data.test or data.sample(TEST, generator)
     record: dict[str, Any] = {
-        "about": case.about, "source": data.name, "steps": steps, "batch": BATCH, "seconds": seconds,
+        "about": case.about, "source": data.name, "seed": seed, "steps": steps, "batch": BATCH, "seconds": seconds,
         "parameters": sum(p.numel() for p in model.parameters()), **score(model, data, test),
     }  # fmt: skip
     if case.bound is not None and data.bounds is not None:
@@ -155,16 +166,27 @@ def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any
     return {"drift_by_itself": surprise.mean().item() - record["nats"]}
 
 
-def show(found: dict[str, Any], console: Console) -> None:
-    """A row a case."""
+def show(found: dict[str, list[dict[str, Any]]], console: Console) -> None:
+    """A row a case: the median seed, and the largest gap."""
     table = Table(title="density, nats an item", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("case", no_wrap=True)
-    for column in ("nats", "exact", "gap", "perplexity", "drift", "seconds", "samples/s"):
+    for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
-    for name, r in found.items():
-        gap = f"{r['gap']:.3f} ± {r['gap_error']:.3f}" if "gap" in r else "-"
-        cells = [f"{r['nats']:.3f}", f"{r['exact']:.3f}" if "exact" in r else "-", gap]
-        cells += [f"{r['perplexity']:.2f}" if "perplexity" in r else "-"]
-        cells += [f"{r.get('drift', r.get('drift_by_itself')):.2f}"]
-        table.add_row(name, *cells, f"{r['seconds']:.0f}", f"{r['samples_per_second']:,.0f}")
+    for name, records in found.items():
+        table.add_row(name, *cells(records))
     console.print(table)
+
+
+COLUMNS = ("nats", "exact", "gap", "largest", "bound", "perplexity", "drift", "seconds", "samples/s")
+
+
+def cells(records: list[dict[str, Any]]) -> list[str]:
+    """Of one case, as text in the order of `COLUMNS`: the seed whose gap is the middle one (of two, the larger)."""
+    r = sorted(records, key=lambda r: r.get("gap", r["nats"]))[len(records) // 2]
+    gap = f"{r['gap']:.3f} ± {r['gap_error']:.3f}" if "gap" in r else "-"
+    largest = f"{max(r['gap'] for r in records):.3f}" if "gap" in r else "-"
+    optional = [f"{r[key]:.2f}" if key in r else "-" for key in ("exact", "bound", "perplexity")]
+    drift = f"{r.get('drift', r.get('drift_by_itself')):.2f}"
+    exact, bound, perplexity = optional
+    costs = [f"{r['seconds']:.0f}", f"{r['samples_per_second']:,.0f}"]
+    return [f"{r['nats']:.2f}", exact, gap, largest, bound, perplexity, drift, *costs]

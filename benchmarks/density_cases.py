@@ -36,7 +36,7 @@ class Case:
     """One model on one source. ``bound``: the least nats an item for a model that sees no more than this one."""
 
     about: str
-    data: Callable[[], Data]
+    data: Callable[[int], Data]  # by seed: another source, where there is more than one
     model: Callable[[], Autoregressive]
     steps: int = 500
     learning_rate: float = 3e-3
@@ -88,6 +88,31 @@ def model(
     return lambda: Autoregressive(ordering(), head(), partial(NETWORKS[network], **options), given)
 
 
+def text(seed: int) -> Data:
+    """A language of 8 letters, each depending on two before it."""
+    return stream(MarkovText(length=48, seed=seed), text=True)
+
+
+def audio(seed: int) -> Data:
+    """Copies of what was 8 samples before, or 7 or 6."""
+    return stream(LagCopy(symbols=16, lag=8 - seed % 3, length=48))
+
+
+def mesh(seed: int) -> Data:
+    """Seed 0 has a table of its own; others are drawn."""
+    return stream(MarkovMesh(table=MESH) if seed == 0 else MarkovMesh(concentration=1.0, seed=seed))
+
+
+def shift(seed: int) -> Data:
+    """Copies from two columns to the right, or three or four: all beyond what stacked 3x3 filters see."""
+    return stream(ShiftCopy(offset=2 + seed % 3))
+
+
+def classes(seed: int) -> ClassMixture:
+    """Four templates of 16 pixels."""
+    return ClassMixture(classes=4, height=4, width=4, seed=seed)
+
+
 def shuffled(side: int, seed: int) -> Ordering:
     """A square's pixels in an order drawn at random."""
     order = torch.randperm(side * side, generator=torch.Generator().manual_seed(seed))
@@ -99,53 +124,59 @@ def columns(side: int) -> Ordering:
     return permuted(raster(side, side, 1), torch.arange(side * side).view(side, side).T.flatten())
 
 
-TEXT, LAG = partial(MarkovText, length=48), partial(LagCopy, symbols=16, lag=8, length=48)
-SQUARE = partial(raster, 8, 8, 1)
+SQUARE, SMALLER = partial(raster, 8, 8, 1), partial(raster, 4, 4, 1)
+LETTER = partial(Categorical, 8)
 PIXELS: dict[str, Any] = {"size": 16, "layers": 2, "first": 7}
 SMALL: dict[str, Any] = {"size": 16, "first": 3}
 CASES: dict[str, Case] = {
     "text/rnn": Case(
-        "RNN language model", lambda: stream(TEXT(), text=True),
-        model(partial(time, 48), partial(Categorical, 8), "lstm", size=64), 600, 1e-2),
+        "RNN language model", text,
+        model(partial(time, 48), LETTER, "lstm", size=64), 600, 1e-2),
     "text/wavenet": Case(
-        "dilated convolution, 8 symbols back", lambda: stream(TEXT(), text=True),
-        model(partial(time, 48), partial(Categorical, 8), "conv", size=64), 600),
+        "dilated convolution, 8 symbols back", text,
+        model(partial(time, 48), LETTER, "conv", size=64), 600),
     "text/transformer": Case(
-        "transformer", lambda: stream(TEXT(), text=True),
-        model(partial(time, 48), partial(Categorical, 8), "transformer", size=32), 800),
+        "transformer", text,
+        model(partial(time, 48), LETTER, "transformer", size=32), 800),
     "audio/wavenet": Case(
-        "WaveNet that sees the copy", lambda: stream(LAG()),
+        "WaveNet that sees the copy", audio,
         model(partial(time, 48), partial(Categorical, 16), "conv", size=64), 800),
     "mesh/gated": Case(
-        "gated PixelCNN", lambda: stream(MarkovMesh(table=MESH)),
+        "gated PixelCNN", mesh,
         model(SQUARE, Bernoulli, "gated-pixel-cnn", **PIXELS), 500),
     "mesh/pixel-cnn": Case(
-        "plain PixelCNN", lambda: stream(MarkovMesh(table=MESH)),
+        "plain PixelCNN", mesh,
         model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500),
+    "mesh/rnn": Case(
+        "LSTM, row by row", mesh,
+        model(SQUARE, Bernoulli, "lstm", size=64), 500),
     "mesh/transformer": Case(
-        "transformer, row by row", lambda: stream(MarkovMesh(table=MESH)),
+        "transformer, row by row", mesh,
         model(SQUARE, Bernoulli, "transformer", size=32), 700),
     "mesh/transformer/columns": Case(
-        "transformer, column by column", lambda: stream(MarkovMesh(table=MESH)),
+        "transformer, column by column", mesh,
         model(partial(columns, 8), Bernoulli, "transformer", size=32), 700),
     "mesh/transformer/shuffled": Case(
-        "transformer, in a random order", lambda: stream(MarkovMesh(table=MESH)),
+        "transformer, in a random order", mesh,
         model(partial(shuffled, 8, 0), Bernoulli, "transformer", size=32), 700),
     "shift/pixel-cnn": Case(
-        "plain PixelCNN, 3x3, six layers: blind", lambda: stream(ShiftCopy()),
+        "plain PixelCNN, 3x3, six layers: blind", shift,
         model(SQUARE, Bernoulli, "pixel-cnn", layers=6, **SMALL), 700, bound="blind"),
     "shift/gated": Case(
-        "gated PixelCNN, 3x3", lambda: stream(ShiftCopy()),
+        "gated PixelCNN, 3x3", shift,
         model(SQUARE, Bernoulli, "gated-pixel-cnn", layers=3, **SMALL), 1000),
+    "class/gated": Case(
+        "gated PixelCNN that must find the class", lambda seed: stream(classes(seed)),
+        model(SMALLER, Bernoulli, "gated-pixel-cnn", **PIXELS), 1000),
     "class/conditional": Case(
-        "conditional gated PixelCNN", lambda: labelled(ClassMixture(classes=4, height=4, width=4)),
-        model(partial(raster, 4, 4, 1), Bernoulli, "gated-pixel-cnn", Sizes(glob=4), **PIXELS), 500),
+        "conditional gated PixelCNN", lambda seed: labelled(classes(seed)),
+        model(SMALLER, Bernoulli, "gated-pixel-cnn", Sizes(glob=4), **PIXELS), 500),
     "digits/logistic": Case(
-        "gated PixelCNN, logistic mixture", lambda: fixed("digits", load_digits()[0], 297, 17),
+        "gated PixelCNN, logistic mixture", lambda _: fixed("digits", load_digits()[0], 297, 17),
         model(SQUARE, partial(DiscretisedLogisticMixture, 17, components=5), "gated-pixel-cnn", **PIXELS), 800),
     "frames/logistic": Case(
         "gated PixelCNN, colour logistic mixture",
-        lambda: fixed("Labyrinth", levels_of(record("nav_maze_static_01", 3072, 12), 16), 256, 16),
+        lambda _: fixed("Labyrinth", levels_of(record("nav_maze_static_01", 3072, 12), 16), 256, 16),
         model(partial(raster, 12, 12, 3, whole_pixels=True),
               partial(DiscretisedLogisticMixture, 16, 3, 5), "gated-pixel-cnn", **PIXELS), 500),
 }  # fmt: skip

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 
-def draw(found: dict[str, Any], pictures: dict[str, dict[str, Tensor]], path: Path) -> None:
-    """Bars of gaps, in nats an item on a logarithmic scale, and below them for each case with images a row of data and
-    one of samples.
+def draw(found: dict[str, list[dict[str, Any]]], pictures: dict[str, dict[str, Tensor]], path: Path) -> None:
+    """Gaps, in nats an item on a logarithmic scale: a bar to the largest of a case, a dot a seed. Below, for each case
+    with images, a row of data and one of samples.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    gaps = {name: r["gap"] for name, r in found.items() if "gap" in r}
+    gaps = {name: [r["gap"] for r in records] for name, records in found.items() if "gap" in records[0]}
     shown = {name: p for name, p in pictures.items() if p}
     rows = -(-len(shown) // 2)
     figure = Figure(figsize=(9, 0.6 + 0.32 * len(gaps) + 1.25 * rows), dpi=110, layout="constrained")
@@ -25,10 +25,13 @@ def draw(found: dict[str, Any], pictures: dict[str, dict[str, Tensor]], path: Pa
     upper, lower = parts
     if gaps:
         axes = upper.subplots()
-        bars = axes.barh(list(gaps), [max(gap, 1e-3) for gap in gaps.values()], color="#c2334d")
-        axes.bar_label(bars, [f"{gap:.3f}" for gap in gaps.values()], padding=3, fontsize=8)
+        largest = [max(each) for each in gaps.values()]
+        bars = axes.barh(list(gaps), [max(gap, 1e-3) for gap in largest], color="#c2334d")
+        axes.bar_label(bars, [f"{gap:.3f}" for gap in largest], padding=5, fontsize=8)
+        for name, each in gaps.items():
+            axes.plot([max(gap, 1e-3) for gap in each], [name] * len(each), "o", color="#3c0f18", markersize=3)
         axes.set(xscale="log", xlabel="nats an item above the exact entropy")
-        axes.set_xlim(1e-3, 4 * max(1e-2, *gaps.values()))
+        axes.set_xlim(1e-3, 4 * max(1e-2, *largest))
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)
     if shown:

@@ -92,7 +92,8 @@ def test_every_part_of_what_is_known_matters_from_the_first_event_on(network, pa
     given = told(model, 1)
     changed = given._replace(**{part: getattr(given, part) + 1})
     x = torch.zeros(1, 2, 3, 1)
-    terms = [model.log_prob(x, g, reduce="none") for g in (given, changed, given._replace(**{part: None}))]
+    unknown = given._replace(**{part: None, **({"mask": None} if part == "memory" else {})})
+    terms = [model.log_prob(x, g, reduce="none") for g in (given, changed, unknown)]
     for other in terms[1:]:
         assert (terms[0] != other)[0, 0, 0, 0]
         assert (terms[0] != other).all()
@@ -110,6 +111,8 @@ def test_what_a_model_was_not_built_for_is_refused():
     model = random_model(time(4), Categorical(3, 5), "gru")
     with pytest.raises(ValueError, match=r"built without glob: build it with Sizes\(glob=...\)"):
         model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(glob=torch.zeros(1, 3)))
+    with pytest.raises(ValueError, match="give memory as well"):
+        model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(mask=torch.ones(1, 3, dtype=torch.bool)))
     with pytest.raises(ValueError, match=r"events of shape \(3,\), the head draws \(\)"):
         Autoregressive(raster(2, 2, 3, whole_pixels=True), Categorical(3), NETWORKS["pixel-cnn"])
     with pytest.raises(ValueError, match="raster order"):

@@ -263,3 +263,25 @@ def test_grid_torso_tells_neighbouring_codes_apart_and_refuses_what_is_smaller_t
     assert (a - b).abs().max() > 0.1
     with pytest.raises(ValueError, match="2x7"):
         TORSOS["grid"]((2, 7, 3))
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_side_information_and_a_memory_built_for_it_go_together(name):
+    x, first, cond = torch.randn(T, B, E), torch.zeros(T, B, dtype=torch.bool), torch.randn(T, B, 3)
+    without = MEMORIES[name](E, D)
+    with pytest.raises(ValueError, match="side information"):
+        without(x, without.initial_state(B), first, cond)
+    if name != "none":
+        built = MEMORIES[name](E, D, cond=3)
+        assert not torch.equal(*(built(x, built.initial_state(B), first, c)[0] for c in (cond, 0 * cond)))
+        with pytest.raises(ValueError, match="side information"):
+            built(x, built.initial_state(B), first)
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("conv", {"dilations": ()}), ("conv", {"dilations": (1, 0)}), ("conv", {"kernel": 0}),
+    ("transformer", {"window": 0}), ("transformer", {"layers": 0}), ("transformer", {"size": 1}),
+])  # fmt: skip
+def test_memories_that_could_remember_nothing_are_refused(name, options):
+    with pytest.raises(ValueError, match=r"1 or more|at least"):
+        MEMORIES[name](**{"input_size": E, "size": D, **options})

@@ -100,26 +100,31 @@ def test_text_is_learnt_down_to_its_last_rung(network, steps):
 
 
 def test_the_benchmark_writes_what_it_found(tmp_path, capsys):
-    words = ["class/conditional", "digits", "--effort", "0.01", "--seed", "3", "--out", str(tmp_path)]
+    words = ["class/conditional", "digits", "--effort", "0.01", "--seeds", "3", "4", "--out", str(tmp_path)]
     assert main(["bench", "density", *words]) == 0
     found = json.loads((tmp_path / "density-cpu.json").read_text())["cases"]
     assert list(found) == ["class/conditional", "digits/logistic"]
-    assert found["class/conditional"]["gap"] > 0
-    assert found["class/conditional"]["exact"] == pytest.approx(3.2, abs=0.3)  # 16 h(0.05) = 3.18
-    assert "gap" not in found["digits/logistic"]
+    conditional = found["class/conditional"]
+    assert [r["seed"] for r in conditional] == [3, 4]
+    assert conditional[0]["nats"] != conditional[1]["nats"]
+    for record in conditional:
+        assert record["gap"] > 0
+        assert record["exact"] == pytest.approx(3.2, abs=0.3)  # 16 h(0.05) = 3.18
+    assert "gap" not in found["digits/logistic"][0]
     assert (tmp_path / "density-cpu.png").stat().st_size > 5000
     assert "class/conditional" in capsys.readouterr().out
 
 
 def test_mistakes_get_one_sentence(tmp_path, capsys):
-    for words, said in (["mesh/gatd"], "mesh/gated"), (["--effort", "0"], "--effort"), (["--seed", "-1"], "--seed"):
-        assert main(["bench", "density", *words, "--out", str(tmp_path)]) == 2
+    mistakes = {"mesh/gatd": "mesh/gated", "--effort 0": "--effort", "--seeds -1": "--seeds", "--seeds 2 2": "--seeds"}
+    for words, said in mistakes.items():
+        assert main(["bench", "density", *words.split(), "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err
 
 
 def test_every_case_can_be_built():
     for name, case in CASES.items():
-        model, data = case.model(), case.data()
+        model, data = case.model(), case.data(1)
         x, given = data.sample(2, torch.Generator().manual_seed(0))
         assert model.log_prob(x, given).isfinite().all(), name
         assert case.bound is None or case.bound in data.bounds

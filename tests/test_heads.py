@@ -1,6 +1,7 @@
 """Output heads: sums and integrals of one, oracles of their own, sampling by the law they state."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -171,3 +172,25 @@ def test_events_of_any_batch_re_enter_as_vectors(head):
 
 def test_every_head_is_registered():
     assert set(HEADS.values()) == set(Head.__subclasses__())
+
+
+@pytest.mark.parametrize(("head", "outside", "inside"), [
+    (Bernoulli(), [0, 255], [0, 1]),
+    (Bernoulli(), [0.5, 1.01], [0.5, 1.0]),
+    (Bernoulli(), [0.5, math.nan], [0.5, 0.0]),
+    (Categorical(5), [0, 5], [0, 4]),
+    (Categorical(5), [-1, 4], [0, 4]),
+    (DiscretisedLogisticMixture(5), [0, 5], [0, 4]),
+])  # fmt: skip
+def test_events_that_cannot_be_are_refused(head, outside, inside):
+    parameters = torch.randn(2, head.size)
+    assert head.log_prob(parameters, torch.tensor(inside)).isfinite().all()
+    with pytest.raises(RuntimeError, match="an event lies outside 0 to"):
+        head.log_prob(parameters, torch.tensor(outside))
+
+
+@pytest.mark.parametrize("head", [Categorical(5), DiscretisedLogisticMixture(5)])
+def test_symbols_are_whole_numbers(head):
+    for use in (head.embed, partial(head.log_prob, torch.randn(2, head.size))):
+        with pytest.raises(ValueError, match="symbols are whole numbers from 0 to 4"):
+            use(torch.tensor([0.0, 1.0]))

@@ -37,7 +37,7 @@ def test_what_is_decided_is_decided():
         ("steps", (0, -5, 2**63, "60", 1e6, True, None), (1,)),
         ("num_envs", (0, "3"), (1,)),
         ("unroll", (-1, 2.0), (1,)),
-        ("memory_size", (0,), (1,)),
+        ("memory_size", (0, 1), (2,)),
         ("log_every", (0, 10**22), (1,)),
         ("eval_every", (-1,), (0,)),
         ("seed", (-1, 2**63, 0.5), (0, 2**61)),

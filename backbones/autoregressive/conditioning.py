@@ -58,6 +58,8 @@ class Conditioner(nn.Module):
             if getattr(given, name) is not None and not getattr(self.sizes, name):
                 raise ValueError(f"this model was built without {name}: build it with Sizes({name}=...)")
         memory, mask = given.memory, given.mask
+        if memory is None and mask is not None:
+            raise ValueError("a mask says which entries of a memory are there: give memory as well")
         if self.blank is not None and memory is None:
             memory, mask = self.blank.expand(batch, 1, -1), None
         return Rows(self._rows(given, batch), memory, mask)

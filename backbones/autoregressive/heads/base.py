@@ -47,4 +47,18 @@ def choose(logits: Tensor, temperature: float, generator: torch.Generator | None
     return (logits.double() / temperature + gumbel).argmax(-1)
 
 
+def within(x: Tensor, highest: int, *, whole: bool = True) -> Tensor:
+    """``x``, if it lies in 0 to ``highest``, in ``whole`` numbers. ValueError for floats where they must be whole,
+    RuntimeError for what lies outside; that is checked on the device, which nobody waits for.
+    """
+    if whole and x.is_floating_point():
+        raise ValueError(f"symbols are whole numbers from 0 to {highest}: int64 or uint8, not {x.dtype}")
+    torch._assert_async(((x >= 0) & (x <= highest)).all(), f"an event lies outside 0 to {highest}")
+    return x
+
+
+LOG_SCALE_MIN = -7.0
+"""No narrower: a density has no upper end, and one repeated number would be worth infinitely much; slopes of masses
+overflow."""
+
 LOG_2PI = math.log(2 * math.pi)

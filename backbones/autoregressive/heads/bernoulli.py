@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Head
+from .base import Head, within
 
 
 class Bernoulli(Head):
@@ -29,7 +29,7 @@ class Bernoulli(Head):
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """``x log p + (1 - x) log(1 - p)``, p = sigmoid(parameter)."""
         logit = parameters.squeeze(-1)
-        return -F.binary_cross_entropy_with_logits(logit, x.to(logit.dtype), reduction="none")
+        return -F.binary_cross_entropy_with_logits(logit, within(x, 1, whole=False).to(logit.dtype), reduction="none")
 
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None

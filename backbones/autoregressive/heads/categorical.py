@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Head, choose
+from .base import Head, choose, within
 
 
 class Categorical(Head):
@@ -19,12 +19,12 @@ class Categorical(Head):
 
     def embed(self, x: Tensor) -> Tensor:
         """[...] -> [..., width]."""
-        embedded: Tensor = self.table(x.long())
+        embedded: Tensor = self.table(self._index(x))
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """``log softmax(parameters)[x]``."""
-        return F.log_softmax(parameters, dim=-1).gather(-1, x.long().unsqueeze(-1)).squeeze(-1)
+        return F.log_softmax(parameters, dim=-1).gather(-1, self._index(x).unsqueeze(-1)).squeeze(-1)
 
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
@@ -35,3 +35,6 @@ class Categorical(Head):
     def support(self) -> Tensor:
         """[Q]."""
         return torch.arange(self.symbols, device=self.table.weight.device)
+
+    def _index(self, x: Tensor) -> Tensor:
+        return within(x, self.symbols - 1).long()

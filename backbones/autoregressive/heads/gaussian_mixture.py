@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import LOG_2PI, Head, choose
-
-LOG_SCALE_MIN = -7.0
-"""No narrower: a density has no upper end, and one repeated number would be worth infinitely much."""
+from .base import LOG_2PI, LOG_SCALE_MIN, Head, choose
 
 
 class GaussianMixture(Head):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Head, choose
+from .base import LOG_SCALE_MIN, Head, choose, within
 
-LOG_SCALE_MIN, LOG_SCALE_MAX = -7.0, 20.0
-"""Beyond, masses and their slopes overflow."""
+LOG_SCALE_MAX = 20.0
+"""Beyond, masses overflow."""
 
 
 def log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
@@ -100,5 +100,5 @@ class DiscretisedLogisticMixture(Head):
 
     def _scaled(self, x: Tensor) -> Tensor:
         """Levels -> [-1, 1], [..., C]."""
-        levels = (x if self.event else x.unsqueeze(-1)).to(self.value.weight.dtype)
+        levels = within(x if self.event else x.unsqueeze(-1), self.levels - 1).to(self.value.weight.dtype)
         return levels / (self.levels - 1) * 2 - 1
