@@ -2,7 +2,8 @@
 
 It looks ahead with the simulator itself. Every few steps it imagines some dozen short plans (turn or move for a while,
 then go straight) from the present state and follows the best for a third of its length: most reward, least way left to
-go. The way left is read off distance fields over a lattice of places where the agent's box fits, lemons costing extra.
+go. The way left is read off distance fields over a lattice of places where the agent's box fits, lemons costing extra
+and portals being short cuts.
 
 On a level with a goal it goes there, by way of apples whose detour is worth less than their share of a goal's reward.
 On one that restarts when cleared it follows the shortest tour of all apples (Held and Karp, "A Dynamic Programming
