@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..auxiliaries.returns import across_resets, vtrace
 from ..backbones import Features
 from ..envs.experience import Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
 from .model import ActorCritic, Output
 from .optim import RMSProp
-from .returns import across_resets, vtrace
 
 
 class Stream(NamedTuple):
@@ -298,8 +298,7 @@ def _refuse(name: str, plugin: Plugin) -> None:
 
 def _detached(features: Features) -> Features:
     """The same without a way back: what learns from them does not reach the agent."""
-    maps, vector, memory = features
-    return Features(None if maps is None else maps.detach(), vector.detach(), memory.detach())
+    return features._replace(**{k: v.detach() for k, v in features._asdict().items() if v is not None})
 
 
 def _value_name(stream: Stream) -> str:

@@ -16,10 +16,18 @@ from ..envs.experience import AgentState, Rollout, Spec, State
 class Output(NamedTuple):
     """What one unroll of T rows gives."""
 
-    logits: Tensor  # [T, B, A]
-    value: Tensor  # [T, B, K]
     features: Features
     memory: State  # after the last row
+
+    @property
+    def logits(self) -> Tensor:
+        """[T, B, A]."""
+        return self.features.logits
+
+    @property
+    def value(self) -> Tensor:
+        """[T, B, K]."""
+        return self.features.value
 
 
 def fitting_torso(spec: Spec) -> str:
@@ -97,7 +105,7 @@ class ActorCritic(nn.Module):
             inputs.append(skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
         value = torch.cat([head(remembered) for head in self.values], dim=-1)
-        return Output(self.policy(remembered), value, Features(maps, vector, remembered), memory)
+        return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory)
 
     def unroll(self, rollout: Rollout) -> Output:
         """All T + 1 rows of a rollout, from the state it began with."""

@@ -7,22 +7,57 @@ loss. A reward never trains.
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..backbones import Features
-from ..envs.experience import Rollout, State
+from ..backbones.encoder import Encoder
+from ..envs.experience import Rollout, Spec, State
+
+Data = Literal["rollout", "sequence_replay", "transition_replay"]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What every auxiliary loss can be told."""
+
+    weight: float = 0.0
+    """Of this loss beside the policy's; 0 is off."""
 
 
 class AuxiliaryLoss(nn.Module, abc.ABC):
-    """A loss on the agent's own features. Built as ``Class(config, spec, sizes)``; Config is a dataclass beside it."""
+    """A loss on the agent's own features. Built as ``Class(config, spec, sizes)``; ``Config`` is a dataclass beside it.
+    ValueError where it does not fit the environment or the network.
 
-    data: ClassVar[str] = "rollout"
+    ``data`` is what it reads. "rollout": the fresh rollout, and the features of the learner's one unroll of it.
+    "sequence_replay": unrolls from the replay, with features of one unroll of them that all such losses share.
+    "transition_replay": ``batch`` windows of ``length`` steps, a column each, without features: the loss has
+    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, half without.
+    """
+
+    Config: ClassVar[type[LossConfig]] = LossConfig
+    paper: ClassVar[str] = ""
+    data: ClassVar[Data] = "rollout"
+    length: ClassVar[int] = 1
+    skewed: ClassVar[bool] = False
+    batch: int = 64
+    encoder: Encoder
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: dict[str, Tensor] = {}
+        """What else the latest ``forward`` is worth logging for: detached scalars, or [K] for a curve."""
 
     @abc.abstractmethod
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) of equal shape, unreduced."""
+        """(value, mask) of equal shape, unreduced. What the mask leaves out may be NaN."""
+
+    def attach(self, encoder: Encoder) -> None:
+        """Take the agent's encoder, once, before training. Its weights stay the agent's: it is no submodule."""
+        object.__setattr__(self, "encoder", encoder)
 
     def after_update(self) -> None:
         """Called after each optimiser step: target networks move here."""
@@ -54,3 +89,38 @@ class IntrinsicReward(nn.Module, abc.ABC):
     def after_update(self) -> None:
         """Called after each optimiser step."""
         return
+
+
+class Draws(nn.Module):
+    """Random numbers of a module's own, on the device of what they are drawn for, and part of the module's state. The
+    seed is drawn from torch's generator when the module is built.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """The generator."""
+        if self._generator.device.type != device.type:  # the module has moved
+            self._generator = torch.Generator(device).manual_seed(self._generator.initial_seed())
+        return self._generator
+
+    def get_extra_state(self) -> Tensor:
+        """[..] uint8."""
+        return self._generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from ``get_extra_state``, on the same kind of device."""
+        kind = "cpu" if len(state) > 1000 else "cuda"  # torch's states: 5056 bytes, 16 bytes
+        if self._generator.device.type != kind:
+            self._generator = torch.Generator(kind)
+        self._generator.set_state(state.cpu())
+
+
+def image_shape(spec: Spec, name: str) -> tuple[int, int, int]:
+    """Height, width, channels. ValueError, naming the loss, where there are no images."""
+    if "image" not in spec.observation:
+        raise ValueError(f"{name} needs images, and this environment shows {' and '.join(spec.observation)}.")
+    height, width, channels = spec.observation["image"][0]
+    return height, width, channels

@@ -11,11 +11,13 @@ from ..envs.experience import State
 
 
 class Features(NamedTuple):
-    """One unroll's activations, shared by all heads, losses and rewards. N = (T + 1) B, row-major."""
+    """One unroll's activations, shared by all losses and rewards. N = (T + 1) B, row-major."""
 
     map: Tensor | None  # [N, channels, height, width], the last convolutional map; None without an image
     vector: Tensor  # [T + 1, B, E], the torso's output
     memory: Tensor  # [T + 1, B, D], what the heads read
+    logits: Tensor  # [T + 1, B, A], the present policy's
+    value: Tensor  # [T + 1, B, K], of each reward stream
 
 
 class Sizes(NamedTuple):

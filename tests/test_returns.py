@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from morello.agents.returns import across_resets, generalized_advantage, n_step_return, vtrace
+from morello.auxiliaries.returns import across_resets, generalized_advantage, n_step_return, vtrace
 
 from .oracles import episodes, vtrace_sum
 
