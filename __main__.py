@@ -17,7 +17,7 @@ USAGE = """morello: reinforcement learning with many more cherries
   morello bench density                  density models beside the entropy of known sources
   morello bench curves RUN...            finished runs as a record and a picture
 
-Each command explains its flags with --help."""
+Each command explains its flags with --help. --import FILE runs a Python file first, which may register losses."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     from .envs.errors import BrokenEnvironmentError, UserError, suggest
+    from .flags import import_files
 
     try:
+        words = import_files(words)
         if words[0] not in COMMANDS:
             raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
         code = COMMANDS[words[0]](words[1:])
@@ -56,17 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(words: list[str]) -> int:
     from .agents.learner import NonFiniteError
     from .agents.presets import Config
-    from .agents.settings import preset_named, saved_settings
+    from .agents.settings import preset_named, saved_settings, with_every_loss
     from .agents.training import train
-    from .flags import parse
+    from .flags import import_installed, parse
+
+    import_installed()
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
-    config = parse(Config, words, f"morello train {preset}", preset_named(preset))
+    config = parse(Config, words, f"morello train {preset}", with_every_loss(preset_named(preset)))
     saved = saved_settings(config, typed)
     if saved is not None:  # a run that goes on takes its own settings as defaults
         preset = saved[0]
-        config = parse(Config, words, f"morello train {preset}", saved[1])
+        config = parse(Config, words, f"morello train {preset}", with_every_loss(saved[1]))
     try:
         run = train(config, preset=preset)
     except (NonFiniteError, OSError) as error:
@@ -94,7 +98,9 @@ def _watch(words: list[str]) -> int:
 def _list(words: list[str]) -> int:
     from .agents.catalogue import CATALOGUES
     from .envs.errors import UserError, suggest
+    from .flags import import_installed
 
+    import_installed()
     if {"-h", "--help"} & {*words}:
         print(f"usage: morello list {'|'.join(CATALOGUES)}    morello list envs FAMILY")
         return 0

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -23,8 +29,8 @@ def parse(kind: type[T], words: list[str], program: str, default: T | None = Non
     try:
         with contextlib.redirect_stderr(said):
             if default is None:
-                return tyro.cli(kind, args=words, prog=program, config=(tyro.conf.OmitArgPrefixes,))
-            return tyro.cli(kind, args=words, prog=program, config=(tyro.conf.OmitArgPrefixes,), default=default)
+                return tyro.cli(kind, args=words, prog=program)
+            return tyro.cli(kind, args=words, prog=program, default=default)
     except SystemExit as exit_:
         if not exit_.code:
             raise
@@ -37,3 +43,44 @@ def _sentence(panel: str, program: str) -> str:
     parts = re.split(r"[─-]{3,}", text)
     said = (re.sub(r"(Argument|For full) helptext.*", "", part) for part in parts)
     return f"{' '.join(' '.join(said).split())} ({program} --help explains every flag)"
+
+
+def import_files(words: Sequence[str]) -> list[str]:
+    """``words`` without ``--import FILE``, after running each FILE: a Python file that adds losses or levels to their
+    registries, whose flags are then known. UserError for a file that is not there or fails.
+    """
+    rest, files = [], []
+    given = iter(words)
+    for word in given:
+        flag, equals, value = word.partition("=")
+        if flag != "--import":
+            rest.append(word)
+            continue
+        file = value if equals else next(given, "")
+        if not file:
+            raise UserError("--import needs a file, such as --import my_loss.py")
+        files.append(file)
+    for file in files:
+        _run_file(Path(file))
+    return rest
+
+
+def _run_file(path: Path) -> None:
+    """As a module of its own, whose classes can be found again."""
+    name = f"morello_import_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UserError(f"--import {path}: there is no such Python file.")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        where = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = f", line {where[-1]}" if where else ""
+        raise UserError(f"--import {path}{line}: {type(error).__name__}: {error}") from error
+
+
+def import_installed() -> None:
+    """What installed distributions add by an entry point of the group "morello.plugins": a module to import."""
+    for entry in entry_points(group="morello.plugins"):
+        entry.load()

@@ -28,11 +28,11 @@ def presets() -> Iterator[tuple[str, str]]:
 
 
 def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
-    """Every class of a registry with the first line of its docstring."""
+    """Every class of a registry with what it says of itself."""
 
     def lines() -> Iterator[tuple[str, str]]:
         for name, kind in registry.items():
-            yield name, (kind.__doc__ or "").partition("\n")[0]
+            yield name, getattr(kind, "paper", "") or (kind.__doc__ or "").partition("\n")[0]
         if not registry:
             yield "(none built in)", "pass your own as plugins to morello.train"
 

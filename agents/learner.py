@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.returns import across_resets, vtrace
 from ..backbones import Features
-from ..envs.experience import Rollout, State, tree_map
+from ..envs.experience import AgentState, Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
+from .diagnostics import effective_rank, encoder_shares
 from .model import ActorCritic, Output
 from .optim import RMSProp
+from .plugins import Plugin, refuse_reserved
+from .replay import Replay, cut
 
 
 class Stream(NamedTuple):
@@ -69,31 +72,12 @@ class NonFiniteError(RuntimeError):
     """A loss or gradient became NaN or infinite; the optimiser did not step."""
 
 
-class Plugin(NamedTuple):
-    """An auxiliary module and what belongs to it alone, so that an ablation is clean."""
-
-    module: AuxiliaryLoss | IntrinsicReward
-    weight: float
-    optimizer: torch.optim.Optimizer | None = None
-    max_grad_norm: float = 10.0
-    gamma: float = 0.99  # of an intrinsic reward's stream
-
-    @property
-    def is_intrinsic(self) -> bool:
-        """Whether it brings a reward stream."""
-        return isinstance(self.module, IntrinsicReward)
-
-
-RESERVED = {"extrinsic", "policy", "value", "entropy", "agent"}
-"""Names of the learner's own streams, losses and norms."""
-
-
 class Learner:
     """Sums K reward streams and any auxiliary losses into one update of the model a rollout.
 
     ``on_policy``: the rollout was collected with the present weights, so log pi - log mu is 0 by definition and
     V-trace is the n-step return (A2C). ``total_steps`` ends the learning-rate schedule. Heads of the model's
-    value are the streams in order: extrinsic first, then the intrinsic plugins.
+    value are the streams in order: extrinsic first, then the intrinsic plugins. ``replay`` is for losses that read one.
     """
 
     def __init__(
@@ -104,6 +88,7 @@ class Learner:
         *,
         on_policy: bool = True,
         plugins: Mapping[str, Plugin] | None = None,
+        replay: Replay | None = None,
     ) -> None:
         self.model, self.config, self.total_steps, self.on_policy = model, config, total_steps, on_policy
         self.plugins = dict(plugins or {})
@@ -111,21 +96,25 @@ class Learner:
         self.streams = [Stream("extrinsic", config.gamma)] + [
             Stream(k, self.plugins[k].gamma, self.plugins[k].weight, m.episodic) for k, m in self.intrinsic.items()
         ]
-        for name, plugin in self.plugins.items():
-            _refuse(name, plugin)
+        refuse_reserved(self.plugins)
+        self.replay = replay
+        self.replaying = {k: p for k, p in self.plugins.items() if p.data == "sequence_replay"}
+        if replay is None and any(p.data != "rollout" for p in self.plugins.values()):
+            raise ValueError(f"{', '.join(k for k, p in self.plugins.items() if p.data != 'rollout')} need a replay.")
         if len(model.values) != len(self.streams):
             raise ValueError(
                 f"The model has {len(model.values)} value heads for {len(self.streams)} reward streams "
                 f"({', '.join(s.name for s in self.streams)}); build it with streams={len(self.streams)}."
             )
-        self.optimizer = RMSProp(
-            model.parameters(),
-            config.learning_rate,
-            config.rms_decay,
-            config.epsilon,
-            epsilon_inside=config.epsilon_inside,
-            initial_mean_square=config.initial_mean_square,
-        )
+        self.optimizer = self._rmsprop(model.parameters())
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        for name, plugin in self.plugins.items():
+            if isinstance(plugin.module, AuxiliaryLoss):
+                plugin.module.attach(model.encoder)
+            plugin.module.to(model.device)
+            trained = [p for p in plugin.module.parameters() if p.requires_grad]
+            if trained:
+                self.optimizers[name] = self._rmsprop(trained) if plugin.optimizer is None else plugin.optimizer
         self.weights = {"policy": 1.0, "entropy": config.entropy_cost}
         # At weight 0 a stream must not reach the agent at all, nor may its value loss.
         self.weights |= {_value_name(s): config.value_cost if s.weight else 0.0 for s in self.streams}
@@ -136,35 +125,51 @@ class Learner:
         self.steps = 0
         self.updates = 0
 
-    def step(self, rollout: Rollout) -> dict[str, Tensor]:
+    def _rmsprop(self, parameters: Iterable[nn.Parameter]) -> RMSProp:
+        c = self.config
+        return RMSProp(
+            parameters, c.learning_rate, c.rms_decay, c.epsilon,
+            epsilon_inside=c.epsilon_inside, initial_mean_square=c.initial_mean_square,
+        )  # fmt: skip
+
+    def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Tensor]:
         """One update. Raises NonFiniteError, naming the term, before any weight has changed (on CUDA the update is
-        gated on the device instead, and the metric ``finite`` tells).
+        gated on the device instead, and the metric ``finite`` tells). ``diagnose``: also measure what each loss does to
+        the encoder, which costs a backward pass a loss.
         """
+        if self.replay is not None:
+            self.replay.add(rollout)
         out = self.model.unroll(rollout)
         terms, metrics = self._losses(rollout, out)
         if terms.keys() != self.weights.keys():
             raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
         reduced = {k: losses.reduce(value, mask) for k, (value, mask) in terms.items()}
-        total = torch.stack([self.weights[k] * v for k, v in reduced.items()]).sum()
+        weighted = {k: self.weights[k] * v for k, v in reduced.items()}
+        if diagnose:
+            metrics |= encoder_shares(weighted, self.model.encoder.parameters())
+            metrics["encoder/effective_rank"] = effective_rank(out.features.vector.flatten(0, 1))
+        total = torch.stack(list(weighted.values())).sum()
 
-        others = [p.optimizer for p in self.plugins.values() if p.optimizer is not None]
-        for optimizer in (self.optimizer, *others):
+        optimizers = (self.optimizer, *self.optimizers.values())
+        for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         norms = {"agent": nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)}
-        for name, plugin in self.plugins.items():
-            if plugin.optimizer is not None:
-                norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
+        for name in self.optimizers:
+            plugin = self.plugins[name]
+            norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
-        # Only our own optimiser can be gated on the device: beside another one the host has to look.
-        gate = finite if finite.is_cuda and not others else None
+        # Only our own kind of optimiser can be gated on the device: beside another one the host has to look.
+        gate = finite if finite.is_cuda and all(isinstance(o, RMSProp) for o in optimizers) else None
         if gate is None and not finite:
             raise NonFiniteError(self._diagnose(reduced, norms))
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate
-        self.optimizer.step(gate=gate)
+        for optimizer in optimizers:
+            if isinstance(optimizer, RMSProp):
+                optimizer.param_groups[0]["lr"] = self.learning_rate
+                optimizer.step(gate=gate)
+            else:
+                optimizer.step()
         for plugin in self.plugins.values():
-            if plugin.optimizer is not None:
-                plugin.optimizer.step()
             plugin.module.after_update()
         self.steps += rollout.action.numel()
         self.updates += 1
@@ -208,11 +213,50 @@ class Learner:
             metrics[prefix + "reward"] = losses.reduce(rewards[stream.name], valid)
         terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
         terms["entropy"] = losses.negative_entropy(logits), valid
+        learnt, replayed = self._learnt(rollout), self._replayed() if self.replaying else None
         for name, plugin in self.plugins.items():
-            terms[name] = plugin.module(rollout, out.features if plugin.weight else _detached(out.features))
+            terms[name] = self._auxiliary(plugin, (learnt, out.features), replayed)
+            if isinstance(plugin.module, AuxiliaryLoss):
+                metrics |= {f"{name}/{k}": v for k, v in plugin.module.metrics.items()}
         metrics["entropy"] = -losses.reduce(terms["entropy"][0].detach(), valid)
         metrics["advantage"] = losses.reduce(advantage.abs(), valid)
         return terms, metrics
+
+    def _auxiliary(
+        self, plugin: Plugin, fresh: tuple[Rollout, Features], replayed: tuple[Rollout, Features] | None
+    ) -> tuple[Tensor, Tensor]:
+        """(value, mask) of a plugin's loss, on what it reads. At weight 0 nothing of it reaches the agent."""
+        module, data = plugin.module, plugin.data
+        if data == "transition_replay":
+            assert isinstance(module, AuxiliaryLoss)
+            assert self.replay is not None
+            window = self._learnt(self.replay.windows(module.batch, module.length, skewed=module.skewed))
+            with torch.set_grad_enabled(plugin.weight != 0):
+                found: tuple[Tensor, Tensor] = module(window, None)
+            return found
+        if data == "sequence_replay":
+            assert replayed is not None
+            fresh = replayed
+        rollout, features = fresh
+        value, mask = module(rollout, features if plugin.weight else _detached(features))
+        return value, mask
+
+    def _replayed(self) -> tuple[Rollout, Features]:
+        """One batch of unrolls from the replay, and their features, for all losses that read such."""
+        assert self.replay is not None
+        rollout, skip = self.replay.unrolls(), self.replay.config.burn_in
+        with torch.set_grad_enabled(any(p.weight for p in self.replaying.values())):
+            if skip:
+                with torch.no_grad():
+                    memory = self.model.unroll(cut(rollout, 0, skip - 1, rollout.state)).memory
+                state = AgentState(memory, rollout.action[skip - 1], rollout.reward[skip - 1])
+                rollout = cut(rollout, skip, len(rollout.action), state)
+            features = self.model.unroll(rollout).features
+        return self._learnt(rollout), features
+
+    def _learnt(self, rollout: Rollout) -> Rollout:
+        """With the reward that the learner makes of the environment's."""
+        return rollout._replace(reward=shaped(rollout.reward, self.config.reward))
 
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, out: Output) -> dict[str, Tensor]:
@@ -264,7 +308,7 @@ class Learner:
             "model": self.model.state_dict(),
             "mean_square": dict(enumerate(slots)),
             "plugins": {k: p.module.state_dict() for k, p in self.plugins.items()},
-            "optimizers": {k: p.optimizer.state_dict()["state"] for k, p in self.plugins.items() if p.optimizer},
+            "optimizers": {k: o.state_dict()["state"] for k, o in self.optimizers.items()},
             "memories": self._loaded | self.memories,
             "steps": torch.tensor(self.steps),
             "updates": torch.tensor(self.updates),
@@ -277,23 +321,14 @@ class Learner:
             self.optimizer.state[p]["mean_square"].copy_(state["mean_square"][i])
         for name, plugin in self.plugins.items():
             plugin.module.load_state_dict(state["plugins"][name])
-            if plugin.optimizer is not None:
-                groups = plugin.optimizer.state_dict()["param_groups"]
-                plugin.optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
+        for name, optimizer in self.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
         self.memories, self._loaded = {}, dict(state["memories"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        self.optimizer.updates = self.updates
-
-
-def _refuse(name: str, plugin: Plugin) -> None:
-    """ValueError for a plugin that would replace a loss of the learner's own, or would never learn."""
-    if name in RESERVED:
-        raise ValueError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
-    if plugin.optimizer is None and any(p.requires_grad for p in plugin.module.parameters()):
-        raise ValueError(
-            f"Plugin '{name}' has parameters that nothing would train: give it an optimizer, such as "
-            "optimizer=torch.optim.Adam(module.parameters())."
-        )
+        for own in (self.optimizer, *self.optimizers.values()):
+            if isinstance(own, RMSProp):
+                own.updates = self.updates
 
 
 def _detached(features: Features) -> Features:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
+
+from ..auxiliaries import LossConfig
 from .learner import LearnerConfig
+from .replay import ReplayConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ class Config:
     """What the agent remembers with."""
     memory_size: int = 256
     """Width of the memory."""
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
+    aux: dict[str, LossConfig] = field(default_factory=dict)
+    """Auxiliary losses by name: those whose weight is not 0."""
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -73,6 +80,8 @@ class Config:
     """Put a video of an episode into TensorBoard at each evaluation."""
     checkpoint_every: int = 200_000
     """Steps between two checkpoints; there is always one at the start and at the end."""
+    checkpoint_replay: bool = False
+    """Keep the replay in checkpoints, or else begin with an empty one where a run goes on."""
     keep: int = 2
     """Checkpoints kept."""
     quiet: bool = False

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 import torch
 
+from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
 from ..backbones import MEMORIES, TORSOS
 from ..envs import options_of
 from ..envs.errors import UserError, suggest
@@ -17,10 +18,13 @@ from ..envs.workers import cores
 from . import checkpoint
 from .learner import LearnerConfig
 from .presets import PRESETS, Config
+from .replay import ReplayConfig
 from .runs import CHECKPOINTS, CONFIG, read_config
 
-FREE_TO_CHANGE = {"run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video",
-                  "checkpoint_every", "steps", "device", "threads", "restart_envs", "env_workers"}  # fmt: skip
+FREE_TO_CHANGE = {
+    "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video", "checkpoint_every",
+    "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers",
+}  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
 
 
@@ -54,18 +58,19 @@ POSITIVE = Range(lambda x: 0 < x < math.inf, "more than 0 and finite")
 NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
 
 RANGES: dict[str, Range] = {
-    **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size"), COUNT),
+    **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "capacity"), COUNT),
     "memory_size": Range(lambda x: 2 <= x < 2**63, "at least 2 and below 2^63"),  # a transformer's norm leaves 0 of one
     **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
     **dict.fromkeys(("frame_stack", "action_repeat"), Range(lambda x: 1 <= x <= 1024, "1 to 1024")),
     "time_limit": COUNT,
     "env_workers": Range(lambda x: 0 <= x <= 1024, "0 (in this process) to 1024"),
     **dict.fromkeys(("eval_every", "checkpoint_every"), EVERY),
+    "burn_in": Range(lambda x: 0 <= x < 2**63, "0 (none) or more and below 2^63"),
     "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
     **dict.fromkeys(("gamma", "vtrace_lambda", "sticky_actions"), SHARE),
     "rms_decay": Range(lambda x: 0 <= x < 1, "0 or more and below 1"),
-    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar"), POSITIVE),
-    **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square"), NOT_NEGATIVE),
+    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar", "ratio"), POSITIVE),
+    **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square", "weight"), NOT_NEGATIVE),
 }
 
 LARGEST = 2**40
@@ -80,6 +85,10 @@ def resolve(config: Config) -> Config:
     config = dataclasses.replace(config, run=run, device=str(config.device))
     check(config)
     check(config.learner)
+    check(config.replay, "replay.")
+    for name, loss in config.aux.items():
+        _known_loss(name)
+        check(loss, f"aux.{name}.")
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
@@ -95,7 +104,10 @@ def resolve(config: Config) -> Config:
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
-    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or cores())
+    return dataclasses.replace(
+        config, device=str(device), dtype=dtype, threads=config.threads or cores(),
+        aux={name: loss for name, loss in config.aux.items() if loss.weight},
+    )  # fmt: skip
 
 
 def environment_options(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
@@ -118,24 +130,27 @@ def environment_options(config: Mapping[str, Any], env: str | None = None) -> di
     return options
 
 
-def check(config: Config | LearnerConfig) -> None:
-    """UserError for the first field that is of another type, no known word or out of its range."""
+def check(config: Any, prefix: str = "") -> None:
+    """UserError for the first field of a dataclass that is of another type, no known word or out of its range;
+    ``prefix`` goes before its name.
+    """
     words = {"torso": ("auto", *TORSOS), "memory": tuple(MEMORIES)}  # registries may have grown
     for name, kind in get_type_hints(type(config)).items():
         value = getattr(config, name)
         known = words.get(name) or (get_args(kind) if get_origin(kind) is Literal else ())
         if known and value not in known:
-            raise UserError(f"Unknown {name} {value!r}: {suggest(str(value), known)}")
+            raise UserError(f"Unknown {prefix}{name} {value!r}: {suggest(str(value), known)}")
         if not known and not _is_a(value, kind):
-            raise UserError(f"{_flag(name)} must be of type {getattr(kind, '__name__', kind)}, not {value!r}.")
-        check_range(name, value)
+            said = getattr(kind, "__name__", kind)
+            raise UserError(f"{_flag(prefix + name)} must be of type {said}, not {value!r}.")
+        check_range(name, value, prefix)
 
 
-def check_range(name: str, value: Any) -> None:
+def check_range(name: str, value: Any, prefix: str = "") -> None:
     """UserError if a number, or one of several, is outside of what the setting ``name`` may be."""
     numbers = value if isinstance(value, tuple) else () if value is None else (value,)
     if name in RANGES and not all(map(RANGES[name].holds, numbers)):
-        raise UserError(f"{_flag(name)} must be {RANGES[name].words}, not {value}.")
+        raise UserError(f"{_flag(prefix + name)} must be {RANGES[name].words}, not {value}.")
 
 
 def _flag(name: str) -> str:
@@ -147,6 +162,8 @@ def _is_a(value: Any, kind: Any) -> bool:
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_a(v, get_args(kind)[1]) for v in value.values())
     if get_args(kind):  # a union
         return any(_is_a(value, k) for k in get_args(kind))
     if isinstance(value, bool):
@@ -207,26 +224,67 @@ def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Conf
 def read_settings(folder: Path) -> tuple[str, Config]:
     """Preset and Config a run was begun with, on no more threads than there are cores here."""
     saved, _ = read_config(folder)
-    names, learners = ({f.name for f in dataclasses.fields(kind)} for kind in (Config, LearnerConfig))
-    learner = saved["learner"] if isinstance(saved.get("learner"), dict) else {}
-    for name in sorted({*names, "preset"} - saved.keys()) + sorted(learners ^ learner.keys()):
-        raise UserError(
-            f"{folder} is a run of another version of morello, for its {CONFIG} "
-            f"{'has an unknown' if name in learner else 'lacks the'} setting '{name}': resume it with that version, "
-            "or begin a run in another folder."
-        )
+    names = {f.name for f in dataclasses.fields(Config)}
+    for name in sorted({*names, "preset"} - saved.keys()):
+        raise _other_version(folder, f"lacks the setting '{name}'")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in names}
     if isinstance(values["threads"], int):
         values["threads"] = min(values["threads"], cores())
-    return saved["preset"], Config(**values | {"learner": LearnerConfig(**learner)})
+    for name in values["aux"]:
+        if name not in AUXILIARY_LOSSES:
+            raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")
+    values["learner"] = _read(folder, LearnerConfig, values["learner"])
+    values["replay"] = _read(folder, ReplayConfig, values["replay"])
+    values["aux"] = {k: _read(folder, AUXILIARY_LOSSES[k].Config, v) for k, v in values["aux"].items()}
+    return saved["preset"], Config(**values)
+
+
+def _read(folder: Path, kind: type[Any], saved: Any) -> Any:
+    """A dataclass as a run folder keeps it."""
+    found = saved if isinstance(saved, dict) else {}
+    for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
+        raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+
+
+def _other_version(folder: Path, how: str) -> UserError:
+    return UserError(
+        f"{folder} is a run of another version of morello, for its {CONFIG} {how}: resume it with that version, "
+        "or begin a run in another folder."
+    )
 
 
 def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """``config`` with fields of its own or of its learner replaced by name."""
+    """``config`` with fields of its own or of its learner replaced by name. ``aux`` adds to the losses there are; a
+    number is a weight.
+    """
     learner = {f.name for f in dataclasses.fields(config.learner)}
     own = {f.name for f in dataclasses.fields(config)} - {"learner"}
     unknown = [k for k in overrides if k not in own | learner]
     if unknown:
         raise UserError(f"Unknown setting '{unknown[0]}': {suggest(unknown[0], sorted(own | learner))}")
     changed = dataclasses.replace(config.learner, **{k: v for k, v in overrides.items() if k in learner})
-    return dataclasses.replace(config, learner=changed, **{k: v for k, v in overrides.items() if k in own})
+    ours = {k: v for k, v in overrides.items() if k in own}
+    if isinstance(ours.get("aux"), Mapping):
+        ours["aux"] = config.aux | {name: _loss(name, given) for name, given in ours["aux"].items()}
+    return dataclasses.replace(config, learner=changed, **ours)
+
+
+def _loss(name: str, given: Any) -> Any:
+    """A loss by its weight, or as it is."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return given
+    return _known_loss(name).Config(weight=float(given))
+
+
+def _known_loss(name: str) -> type[AuxiliaryLoss]:
+    if name not in AUXILIARY_LOSSES:
+        known = suggest(name, AUXILIARY_LOSSES)
+        raise UserError(f"Unknown auxiliary loss '{name}': {known} One of your own needs --import FILE.")
+    return AUXILIARY_LOSSES[name]
+
+
+def with_every_loss(config: Config) -> Config:
+    """``config`` with every loss that is registered, the others at weight 0: what flags are made of."""
+    known: dict[str, LossConfig] = {name: kind.Config() for name, kind in AUXILIARY_LOSSES.items()}
+    return dataclasses.replace(config, aux=known | config.aux)

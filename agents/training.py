@@ -25,11 +25,14 @@ from ..envs.experience import Spec, VectorEnv, closing
 from ..envs.statistics import EpisodeStatistics
 from . import checkpoint, generators
 from .actor import Actor
+from .auxiliary import losses_of
 from .evaluate import SEED, agent_policy, batch_size, evaluate
-from .learner import Learner, NonFiniteError, Plugin
+from .learner import Learner, NonFiniteError
 from .model import ActorCritic, fitting_torso
+from .plugins import Plugin
 from .presets import Config
 from .progress import Progress
+from .replay import Replay
 from .runners import Sync
 from .runs import CHECKPOINTS, Run, default_folder
 from .settings import FREE_TO_CHANGE, environment_options, preset_named, resolve, with_overrides
@@ -73,18 +76,28 @@ def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
 
 
 def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
-    """Environment, model, actor and learner of a resolved config, seeded."""
+    """Environment, model, actor and learner of a resolved config, seeded. ``plugins`` come beside its own losses."""
     torch.set_num_threads(config.threads or 1)
     torch.set_flush_denormal(True)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
     env = environment(config, config.num_envs, config.seed)
-    streams = 1 + sum(p.is_intrinsic for p in (plugins or {}).values())
-    model = network(config, env.spec, streams)
+    given = dict(plugins or {})
+    if twice := given.keys() & config.aux.keys():
+        raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
+    model = network(config, env.spec, streams=1 + sum(p.is_intrinsic for p in given.values()))
     graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
-    return Parts(env, model, actor, Learner(model, config.learner, config.steps, plugins=plugins))
+    added = losses_of(config, env.spec, model.sizes) | given
+    replay = None
+    if any(p.data != "rollout" for p in added.values()):
+        try:
+            replay = Replay(actor.rollout, config.replay, config.seed)
+        except ValueError as error:
+            raise UserError(f"{error}.") from error
+    learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
+    return Parts(env, model, actor, learner)
 
 
 def train(
@@ -118,7 +131,7 @@ class Training:
         os.chdir(here)  # some environments go elsewhere, and would take the run with them
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
         self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
@@ -177,11 +190,13 @@ class Training:
                 progress.message(note, warning=True)
             if self.steps == 0:
                 failed = self._checkpoint(progress)
+            runner.diagnose = self._logs_next()
             for rollout, metrics in runner:
                 self.statistics.update(rollout)
                 self._accumulate(metrics)
                 progress.tick(self.steps)
                 finished = self.steps >= config.steps
+                runner.diagnose = self._logs_next()
                 log, score = self._due("log", config.log_every), self._due("eval", config.eval_every)
                 if log or score or finished:
                     record = self._record(runner)
@@ -207,16 +222,23 @@ class Training:
             return True
         return False
 
+    def _logs_next(self) -> bool:
+        """Whether the next update is the last before a record: then the learner also measures what is costly."""
+        config, after = self.config, self.steps + self.config.num_envs * self.config.unroll
+        return after >= config.steps or after // config.log_every > self.steps // config.log_every
+
     def _accumulate(self, metrics: dict[str, Tensor]) -> None:
         for k, v in metrics.items():
             self.sums[k] = self.sums[k] + v if k in self.sums else v
-        self.count += 1
+            self.counts[k] = self.counts.get(k, 0) + 1
 
     def _record(self, runner: Sync) -> dict[str, Any]:
         """Means since the last record: the one place where the host waits for the device."""
-        names = list(self.sums)
-        values = (torch.stack([self.sums[k].double() for k in names]) / self.count).tolist()
-        means = dict(zip(names, values, strict=True))
+        sums = torch.cat([v.double().flatten() for v in self.sums.values()]).tolist()
+        means: dict[str, float] = {}
+        for name, v in self.sums.items():
+            names = [f"{name}/{i + 1}" for i in range(len(v))] if v.dim() else [name]  # a curve, point by point
+            means |= {each: sums.pop(0) / self.counts[name] for each in names}
         if means.pop("finite") < 1:
             raise NonFiniteError(
                 f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
@@ -238,7 +260,7 @@ class Training:
             **{f"time/{k}": v for k, v in spent.items()},
             "time/other": max(0.0, seconds - sum(spent.values())),
         }
-        self.sums, self.count = {}, 0
+        self.sums, self.counts = {}, {}
         return record
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
@@ -276,18 +298,19 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on."""
-        env = self.parts.env
+        env, replay = self.parts.env, self.parts.learner.replay
         return {
             "learner": self.parts.learner.state_dict(),
             "actor": self.parts.actor.state_dict(),
             "environment": env.state_dict() if env.spec.resumable else None,
             "statistics": self.statistics.state_dict(),
             "sums": self.sums,
-            "count": self.count,
+            "counts": self.counts,
             "done": self.done,
             "seconds": self.seconds,
             "restarts": self.restarts,
             "generators": generators.state_dict(),
+            "replay": replay.state_dict() if replay and self.config.checkpoint_replay else None,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -300,9 +323,14 @@ class Training:
         else:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])
-        self.sums, self.count, self.done = state["sums"], state["count"], state["done"]
+        self.sums, self.counts, self.done = state["sums"], state["counts"], state["done"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])
+        if parts.learner.replay is not None:
+            if state["replay"] is None:
+                self.notes.append("the replay was not in the checkpoint (--checkpoint-replay): it begins empty.")
+            else:
+                parts.learner.replay.load_state_dict(state["replay"])
 
     def _refuse_other(self, settings: dict[str, Any]) -> None:
         """A resumed run must be the run that was begun."""

@@ -8,8 +8,9 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.learner import Learner, LearnerConfig, NonFiniteError, Plugin
+from morello.agents.learner import Learner, LearnerConfig, NonFiniteError
 from morello.agents.model import ActorCritic
+from morello.agents.plugins import Plugin
 from morello.agents.runners import Sync
 from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward
 
@@ -211,10 +212,12 @@ def test_a_plugin_cannot_take_the_learners_own_names(name):
         Learner(model, CONFIG, 10**6, plugins={name: Plugin(Flat(), 0.1)})
 
 
-def test_a_plugin_with_parameters_needs_an_optimizer():
-    _, model, _ = parts(streams=2)
-    with pytest.raises(ValueError, match="'bonus' has parameters that nothing would train"):
-        Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(Bonus(), 1.0)})
+def test_a_plugin_without_an_optimizer_is_trained_as_the_agent_is():
+    _, model, actor = parts(streams=2)
+    bonus = Bonus()
+    learner = Learner(model, replace(CONFIG, epsilon=0.0), 10**6, plugins={"bonus": Plugin(bonus, 1.0)})
+    learner.step(actor.collect())
+    torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.01))  # RMSProp's first step is the rate
 
 
 def test_a_rewards_memory_comes_back():

@@ -14,7 +14,8 @@ import torch
 
 import morello
 from morello.agents import checkpoint
-from morello.agents.learner import LearnerConfig, NonFiniteError, Plugin
+from morello.agents.learner import LearnerConfig, NonFiniteError
+from morello.agents.plugins import Plugin
 from morello.agents.presets import PRESETS, Config
 from morello.agents.settings import resolve
 from morello.agents.training import Training, train

@@ -18,12 +18,13 @@ class Sync:
     def __init__(self, actor: Actor, learner: Learner) -> None:
         self.actor, self.learner = actor, learner
         self.seconds = {"learning": 0.0}
+        self.diagnose = False  # whether the next update measures what is costly
 
     def __iter__(self) -> Iterator[tuple[Rollout, dict[str, Tensor]]]:
         while self.learner.steps < self.learner.total_steps:
             rollout = self.actor.collect()
             before = time.perf_counter()
-            metrics = self.learner.step(rollout)
+            metrics = self.learner.step(rollout, diagnose=self.diagnose)
             self.seconds["learning"] += time.perf_counter() - before
             yield rollout, metrics
 

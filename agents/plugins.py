@@ -1,0 +1,41 @@
+"""What a learner is given beside the agent: auxiliary losses and intrinsic rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+
+from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+
+
+class Plugin(NamedTuple):
+    """An auxiliary module and what belongs to it alone, so that an ablation is clean."""
+
+    module: AuxiliaryLoss | IntrinsicReward
+    weight: float
+    optimizer: torch.optim.Optimizer | None = None  # None: the agent's kind, at the agent's learning rate
+    max_grad_norm: float = 10.0
+    gamma: float = 0.99  # of an intrinsic reward's stream
+
+    @property
+    def is_intrinsic(self) -> bool:
+        """Whether it brings a reward stream."""
+        return isinstance(self.module, IntrinsicReward)
+
+    @property
+    def data(self) -> str:
+        """What its loss reads: see `AuxiliaryLoss`."""
+        return self.module.data if isinstance(self.module, AuxiliaryLoss) else "rollout"
+
+
+RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder"}
+"""Names of the learner's own streams, losses and norms."""
+
+
+def refuse_reserved(names: Iterable[str]) -> None:
+    """ValueError for a plugin that would replace a loss of the learner's own."""
+    for name in names:
+        if name in RESERVED:
+            raise ValueError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")

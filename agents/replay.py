@@ -1,0 +1,131 @@
+"""What actors saw, kept for losses that learn from it again: whole unrolls, on the device, the oldest dropped first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..envs.experience import AgentState, Rollout, tree_map
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """The replay that some auxiliary losses learn from."""
+
+    capacity: int = 64_000
+    """Steps kept, all environments together."""
+    ratio: float = 1.0
+    """Steps of unrolls replayed an update, for each fresh step."""
+    state: Literal["stored", "zero"] = "stored"
+    """What the memory begins a replayed unroll with: what it held then, or nothing (as UNREAL's does)."""
+    burn_in: int = 0
+    """Rows at the start of a replayed unroll that only bring the memory up to date (Kapturowski et al. 2019)."""
+
+
+class Replay:
+    """A ring of ``capacity // (T B)`` rollouts like ``example``, each with its T + 1 rows and the state it began with.
+
+    Nothing that is drawn crosses the edge of a rollout. Draws come from a generator of the replay's own. ValueError
+    where not one rollout fits.
+    """
+
+    def __init__(self, example: Rollout, config: ReplayConfig, seed: int = 0) -> None:
+        self.config = config
+        self.T, self.B = example.action.shape
+        self.slots = config.capacity // (self.T * self.B)
+        if not self.slots:
+            raise ValueError(
+                f"a replay of {config.capacity:,} steps does not hold one rollout of {self.B} x {self.T}: "
+                "raise --replay.capacity"
+            )
+        if config.burn_in >= self.T:
+            raise ValueError(f"--replay.burn-in {config.burn_in} leaves nothing of an unroll of {self.T}")
+        self.added = 0
+        self._kept: dict[str, Any] = {  # [slots, ...] each
+            name: tree_map(lambda x: x.new_zeros((self.slots, *x.shape)), getattr(example, name)) for name in FIELDS
+        }
+        self.generator = torch.Generator(example.reward.device).manual_seed(seed)
+
+    @property
+    def filled(self) -> int:
+        """Slots that hold something."""
+        return min(self.added, self.slots)
+
+    def add(self, rollout: Rollout) -> None:
+        """Keep a copy in the place of the oldest."""
+        slot = self.added % self.slots
+        for name, kept in self._kept.items():
+            tree_map(lambda to, x: to[slot].copy_(x), kept, getattr(rollout, name))
+        self.added += 1
+
+    def unrolls(self) -> Rollout:
+        """Whole unrolls [T + 1, N, ...], any that is kept as likely as any other, with the state that each began with
+        or, of its memory, nothing. N is ``ratio`` times B, rounded, and at least 1.
+        """
+        count = max(1, round(self.config.ratio * self.B))
+        pick = torch.randint(self.filled * self.B, (count,), generator=self.generator, device=self.generator.device)
+        slot, env = pick // self.B, pick % self.B
+        state: AgentState = tree_map(lambda x: x[slot, env], self._kept["state"])
+        if self.config.state == "zero":
+            state = state._replace(memory=tree_map(torch.zeros_like, state.memory))
+        return self._gather(slot, env, torch.zeros_like(slot), self.T, state)
+
+    def windows(self, count: int, length: int, *, skewed: bool = False) -> Rollout:
+        """``count`` windows of ``length`` steps [length + 1, count, ...]: rows 0 to length - 1 are of one episode, and
+        the last step is a transition. With ``skewed``, half of them end with a reward that is not 0 (Jaderberg et al.
+        2017), or all or none where there is nothing to choose from. The state is empty.
+        """
+        # Of windows that end with row t, [slots, T - length + 1, B].
+        first, last = (self._kept[name][: self.filled] for name in ("first", "last"))
+        ends = slice(length - 1, self.T)
+        whole = ~last[:, ends]
+        for back in range(length - 1):
+            whole &= ~first[:, length - 1 - back : self.T - back]
+        weight = whole.double()
+        if skewed:
+            rewarding = whole & (self._kept["reward"][: self.filled, ends] != 0)
+            counts = torch.stack([rewarding.sum(), (whole & ~rewarding).sum()]).clamp(min=1)
+            weight /= torch.where(rewarding, counts[0], counts[1])
+        weight = torch.where(weight.sum() > 0, weight, 1.0)  # no such window: what is drawn is for the loss to mask
+        pick = torch.multinomial(weight.flatten(), count, replacement=True, generator=self.generator)
+        slot, start, env = torch.unravel_index(pick, weight.shape)
+        nothing = AgentState((), torch.full_like(env, -1), weight.new_zeros(count, dtype=torch.float32))
+        return self._gather(slot, env, start, length, nothing)
+
+    def _gather(self, slot: Tensor, env: Tensor, start: Tensor, length: int, state: AgentState) -> Rollout:
+        """Columns [length + 1, N] from row ``start`` [N] on."""
+        rows = start + torch.arange(length + 1, device=start.device).unsqueeze(-1)
+
+        def take(name: str, count: int) -> Any:
+            return tree_map(lambda x: x[slot, rows[:count], env], self._kept[name])
+
+        long = {name: take(name, length + 1) for name in ("observation", "first", "last", "task", "skill")}
+        short = {name: take(name, length) for name in ("action", "logits", "reward", "discount")}
+        return Rollout(**long, **short, info={}, state=state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it: as large as the replay."""
+        return {"kept": self._kept, "added": torch.tensor(self.added), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        tree_map(lambda mine, its: mine.copy_(its), self._kept, state["kept"])
+        self.added = int(state["added"])
+        self.generator.set_state(state["generator"].cpu())
+
+
+def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
+    """Rows ``begin`` to ``end``, both included, of a rollout that begins with ``state``."""
+    rows, steps = slice(begin, end + 1), slice(begin, end)
+    return rollout._replace(
+        observation={k: v[rows] for k, v in rollout.observation.items()}, info={}, state=state,
+        **{name: getattr(rollout, name)[rows] for name in ("first", "last", "task", "skill")},
+        **{name: getattr(rollout, name)[steps] for name in ("action", "logits", "reward", "discount")},
+    )  # fmt: skip
+
+
+FIELDS = ("observation", "first", "last", "task", "action", "logits", "reward", "discount", "skill", "state")
+"""Of a rollout, those that are kept."""

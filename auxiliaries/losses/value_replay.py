@@ -1,0 +1,57 @@
+"""Value replay (Jaderberg et al. 2017, "Reinforcement learning with unsupervised auxiliary tasks", UNREAL)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig
+from ..returns import vtrace
+
+
+@dataclass(frozen=True)
+class ValueReplayConfig(LossConfig):
+    """Value replay. UNREAL has weight 1, no correction and a replay of 2,000 steps an environment."""
+
+    gamma: float | None = None
+    """Discount per step; None: the learner's."""
+    correct: bool = True
+    """Count as much as the present policy would act as the replayed one did (V-trace); the paper does not."""
+
+
+class ValueReplay(AuxiliaryLoss):
+    """The value of the extrinsic reward once more, on replayed unrolls: half the squared error to the return that they
+    and the present values give, without a policy gradient. ValueError without a discount.
+    """
+
+    Config = ValueReplayConfig
+    paper = "learns the value of replayed steps again: UNREAL's value replay (Jaderberg et al. 2017)"
+    data = "sequence_replay"
+
+    def __init__(self, config: ValueReplayConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        if config.gamma is None:
+            raise ValueError("value replay needs a discount: gamma.")
+        self.gamma, self.correct = config.gamma, config.correct
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """(value, mask) [T, B]."""
+        value, valid = features.value[..., 0], rollout.valid
+        log_rho = torch.zeros_like(rollout.reward)
+        if self.correct:
+            now, then = (_log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
+            log_rho = (now - then).detach()
+            self.metrics = {"importance": torch.where(valid, log_rho, 0.0).exp().mean()}
+        discount = self.gamma * rollout.discount
+        target, _ = vtrace(log_rho, rollout.reward, discount, value.detach(), valid)
+        return (target - value[:-1]).square() / 2, valid
+
+
+def _log_prob(logits: Tensor, action: Tensor) -> Tensor:
+    """[T, B, A], [T, B] -> [T, B]."""
+    return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
