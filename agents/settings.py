@@ -172,10 +172,12 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def least_bytes(config: Config) -> int:
-    """Of one rollout and of the two layers that grow fastest, in the largest torso and in an LSTM."""
+    """Of one rollout, a replay and the two layers that grow fastest, in the largest torso and in an LSTM."""
     pixels = math.prod(config.frame_size or (84, 84))
     memory = 0 if config.memory == "none" else config.memory_size
     rows = (config.unroll + 1) * config.num_envs
+    if any(AUXILIARY_LOSSES[name].data != "rollout" for name, loss in config.aux.items() if loss.weight):
+        rows += config.replay.capacity
     return rows * (3 * pixels * (config.frame_stack or 1) + 4 * memory) + 2048 * pixels + 16 * memory**2
 
 

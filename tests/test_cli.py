@@ -143,7 +143,7 @@ def test_list(capsys):
         ("envs", "morello list envs vizdoom"),
         ("envs labyrinth", "labyrinth:seekavoid_arena_01"),
         ("presets", "Mnih"),
-        ("losses", "plugins"),
+        ("losses", "Jaderberg"),
         ("intrinsic", "plugins"),
     ):
         assert main(["list", *what.split()]) == 0

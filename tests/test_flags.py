@@ -1,10 +1,12 @@
 """Flags: what tyro has to say, in one sentence."""
 
+import sys
+
 import pytest
 
 from morello.agents.presets import Config
 from morello.envs.errors import UserError
-from morello.flags import _sentence, parse
+from morello.flags import _sentence, import_files, parse
 
 PANEL = """\
 {0} Value error {0}
@@ -31,3 +33,25 @@ def test_mistakes_name_the_flag_and_what_is_near():
             parse(Config, words, "p")
         assert said in str(caught.value)
         assert not any(noise in str(caught.value) for noise in ("helptext", "──", "---", "│", "\n"))
+
+
+def test_a_file_is_run_and_its_flag_taken_out(tmp_path):
+    (tmp_path / "mine.py").write_text("import sys\nsys.modules[__name__].found = 1\n")
+    file = str(tmp_path / "mine.py")
+    assert import_files(["train", "--import", file, "--seed", "3"]) == ["train", "--seed", "3"]
+    assert sys.modules["morello_import_mine"].found == 1
+    assert import_files([f"--import={file}"]) == []
+
+
+def test_a_file_that_fails_is_named_with_its_line(tmp_path):
+    (tmp_path / "broken.py").write_text("x = 1\n\nraise KeyError('gone')\n")
+    (tmp_path / "torn.py").write_text("x = (\n")
+    for words, said in (
+        (["--import"], "--import needs a file"),
+        (["--import", str(tmp_path / "none.py")], "there is no such Python file"),
+        (["--import", str(tmp_path)], "there is no such Python file"),
+        (["--import", str(tmp_path / "broken.py")], "broken.py, line 3: KeyError: 'gone'"),
+        (["--import", str(tmp_path / "torn.py")], "SyntaxError"),
+    ):
+        with pytest.raises(UserError, match=said):
+            import_files(words)

@@ -10,11 +10,16 @@ import pytest
 import torch
 
 from morello.agents import checkpoint, settings
+from morello.agents.learner import LearnerConfig
 from morello.agents.presets import Config
+from morello.agents.replay import ReplayConfig
 from morello.agents.runs import Run
-from morello.agents.settings import RANGES, read_settings, resolve, saved_settings, with_overrides
+from morello.agents.settings import RANGES, read_settings, resolve, saved_settings, with_every_loss, with_overrides
+from morello.auxiliaries import AUXILIARY_LOSSES, LossConfig
+from morello.auxiliaries.losses.value_replay import ValueReplayConfig
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
+from morello.flags import parse
 
 SPEC = Spec({"vector": ((5,), torch.float32)}, 7, tuple("abcdefg"), ("one",), 4, None, True)
 CONFIG = Config(env="counting:steps", threads=1, device="cpu")
@@ -72,7 +77,8 @@ def test_values_have_types_words_and_ranges(name, bad, good):
 
 
 def test_every_number_has_a_range():
-    fields = {f.name: f for kind in (Config, type(CONFIG.learner)) for f in dataclasses.fields(kind)}
+    kinds = (Config, LearnerConfig, ReplayConfig, LossConfig)
+    fields = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
     numbers = {name for name, f in fields.items() if "int" in str(f.type) or "float" in str(f.type)}
     assert RANGES.keys() == numbers - {"threads", "dtype"}
 
@@ -85,6 +91,7 @@ def test_every_number_has_a_range():
         {"frame_size": (2_000_000, 2_000_000)},
         {"num_envs": 1, "unroll": 1, "frame_size": (60_000, 60_000)},
         {"memory": "lstm", "memory_size": 10**11},
+        {"aux": {"value_replay": 1.0}, "replay": ReplayConfig(capacity=10**9)},
         {"num_envs": 2**62, "unroll": 2**62, "frame_size": (2**62, 2**62)},
     ],
 )
@@ -98,6 +105,42 @@ def test_a_processes_cores_are_those_it_may_use(monkeypatch):
     assert resolved(threads=None).threads == 2
     with pytest.raises(UserError, match="2 cores"):
         resolved(threads=3)
+
+
+# Auxiliary losses
+
+
+def test_losses_are_added_to_a_presets_by_weight_or_whole():
+    config = with_overrides(CONFIG, {"aux": {"value_replay": ValueReplayConfig(weight=2.0, correct=False)}})
+    assert with_overrides(config, {"aux": {"value_replay": 0.5}}).aux == {"value_replay": ValueReplayConfig(weight=0.5)}
+    assert with_overrides(config, {"aux": {}}).aux == config.aux
+    assert resolved(aux={"value_replay": 0}).aux == {}
+
+
+@pytest.mark.parametrize(("aux", "said"), [
+    ({"value_repaly": 1.0}, "value_replay"),
+    ({"value_replay": -1.0}, "--aux.value-replay.weight must be 0 or more"),
+    ({"value_replay": ValueReplayConfig(weight=1.0, gamma=1.5)}, "--aux.value-replay.gamma must be between 0 and 1"),
+    ({"value_replay": True}, "--aux must be"),
+    ("value_replay", "--aux must be"),
+])  # fmt: skip
+def test_wrong_losses_are_named(aux, said):
+    with pytest.raises(UserError, match=said):
+        resolved(aux=aux)
+
+
+def test_flags_show_every_loss_and_a_run_keeps_those_that_are_on(tmp_path):
+    assert with_every_loss(CONFIG).aux.keys() == AUXILIARY_LOSSES.keys()
+    config = parse(Config, ["--aux.value-replay.weight", "0.5", "--gamma", "0.9"], "p", with_every_loss(CONFIG))
+    assert config.learner.gamma == 0.9
+    begun(tmp_path / "run", aux=dataclasses.asdict(resolve(config))["aux"])
+    assert read_settings(tmp_path / "run")[1].aux == {"value_replay": ValueReplayConfig(weight=0.5)}
+
+
+def test_a_run_with_a_loss_that_is_not_known_asks_for_its_file(tmp_path):
+    begun(tmp_path / "run", aux={"mine": {"weight": 1.0}})
+    with pytest.raises(UserError, match="a loss 'mine' that is not known here: --import its file"):
+        read_settings(tmp_path / "run")
 
 
 # Back from a run folder
