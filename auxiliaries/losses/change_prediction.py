@@ -1,0 +1,63 @@
+"""Input-change prediction (Jaderberg et al. 2017, UNREAL's baseline): foresee how much each part of the picture will
+change, the passive counterpart of pixel control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig, image_shape
+from .cells import CellHead, cell_change, cell_grid, newest_channels
+from .control import explained_variance, masked_mean
+
+
+@dataclass(frozen=True)
+class ChangePredictionConfig(LossConfig):
+    """Input-change prediction. A mean over cells: a weight meant for a sum times their number (400 of 84x84 pixels)."""
+
+    cell: int = 4
+    """Side of a cell, in pixels."""
+    channels: int | None = None
+    """How many of the last channels are compared: where frames are stacked, those of one frame. None: all."""
+
+
+class ChangePrediction(AuxiliaryLoss):
+    """What the memory says of the next change, given the action: squared error, a mean over cells. It begins with the
+    prediction that nothing changes. ValueError without images, or with ones too small.
+    """
+
+    Config = ChangePredictionConfig
+    paper = "predicts how much each part of the picture changes: UNREAL's baseline (Jaderberg et al. 2017)"
+
+    def __init__(self, config: ChangePredictionConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        height, width, stacked = image_shape(spec, "change prediction")
+        self.cell, self.num_actions = config.cell, spec.num_actions
+        self.channels = newest_channels(config.channels, stacked)
+        self.head = CellHead(sizes.memory + spec.num_actions, 1, cell_grid(height, width, config.cell))
+        nn.init.zeros_(self.head.second.weight)
+        assert self.head.second.bias is not None
+        nn.init.zeros_(self.head.second.bias)
+
+    def predict(self, memory: Tensor, action: Tensor) -> Tensor:
+        """Change of every cell: memory [..., D], action [...] int64 -> [..., h, w]."""
+        # Not F.one_hot, which would have the host check the range.
+        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
+        x = torch.cat([memory, one_hot.to(memory.dtype)], dim=-1)
+        maps: Tensor = self.head(x.reshape(-1, x.shape[-1]))
+        return maps.reshape(*action.shape, *maps.shape[2:])
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """(value, mask) [T, B]."""
+        change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)
+        predicted = self.predict(features.memory[:-1], rollout.action).flatten(2)
+        self.metrics = {
+            "change": masked_mean(change, rollout.valid),
+            "explained_variance": explained_variance(predicted.detach(), change, rollout.valid),
+        }
+        return (predicted - change).square().mean(-1), rollout.valid

@@ -1,0 +1,54 @@
+"""Feature control (Jaderberg et al. 2017, UNREAL): pixel control of the agent's own units instead of pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig
+from .control import dueling, q_learning
+
+
+@dataclass(frozen=True)
+class FeatureControlConfig(LossConfig):
+    """Feature control. Averaged over units where the paper sums: a weight meant for a sum times their number."""
+
+    gamma: float = 0.9
+    """Discount per step of the changes to come."""
+    hidden: int = 128
+    """Width of the head's one hidden layer."""
+
+
+class FeatureControl(AuxiliaryLoss):
+    """Its own Q for each unit of the torso's output, whose reward is how much that unit changes. The learning is pixel
+    control's, the mean is over units. The rewards are constants to the gradient, yet move as the torso learns.
+    """
+
+    Config = FeatureControlConfig
+    paper = "learns to make each unit of the torso change: UNREAL's feature control (Jaderberg et al. 2017)"
+    data = "sequence_replay"
+
+    def __init__(self, config: FeatureControlConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        self.gamma, self.shape = config.gamma, (1 + spec.num_actions, sizes.vector)
+        outputs = self.shape[0] * self.shape[1]
+        self.head = nn.Sequential(
+            nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
+        )
+
+    def q(self, memory: Tensor) -> Tensor:
+        """Of every action for every unit: memory [..., D] -> [..., A, E]."""
+        y: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).unflatten(-1, self.shape)
+        q = dueling(y[:, :1], y[:, 1:])
+        return q.reshape(*memory.shape[:-1], *q.shape[1:])
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """(value, mask) [T, B]."""
+        vector = features.vector.detach()
+        change = (vector[1:] - vector[:-1]).abs_()
+        discount = self.gamma * rollout.discount
+        value, self.metrics = q_learning(self.q(features.memory), rollout.action, change, discount, rollout.valid)
+        return value, rollout.valid

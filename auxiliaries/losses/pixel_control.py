@@ -1,0 +1,59 @@
+"""Pixel control (Jaderberg et al. 2017, "Reinforcement learning with unsupervised auxiliary tasks", UNREAL): learn what
+one would have to do for each part of the picture to change most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig, image_shape
+from .cells import CellHead, cell_change, cell_grid, newest_channels
+from .control import dueling, q_learning
+
+
+@dataclass(frozen=True)
+class PixelControlConfig(LossConfig):
+    """Pixel control. The paper sums over 400 cells, here they are averaged: its weight 0.05 is 0.05 * 400 = 20."""
+
+    gamma: float = 0.9
+    """Discount per step of the changes to come."""
+    cell: int = 4
+    """Side of a cell, in pixels."""
+    channels: int | None = None
+    """How many of the last channels are compared: where frames are stacked, those of one frame. None: all."""
+
+
+class PixelControl(AuxiliaryLoss):
+    """Its own Q for each cell of the picture, whose reward is how much that cell changes: n-step Q-learning to the end
+    of the unroll, bootstrapped with the largest Q. No target network; the behaviour policy is not corrected for.
+
+    The value is a mean over cells (see the Config on its weight). ValueError without images, or with ones too small.
+    """
+
+    Config = PixelControlConfig
+    paper = "learns to make each part of the picture change: UNREAL's pixel control (Jaderberg et al. 2017)"
+    data = "sequence_replay"
+
+    def __init__(self, config: PixelControlConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        height, width, stacked = image_shape(spec, "pixel control")
+        self.gamma, self.cell = config.gamma, config.cell
+        self.channels = newest_channels(config.channels, stacked)
+        self.head = CellHead(sizes.memory, 1 + spec.num_actions, cell_grid(height, width, config.cell))
+
+    def q(self, memory: Tensor) -> Tensor:
+        """Of every action for every cell: memory [..., D] -> [..., A, h, w]."""
+        maps: Tensor = self.head(memory.reshape(-1, memory.shape[-1]))
+        q = dueling(maps[:, :1], maps[:, 1:])
+        return q.reshape(*memory.shape[:-1], *q.shape[1:])
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """(value, mask) [T, B]."""
+        change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)
+        q = self.q(features.memory).flatten(3)
+        value, self.metrics = q_learning(q, rollout.action, change, self.gamma * rollout.discount, rollout.valid)
+        return value, rollout.valid
