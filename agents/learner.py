@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..auxiliaries.reduction import explained_variance, reduce
 from ..auxiliaries.returns import across_resets, vtrace
 from ..backbones import Features
 from ..envs.experience import AgentState, Rollout, State, tree_map
@@ -143,7 +144,7 @@ class Learner:
         terms, metrics = self._losses(rollout, out)
         if terms.keys() != self.weights.keys():
             raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
-        reduced = {k: losses.reduce(value, mask) for k, (value, mask) in terms.items()}
+        reduced = {k: reduce(value, mask) for k, (value, mask) in terms.items()}
         weighted = {k: self.weights[k] * v for k, v in reduced.items()}
         if diagnose:
             metrics |= encoder_shares(weighted, self.model.encoder.parameters())
@@ -208,9 +209,9 @@ class Learner:
             mask = valid if stream.episodic else torch.ones_like(valid)
             terms[_value_name(stream)] = losses.squared_error(value[:-1], target), mask
             prefix = f"{stream.name}/"
-            metrics[prefix + "explained_variance"] = losses.explained_variance(value[:-1].detach(), target, valid)
-            metrics[prefix + "value"] = losses.reduce(value[:-1].detach(), valid)
-            metrics[prefix + "reward"] = losses.reduce(rewards[stream.name], valid)
+            metrics[prefix + "explained_variance"] = explained_variance(value[:-1].detach(), target, valid)
+            metrics[prefix + "value"] = reduce(value[:-1].detach(), valid)
+            metrics[prefix + "reward"] = reduce(rewards[stream.name], valid)
         terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
         terms["entropy"] = losses.negative_entropy(logits), valid
         learnt, replayed = self._learnt(rollout), self._replayed() if self.replaying else None
@@ -218,8 +219,8 @@ class Learner:
             terms[name] = self._auxiliary(plugin, (learnt, out.features), replayed)
             if isinstance(plugin.module, AuxiliaryLoss):
                 metrics |= {f"{name}/{k}": v for k, v in plugin.module.metrics.items()}
-        metrics["entropy"] = -losses.reduce(terms["entropy"][0].detach(), valid)
-        metrics["advantage"] = losses.reduce(advantage.abs(), valid)
+        metrics["entropy"] = -reduce(terms["entropy"][0].detach(), valid)
+        metrics["advantage"] = reduce(advantage.abs(), valid)
         return terms, metrics
 
     def _auxiliary(

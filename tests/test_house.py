@@ -152,7 +152,7 @@ def test_shapes_are_checked_wherever_they_are_annotated():
 
 
 def test_a_wrong_shape_is_an_error_in_tests():
-    from morello.agents.losses import reduce
+    from morello.auxiliaries.reduction import reduce
 
     with pytest.raises(Exception, match="Type-check error"):
         reduce(torch.zeros(3, 2), torch.ones(2, 3, dtype=torch.bool))

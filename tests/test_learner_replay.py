@@ -14,6 +14,7 @@ from morello.agents.plugins import Plugin
 from morello.agents.replay import Replay, ReplayConfig
 from morello.auxiliaries import AuxiliaryLoss
 from morello.auxiliaries.losses.value_replay import ValueReplay, ValueReplayConfig
+from morello.auxiliaries.reduction import reduce
 from morello.envs.wrappers.rewards import shaped
 
 B, T = 7, 11
@@ -173,7 +174,7 @@ def learner_gradient(model, rollout, what):
     from morello.agents import losses
 
     out = model.unroll(rollout)
-    loss = CONFIG.entropy_cost * losses.reduce(losses.negative_entropy(out.logits[:-1]), rollout.valid)
+    loss = CONFIG.entropy_cost * reduce(losses.negative_entropy(out.logits[:-1]), rollout.valid)
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.encoder.parameters()))]).norm()
 
 

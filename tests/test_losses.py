@@ -5,14 +5,8 @@ import math
 import pytest
 import torch
 
-from morello.agents.losses import (
-    explained_variance,
-    log_prob,
-    negative_entropy,
-    policy_gradient,
-    reduce,
-    squared_error,
-)
+from morello.agents.losses import log_prob, negative_entropy, policy_gradient, squared_error
+from morello.auxiliaries.reduction import explained_variance, reduce
 
 from .oracles import softmax
 

@@ -71,7 +71,8 @@ def test_the_margin_and_older_frames_of_a_stack_do_not_count():
     image[1, 0, :2], image[1, 0, -2:], image[1, 0, :, :2], image[1, 0, :, -2:] = 255, 255, 255, 255
     image[1, ..., :3] = 255
     assert cell_change(image, 4, channels=1).count_nonzero() == 0
-    assert cell_change(image, 4).count_nonzero() == 400
+    assert cell_change(image, 4).count_nonzero() == 0, "of four channels the last is a frame"
+    assert cell_change(image, 4, channels=2).count_nonzero() == 400
 
 
 def test_memory_of_any_layout_gives_the_same():

@@ -103,7 +103,7 @@ def test_metrics_of_change_prediction():
     change = (pixels[1:] - pixels[:-1]).abs().unflatten(2, (8, 4)).unflatten(4, (10, 4)).mean((3, 5, 6))[mask]
     error = loss.predict(features.memory[:-1], rollout.action)[mask] - change
     assert loss.metrics["change"].item() == pytest.approx(change.mean().item(), rel=1e-5)
-    assert loss.metrics["explained_variance"].item() == pytest.approx(
+    assert loss.metrics["change_explained_variance"].item() == pytest.approx(
         1 - error.var(correction=0).item() / change.var(correction=0).item(), rel=1e-3
     )
     assert error.square().mean().item() == pytest.approx(reduced(value, mask).item(), rel=1e-5)

@@ -28,9 +28,11 @@ def cell_grid(height: int, width: int, cell: int) -> tuple[int, int]:
 
 
 def newest_channels(channels: int | None, stacked: int) -> int:
-    """How many of the last of ``stacked`` channels are meant; None: all. ValueError for more than there are."""
+    """How many of the last of ``stacked`` channels are one frame; None: 3 where that divides them, else 1. ValueError
+    for more than there are.
+    """
     if channels is None:
-        return stacked
+        return 1 if stacked % 3 else 3
     if not 1 <= channels <= stacked:
         raise ValueError(f"frames here have {stacked} channels: the newest are 1 to {stacked} of them, not {channels}.")
     return channels

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
+from ..reduction import explained_variance, reduce
 from .cells import CellHead, cell_change, cell_grid, newest_channels
-from .control import explained_variance, masked_mean
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ChangePredictionConfig(LossConfig):
     cell: int = 4
     """Side of a cell, in pixels."""
     channels: int | None = None
-    """How many of the last channels are compared: where frames are stacked, those of one frame. None: all."""
+    """How many of the last channels are compared, those of one frame. None: 3 where that divides them, else 1."""
 
 
 class ChangePrediction(AuxiliaryLoss):
@@ -56,8 +56,9 @@ class ChangePrediction(AuxiliaryLoss):
         """(value, mask) [T, B]."""
         change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)
         predicted = self.predict(features.memory[:-1], rollout.action).flatten(2)
+        mask = rollout.valid.unsqueeze(-1).expand_as(change)
         self.metrics = {
-            "change": masked_mean(change, rollout.valid),
-            "explained_variance": explained_variance(predicted.detach(), change, rollout.valid),
+            "change": reduce(change, mask),
+            "change_explained_variance": explained_variance(predicted.detach(), change, mask),
         }
         return (predicted - change).square().mean(-1), rollout.valid

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from ..reduction import explained_variance, reduce
 from ..returns import n_step_return
 
 
@@ -35,25 +35,10 @@ def q_learning(
     target = q_targets(q, reward, discount, valid)
     taken = q[:-1].gather(2, action[..., None, None].expand(-1, -1, 1, q.shape[-1])).squeeze(2)
     value = (target - taken).square().mean(-1) / 2
+    mask, guess = valid.unsqueeze(-1).expand_as(taken), taken.detach()
     metrics = {
-        "change": masked_mean(reward, valid),
-        "q": masked_mean(taken.detach(), valid),
-        "explained_variance": explained_variance(taken.detach(), target, valid),
+        "change": reduce(reward, mask),
+        "q": reduce(guess, mask),
+        "q_explained_variance": explained_variance(guess, target, mask),
     }
     return value, metrics
-
-
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """The mean of x [T, B, N] over rows where mask [T, B] is True, 0 where there are none."""
-    return torch.where(mask.unsqueeze(-1), x, 0.0).sum() / (mask.sum() * x.shape[-1]).clamp(min=1)
-
-
-def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """``1 - Var[target - prediction] / Var[target]`` of [T, B, N] over the mask [T, B]; 0 where nothing varies."""
-
-    def variance(x: Tensor) -> Tensor:
-        return masked_mean((x - masked_mean(x, mask)).square(), mask)
-
-    spread = variance(target)
-    varies = spread > 1e-10 * masked_mean(target.square(), mask)  # else constant but for rounding
-    return torch.where(varies, 1 - variance(target - prediction) / spread, 0.0)

@@ -24,7 +24,7 @@ class PixelControlConfig(LossConfig):
     cell: int = 4
     """Side of a cell, in pixels."""
     channels: int | None = None
-    """How many of the last channels are compared: where frames are stacked, those of one frame. None: all."""
+    """How many of the last channels are compared, those of one frame. None: 3 where that divides them, else 1."""
 
 
 class PixelControl(AuxiliaryLoss):

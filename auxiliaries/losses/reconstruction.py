@@ -56,7 +56,7 @@ class ReconstructionConfig(LossConfig):
     """Input reconstruction. A mean over pixels: a weight meant for a sum times H W C (21,168 of 84x84 in colour)."""
 
     channels: int | None = None
-    """How many of the last channels are drawn: where frames are stacked, those of one frame. None: all."""
+    """How many of the last channels are drawn, those of one frame. None: 3 where that divides them, else 1."""
 
 
 class Reconstruction(AuxiliaryLoss):
