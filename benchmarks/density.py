@@ -155,7 +155,9 @@ def score(model: Autoregressive, data: Data, test: Batch) -> dict[str, float]:
 
 def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any]) -> dict[str, float]:
     """How much less likely under the source free-running samples are than the source's own items, nats an item: what
-    teacher forcing does not show. Where the source is not known: the model's own entropy less its nats on the data.
+    teacher forcing does not show. Where the source is not known, ``drift_by_itself``: how much less likely samples are
+    by the model itself, which is its own entropy less its cross-entropy with the data, and no measure of drift: it is
+    0 for the source, and below 0 for a model that has become too sure.
     """
     if data.log_prob is not None:
         surprise = -data.log_prob(drawn)

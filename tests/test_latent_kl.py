@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import distributions as D
 
 from morello.backbones.latent import KL_POLICIES
 from morello.backbones.latent.kl import (
@@ -10,7 +9,6 @@ from morello.backbones.latent.kl import (
     Capacity,
     FreeBits,
     SoftFreeBits,
-    categorical_kl,
     gaussian_kl,
     unit_gaussian_kl,
 )  # fmt: skip
@@ -27,22 +25,6 @@ def test_kl_of_gaussians_as_printed():
     torch.testing.assert_close(unit_gaussian_kl(c, m, log_p), t.log() + (1 + (c - m) ** 2) / (2 * t**2) - 0.5)
     near = gaussian_kl(torch.zeros(1), torch.full((1,), 1e-4), torch.zeros(1), torch.zeros(1))  # r^2 to first order
     torch.testing.assert_close(near, torch.full((1,), 1e-8), rtol=0.1, atol=0)
-
-
-def test_kl_of_categoricals():
-    logits, prior = torch.randn(2, B, G + 2).double()
-    q, p = D.Categorical(logits=logits), D.Categorical(logits=prior)
-    torch.testing.assert_close(categorical_kl(logits, prior), D.kl_divergence(q, p))
-    logits[:, 1] = prior[:, 1] = -torch.inf  # what neither draws
-    prior[:, 2] = -torch.inf
-    logits.requires_grad_()
-    kept = [0, 3, 4]
-    assert categorical_kl(logits, prior).isinf().all()  # drawn by q, impossible for p
-    logits.data[:, 2] = -torch.inf
-    kl = categorical_kl(logits, prior)
-    torch.testing.assert_close(kl, categorical_kl(logits[:, kept], prior[:, kept]))
-    kl.sum().backward()
-    assert logits.grad.isfinite().all()
 
 
 def gradient(policy, kl, step=0):
