@@ -35,6 +35,9 @@ class SequenceModel(nn.Module, abc.ABC):
     state where ``first`` is True, *before* they take in that row, and returns [T, B, D] and the state after row
     T - 1. T = 1 when acting; any split of an unroll gives the same output. ``cond`` [T, B, C] is side information, for
     models built with its width: ``Class(input_size, size, cond)``.
+
+    x is finite everywhere: what lies before a reset reaches no value after it, but NaN there reaches gradients, and
+    through attention, whose weight of 0 does not keep it out, values too.
     """
 
     size: int  # D

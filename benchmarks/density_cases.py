@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
         "RNN language model", text,
         model(partial(time, 48), LETTER, "lstm", size=64), 600, 1e-2),
     "text/wavenet": Case(
-        "dilated convolution, 8 symbols back", text,
+        "dilated convolution, 64 symbols back", text,
         model(partial(time, 48), LETTER, "conv", size=64), 600),
     "text/transformer": Case(
         "transformer", text,

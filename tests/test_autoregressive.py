@@ -1,6 +1,7 @@
 """Autoregressive models: normalised, causal, stepped as unrolled, sampled by their own law."""
 
 import itertools
+import math
 from functools import partial
 
 import pytest
@@ -19,7 +20,7 @@ from morello.backbones.autoregressive import (
     time,
 )
 from morello.backbones.autoregressive.conditioning import Rows
-from morello.backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture
+from morello.backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture, GaussianMixture
 from morello.backbones.autoregressive.networks import PixelCNN, Sequence
 from morello.backbones.dilated import Dilated
 from morello.backbones.transformer import Transformer
@@ -119,6 +120,23 @@ def test_what_a_model_was_not_built_for_is_refused():
         Autoregressive(permuted(raster(2, 2, 1), torch.arange(3, -1, -1)), Categorical(3), NETWORKS["pixel-cnn"])
     with pytest.raises(ValueError, match="raster order"):
         Autoregressive(time(5), Categorical(3), NETWORKS["gated-pixel-cnn"])
+
+
+@pytest.mark.parametrize(("part", "shape"), [
+    ("glob", (4, 1, 3)), ("glob", (1, 3)), ("glob", (3,)), ("glob", (4, 2)),
+    ("local", (4, 2)), ("local", (4, 1, 2)), ("local", (4, 4, 1)), ("local", (1, 4, 2)),
+    ("memory", (4, 6)), ("memory", (1, 5, 6)), ("memory", (4, 5, 3)),
+    ("mask", (4, 6)), ("mask", (5,)), ("mask", (1, 5)), ("mask", (4, 1, 5)),
+])  # fmt: skip
+def test_side_information_of_another_shape_is_refused(part, shape):
+    """A class [B, 1, G] would be one an event where there are as many items as events."""
+    model = random_model(time(4), Categorical(3, 5), "gru", KNOWN)
+    x, given = torch.zeros(4, 4, dtype=torch.int64), told(model, 4)
+    wrong = torch.ones(shape, dtype=torch.bool) if part == "mask" else torch.zeros(shape).double()
+    with pytest.raises(ValueError, match=rf"{part} of this \w+ is \[4.*\], not"):
+        model.log_prob(x, given._replace(**{part: wrong}))
+    with pytest.raises(ValueError, match="a mask is bool"):
+        model.log_prob(x, given._replace(mask=given.mask.double()))
 
 
 def influence(network, ordering, width):
@@ -340,6 +358,18 @@ def test_low_precision_leaves_nats_and_gains_alone(network):
     torch.testing.assert_close(gains[1], gains[0], rtol=0.1, atol=0.05)
 
 
+def test_a_density_in_bfloat16_integrates_to_one():
+    """Its parameters are rough, its data are not."""
+    torch.manual_seed(0)
+    model = Autoregressive(time(1), GaussianMixture(2), partial(NETWORKS["gru"], size=8)).bfloat16()
+    model.output.bias.data[4:] = -3  # narrow: the step of a number in bfloat16 is a large part of it
+    model.output.bias.data[2:4] = torch.tensor([3.0, 4.0])
+    grid = torch.linspace(0, 8, 20_001)
+    with torch.no_grad():
+        density = model.log_prob(grid.unsqueeze(1)).exp()
+    assert torch.trapezoid(density, grid).item() == pytest.approx(1, abs=1e-3)
+
+
 def test_what_does_not_fit_is_refused():
     model = random_model(raster(2, 3, 1), Bernoulli(5), "lstm")
     for shape in ((1, 3, 2, 1), (1, 2, 3), (1, 2, 6, 1)):
@@ -352,14 +382,23 @@ def test_what_does_not_fit_is_refused():
         stream = model.tell(torch.zeros(1), stream)
     with pytest.raises(ValueError, match="all 6 events"):
         model.tell(torch.zeros(1), stream)
-    for prefix in (torch.zeros(3, 2), torch.zeros(2, 7)):
+    for wrong in (torch.zeros(2), torch.zeros(()), torch.zeros(1, 1)):
+        with pytest.raises(ValueError, match=r"next event of this stream is \[1\], not"):
+            model.tell(wrong, model.begin(1))
+    for prefix in (torch.zeros(3, 2), torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, 1, 1)):
         with pytest.raises(ValueError, match="prefix"):
             model.sample(2, prefix=prefix)
-    with pytest.raises(ValueError, match="temperature"):
-        model.sample(2, temperature=-1.0)
+    pixels = random_model(raster(2, 1, 3, whole_pixels=True), DiscretisedLogisticMixture(2, 3, 2, 5), "lstm")
+    for prefix in (torch.zeros(2, 1), torch.zeros(2, 1, 1)):
+        with pytest.raises(ValueError, match=r"prefix is \[2, t, 3\]"):
+            pixels.sample(2, prefix=prefix.long())
+    for temperature in (-1.0, math.nan):
+        with pytest.raises(ValueError, match="temperature"):
+            model.sample(2, temperature=temperature)
     with pytest.raises(ValueError, match="odd kernel"):
         NETWORKS["pixel-cnn"](raster(3, 3, 1), 4, first=4)
     with pytest.raises(ValueError, match="raster order"):
         NETWORKS["gated-pixel-cnn"](frames(2, raster(3, 3, 1)), 4)
-    with pytest.raises(ValueError, match="event_dims"):
-        Ordering((3,), 1)
+    for shape, event_dims in (((3,), 1), ((), 0), ((3,), -1)):
+        with pytest.raises(ValueError, match="has no places with event_dims"):
+            Ordering(shape, event_dims)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,8 +13,9 @@ from morello.__main__ import main
 from morello.backbones.autoregressive import NETWORKS, Autoregressive, permuted, raster, time
 from morello.backbones.autoregressive.heads import Bernoulli, Categorical
 from morello.backbones.sources import MESH, LagCopy, MarkovMesh, MarkovText, ShiftCopy
-from morello.benchmarks.density import fit, score
-from morello.benchmarks.density_cases import CASES, stream
+from morello.benchmarks import density
+from morello.benchmarks.density import COLUMNS, cells, fit, run, score
+from morello.benchmarks.density_cases import CASES, Case, stream
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +131,40 @@ def test_every_case_can_be_built():
         x, given = data.sample(2, torch.Generator().manual_seed(0))
         assert model.log_prob(x, given).isfinite().all(), name
         assert case.bound is None or case.bound in data.bounds
+
+
+def test_a_network_sees_as_far_as_its_case_says():
+    for name, case in CASES.items():
+        if said := re.search(r"(\d+) symbols back", case.about):
+            assert case.model().network.model.reach == int(said[1]), name
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_drift_is_shown_where_the_source_is_known(known):
+    case = CASES["mesh/pixel-cnn"]
+    data = case.data(0) if known else replace(case.data(0), log_prob=None)
+    record, _ = run(replace(case, data=lambda _: data), 0, 0.001, lambda _: None)
+    shown = dict(zip(COLUMNS, cells([record]), strict=True))["drift"]
+    assert shown == (f"{record['drift']:.2f}" if known else "-")
+    assert ("drift_by_itself" in record) != known
+
+
+def test_drawing_from_the_source_is_not_counted_as_the_models(monkeypatch):
+    """By a clock that strikes once a look, and a hundred times whenever the source is drawn from."""
+    now = 0
+
+    def clock():
+        nonlocal now
+        now += 1
+        return now
+
+    def sample(count, generator):
+        nonlocal now
+        now += 100
+        return data.sample(count, generator)
+
+    monkeypatch.setattr(density.time, "perf_counter", clock)
+    case: Case = CASES["mesh/pixel-cnn"]
+    data = case.data(0)
+    record, _ = run(replace(case, data=lambda _: replace(data, sample=sample)), 0, 0.001, lambda _: None)
+    assert record["samples_per_second"] == density.DRAWN

@@ -194,3 +194,30 @@ def test_symbols_are_whole_numbers(head):
     for use in (head.embed, partial(head.log_prob, torch.randn(2, head.size))):
         with pytest.raises(ValueError, match="symbols are whole numbers from 0 to 4"):
             use(torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("build", [
+    partial(GaussianMixture, 1, 0), partial(GaussianMixture, 0), partial(DiscretisedLogisticMixture, 5, 0),
+    partial(DiscretisedLogisticMixture, 5, components=0), partial(DiscretisedLogisticMixture, 1),
+])  # fmt: skip
+def test_heads_of_nothing_are_refused(build):
+    with pytest.raises(ValueError, match="at least"):
+        build()
+
+
+@pytest.mark.parametrize("head", [GaussianMixture(2, 3), DiscretisedLogisticMixture(5, 3, 2)])
+def test_a_narrower_event_is_not_broadcast(head):
+    for shape in ((7, 1), (7,), (3, 1), ()):
+        for use in (head.embed, partial(head.log_prob, torch.randn(7, head.size))):
+            with pytest.raises(ValueError, match=r"events are of shape \(3,\)"):
+                use(torch.zeros(shape, dtype=torch.float32 if isinstance(head, GaussianMixture) else torch.int64))
+
+
+@pytest.mark.parametrize("head", [GaussianMixture(2), DiscretisedLogisticMixture(256, components=2)])
+def test_data_are_as_precise_as_the_parameters_whatever_the_weights(head):
+    rows, x = parameters(head), torch.arange(N) * 31
+    x = x / 100 if isinstance(head, GaussianMixture) else x
+    exact = head.double().log_prob(rows, x)
+    torch.testing.assert_close(head.bfloat16().log_prob(rows, x), exact)
+    torch.testing.assert_close(head.log_prob(rows.float(), x).double(), exact, rtol=1e-4, atol=1e-3)
+    assert head.embed(x).dtype == torch.bfloat16

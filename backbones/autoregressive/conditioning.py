@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check_shape
 from .orderings import Ordering
 
 
@@ -53,13 +54,21 @@ class Conditioner(nn.Module):
         self.blank = nn.Parameter(0.1 * torch.randn(1, sizes.memory)) if sizes.memory else None
 
     def forward(self, given: Given, batch: int) -> Rows:
-        """Of ``batch`` items. ValueError for a part that the model was not built for."""
-        for name in ("glob", "local", "memory"):
-            if getattr(given, name) is not None and not getattr(self.sizes, name):
+        """Of ``batch`` items. ValueError for a part that the model was not built for, and for one of another shape."""
+        places: dict[str, tuple[int | str, ...]] = {"glob": (), "local": self.ordering.places, "memory": ("M",)}
+        for name, between in places.items():
+            part, size = getattr(given, name), getattr(self.sizes, name)
+            if part is not None and not size:
                 raise ValueError(f"this model was built without {name}: build it with Sizes({name}=...)")
+            if part is not None:
+                check_shape(f"{name} of this model", part, batch, *between, size)
         memory, mask = given.memory, given.mask
-        if memory is None and mask is not None:
-            raise ValueError("a mask says which entries of a memory are there: give memory as well")
+        if mask is not None:
+            if memory is None:
+                raise ValueError("a mask says which entries of a memory are there: give memory as well")
+            check_shape("the mask of this memory", mask, *memory.shape[:2])
+            if mask.dtype != torch.bool:
+                raise ValueError(f"a mask is bool, True for what is there, not {mask.dtype}")
         if self.blank is not None and memory is None:
             memory, mask = self.blank.expand(batch, 1, -1), None
         return Rows(self._rows(given, batch), memory, mask)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ...envs.experience import State
+from ..arithmetic import at_least_float32
+from ..checks import check_shape, check_temperature
 from .conditioning import Conditioner, Given, Rows, Sizes
 from .heads import Head
 from .networks import CausalNetwork
@@ -42,8 +44,7 @@ class Autoregressive(nn.Module):
         cond: int = 32,
     ) -> None:
         super().__init__()
-        if head.event != ordering.event:
-            raise ValueError(f"the ordering tells events of shape {ordering.event}, the head draws {head.event}")
+        ordering.check(head.event)
         self.ordering, self.head = ordering, head
         self.conditioner = Conditioner(ordering, given, cond)
         self.network = network(ordering, head.width, self.conditioner.size, given.memory)
@@ -60,9 +61,7 @@ class Autoregressive(nn.Module):
         return self._distribution(self.features(x, given))
 
     def _distribution(self, features: Tensor) -> Tensor:
-        """At least in float32: in bfloat16 nats are good to one or two, and a prediction gain is gone."""
-        parameters: Tensor = self.output(features)
-        return parameters.float() if parameters.dtype in (torch.float16, torch.bfloat16) else parameters
+        return at_least_float32(self.output(features))
 
     def log_prob(self, x: Tensor, given: Given = NOTHING, reduce: Literal["sum", "none"] = "sum") -> Tensor:
         """Nats: [B], or with ``reduce="none"`` the terms at their places [B, *places], a map of surprise."""
@@ -80,9 +79,10 @@ class Autoregressive(nn.Module):
         return self._next(0, nothing, cond, self.network.initial_state(batch))
 
     def tell(self, x: Tensor, stream: Stream) -> Stream:
-        """The next event ``x`` [B, *event] is told. ValueError if all have been."""
+        """The next event ``x`` [B, *event] is told. ValueError if all have been, and for x of another shape."""
         if stream.t == self.ordering.length:
             raise ValueError(f"all {self.ordering.length} events have been told")
+        check_shape("the next event of this stream", x, len(stream.parameters), *self.head.event)
         return self._next(stream.t + 1, self.head.embed(x), stream.cond, stream.state)
 
     def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> Stream:
@@ -104,14 +104,14 @@ class Autoregressive(nn.Module):
         """``count`` items [count, *shape], event by event. ``prefix`` [count, t, *event] are the first t events, told
         beforehand.
         """
-        if temperature < 0:
-            raise ValueError(f"a temperature is 0 or more, not {temperature}")
-        fixed = 0 if prefix is None else prefix.shape[1]
-        if prefix is not None and (len(prefix) != count or fixed > self.ordering.length):
-            raise ValueError(f"prefix is [{count}, at most {self.ordering.length}, ...], not {list(prefix.shape)}")
+        check_temperature(temperature)
+        if prefix is not None:
+            check_shape("prefix", prefix, count, "t", *self.head.event)
+            if prefix.shape[1] > self.ordering.length:
+                raise ValueError(f"prefix is {prefix.shape[1]} events long, an item {self.ordering.length}")
         stream, told = self.begin(count, given), []
         for t in range(self.ordering.length):
-            if prefix is not None and t < fixed:
+            if prefix is not None and t < prefix.shape[1]:
                 x = prefix[:, t]
             else:
                 x = self.head.sample(stream.parameters, temperature, generator)

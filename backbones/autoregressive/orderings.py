@@ -25,8 +25,8 @@ class Ordering(nn.Module):
     ) -> None:
         super().__init__()
         split = len(shape) - event_dims
-        if split < 1:
-            raise ValueError(f"an item of shape {tuple(shape)} has more places than one: event_dims is too large")
+        if not 0 < split <= len(shape):
+            raise ValueError(f"an item of shape {tuple(shape)} has no places with event_dims {event_dims}")
         self.shape, self.places, self.event = tuple(shape), tuple(shape[:split]), tuple(shape[split:])
         self.length = math.prod(self.places)
         rows = torch.arange(self.length)
@@ -38,6 +38,11 @@ class Ordering(nn.Module):
         self.register_buffer("order", order, persistent=False)
         at = torch.stack(torch.unravel_index(order, self.places), dim=-1)
         self.register_buffer("coordinates", at if absolute else at[:, :0], persistent=False)
+
+    def check(self, event: tuple[int, ...]) -> None:
+        """ValueError for a head whose events are of another shape."""
+        if event != self.event:
+            raise ValueError(f"the ordering tells events of shape {self.event}, the head draws {event}")
 
     def to_sequence(self, x: Tensor) -> Tensor:
         """[B, *places, ...] -> [T, B, ...]. ValueError for items of another shape."""

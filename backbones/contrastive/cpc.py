@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import at_least_float32
+from ..checks import check_shape
 from .actions import ActionContext
 from .head import ContrastiveHead, score
 from .info_nce import info_nce, mutual_information_bound
@@ -67,12 +69,15 @@ class CPC(nn.Module):
         source: Source = "batch", queries: int | None = 256, negatives: int | None = 256, actions: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not horizons or min(horizons) < 1:
-            raise ValueError(f"horizons are steps ahead, 1 or more, not {list(horizons)}")
+        if not horizons or any(k < 1 or k % 1 for k in horizons):
+            raise ValueError(f"horizons are steps ahead, 1 or more, whole numbers, not {list(horizons)}")
         if source not in get_args(Source):
             raise ValueError(f"source is {source!r}, not one of {', '.join(get_args(Source))}")
-        self.source, self.queries, self.negatives, self.reach = source, queries, negatives, max(horizons)
-        self.register_buffer("steps", torch.tensor(list(horizons)), persistent=False)
+        for name, count in (("queries", queries), ("negatives", negatives)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} are 1 or more, or None for all, not {count}")
+        self.source, self.queries, self.negatives, self.reach = source, queries, negatives, int(max(horizons))
+        self.register_buffer("steps", torch.tensor([int(k) for k in horizons]), persistent=False)
         self.head = ContrastiveHead(context, target, len(horizons))
         self.actions = ActionContext(context, actions) if actions else None
 
@@ -83,13 +88,24 @@ class CPC(nn.Module):
         """Targets z [T, B, E], contexts c [T, B, D], ``first`` [T, B] bool; ``valid`` [T, B] bool, False for rows that
         are not there (None: all are), which may be NaN; ``action`` [T - 1, B] int64 -> [K, N] each.
 
-        ``generator``, on the device of z, is needed where there is more than is to be drawn.
+        ``generator``, on the device of z, is needed where there is more than is to be drawn. ValueError for rows that
+        are not those of ``first``.
         """
         if (action is None) != (self.actions is None):
             raise ValueError("actions are given if, and only if, CPC was built with their number")
         T, B = first.shape
         valid = torch.ones_like(first) if valid is None else valid
+        check_shape("z", z, T, B, "E")
+        check_shape("c", c, T, B, "D")
+        check_shape("valid", valid, T, B)
+        if action is not None:
+            check_shape("action", action, T - 1, B)
         z, c = (torch.where(valid.unsqueeze(-1), x, 0.0).flatten(0, 1) for x in (z, c))  # row t B + b
+        # The positive's score and those of the negatives are computed in different ways and rounded apart, by which
+        # equal rows could be told from each other where scores are large. What all z have in common changes no softmax:
+        # without it scores are as small as z's differences.
+        z = at_least_float32(z)
+        z = z - z.detach().sum(0) / valid.sum().clamp(min=1)
         pairs = pair_mask(first, self.steps, valid).flatten(1)
         query = draw(pairs.any(0), self.queries, generator)  # [N]
         there = pairs[:, query]

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..autoregressive.networks.masked import MaskedConv2d
 from .cpc import CPC, Contrast
+from .pairs import from_row_0
 
 
 class GridContext(nn.Module):
@@ -37,7 +38,5 @@ class GridCPC(nn.Module):
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Contrast:
         """Codes of the patches [B, H, W, E]."""
         rows, contexts = (x.transpose(0, 1).flatten(1, 2) for x in (z, self.context(z)))  # [H, B W, ...]
-        first = torch.zeros(rows.shape[:2], dtype=torch.bool, device=z.device)
-        first[0] = True
-        contrast: Contrast = self.cpc(rows, contexts, first, generator=generator)
+        contrast: Contrast = self.cpc(rows, contexts, from_row_0(rows), generator=generator)
         return contrast

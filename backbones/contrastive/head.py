@@ -7,12 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..arithmetic import at_least_float32
+
 
 def score(prediction: Tensor, z: Tensor) -> Tensor:
     """``s[k, n, m] = z[m, n] . prediction[k, n]`` -> [K, N, M], of predictions [K, N, E] and candidates [M, N, E], each
-    query's own, or [M, 1, E], the same for all. A sum over features, not a mean, at temperature 1.
+    query's own, or [M, 1, E], the same for all. A sum over features, not a mean, at temperature 1; at least in float32,
+    under autocast too.
     """
-    return torch.einsum("kne,mne->knm", prediction, z)
+    with torch.autocast(z.device.type, enabled=False):
+        return torch.einsum("kne,mne->knm", at_least_float32(prediction), at_least_float32(z))
 
 
 class ContrastiveHead(nn.Module):

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def from_row_0(x: Tensor) -> Tensor:
+    """``first`` [T, B] bool for rows x [T, B, ...]: each sequence begins at its row 0."""
+    first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+    first[0] = True
+    return first
+
+
 def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
     """[K, T, B] bool: rows t and t + k, for each k of ``steps`` [K], are both there and of one episode.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..base import SequenceModel
 from .cpc import CPC, Contrast
+from .pairs import from_row_0
 
 
 class WaveEncoder(nn.Module):
@@ -43,11 +44,13 @@ class SequenceCPC(nn.Module):
         self, x: Tensor, first: Tensor | None = None, valid: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Contrast:  # fmt: skip
-        """``first`` and ``valid`` [T, B] bool; None: each sequence begins at its row 0 and is all there."""
+        """``first`` and ``valid`` [T, B] bool; None: each sequence begins at its row 0 and is all there. What rows that
+        are not there hold is not read, but x is finite there too: NaN would reach the encoder's gradients.
+        """
         z = self.encoder(x)
-        if first is None:
-            first = torch.zeros(z.shape[:2], dtype=torch.bool, device=z.device)
-            first[0] = True
+        if valid is not None:  # or later contexts would be made of what is not there
+            z = torch.where(valid.unsqueeze(-1), z, 0.0)
+        first = from_row_0(z) if first is None else first
         c, _ = self.memory(z, self.memory.initial_state(z.shape[1]), first)
         contrast: Contrast = self.cpc(z, c, first, valid, generator=generator)
         return contrast

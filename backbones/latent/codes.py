@@ -1,14 +1,13 @@
-"""Distributions over codes: what an item, or a prior, says of z [B, Z]."""
+"""Distributions over codes: what an item, or a prior, says of z [B, Z]. Drawn and scored at least in float32."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-LOG_2PI = math.log(2 * math.pi)
+from ..arithmetic import at_least_float32, gaussian_log_prob
 
 
 class Code(Protocol):
@@ -47,12 +46,12 @@ class Gaussian(NamedTuple):
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """``mean + scale noise``."""
-        return self.mean + self.log_scale.exp() * noise(self.mean, generator)
+        mean, scale = at_least_float32(self.mean), at_least_float32(self.log_scale).exp()
+        return mean + scale * noise(mean, generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """``sum_j ln N(z_j; mean_j, scale_j^2)``."""
-        distance = (z - self.mean) * torch.exp(-self.log_scale)
-        return -(distance.square() / 2 + self.log_scale + LOG_2PI / 2).sum(-1)
+        return gaussian_log_prob(z, self.mean, self.log_scale)
 
 
 class UnitGaussian(NamedTuple):
@@ -62,11 +61,12 @@ class UnitGaussian(NamedTuple):
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """``mean + noise``."""
-        return self.mean + noise(self.mean, generator)
+        mean = at_least_float32(self.mean)
+        return mean + noise(mean, generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """``sum_j ln N(z_j; mean_j, 1)``."""
-        return -((z - self.mean).square() / 2 + LOG_2PI / 2).sum(-1)
+        return gaussian_log_prob(z, self.mean, torch.zeros_like(self.mean))
 
 
 def noise(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..arithmetic import at_least_float32
 from ..autoregressive import Autoregressive, Given, Head, Ordering
-from .layers import perceptron
+from ..checks import check_temperature
+from .layers import dtype_of, perceptron
 
 
 class Decoder(nn.Module, abc.ABC):
     """A distribution over items [B, *shape] given codes [B, Z]."""
+
+    size: int | None = None  # Z; None: not known beforehand
 
     @abc.abstractmethod
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
@@ -36,9 +40,8 @@ class FactorisedDecoder(Decoder):
         self, ordering: Ordering, head: Head, codes: int, network: Callable[[int, tuple[int, ...], int], nn.Module]
     ) -> None:
         super().__init__()
-        if head.event != ordering.event:
-            raise ValueError(f"the ordering tells events of shape {ordering.event}, the head draws {head.event}")
-        self.ordering, self.head = ordering, head
+        ordering.check(head.event)
+        self.ordering, self.head, self.size = ordering, head, codes
         self.network = network(codes, ordering.places, head.size)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
@@ -48,11 +51,12 @@ class FactorisedDecoder(Decoder):
     @torch.no_grad()
     def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """[B, *shape]."""
+        check_temperature(temperature)
         return self.ordering.from_sequence(self.head.sample(self.parameters_of(z), temperature, generator))
 
     def parameters_of(self, z: Tensor) -> Tensor:
         """[T, B, head.size]."""
-        return self.ordering.to_sequence(self.network(z))
+        return at_least_float32(self.ordering.to_sequence(self.network(z.to(dtype_of(self)))))
 
 
 class AutoregressiveDecoder(Decoder):
@@ -62,15 +66,20 @@ class AutoregressiveDecoder(Decoder):
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.size = model, model.conditioner.sizes.glob
+        if not self.size:
+            raise ValueError("an autoregressive decoder hears its code as glob: build its model with Sizes(glob=Z)")
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """[B], nats."""
-        return self.model.log_prob(x, Given(glob=z))
+        return self.model.log_prob(x, self._given(z))
 
     def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """[B, *shape]."""
-        return self.model.sample(len(z), Given(glob=z), temperature=temperature, generator=generator)
+        return self.model.sample(len(z), self._given(z), temperature=temperature, generator=generator)
+
+    def _given(self, z: Tensor) -> Given:
+        return Given(glob=z.to(dtype_of(self.model)))
 
 
 class Flat(nn.Module):

@@ -1,4 +1,4 @@
-"""Is the code used? Measures that a collapsed code does not fool.
+"""Is the code used? Measures, and which of them a collapsed code fools.
 
 A probe on posterior *means* is fooled: it takes means that differ by a millionth as well as means that differ by one,
 although a code drawn around them says next to nothing. So probes here read codes as drawn, and are held to what the
@@ -29,6 +29,9 @@ def kl_per_group(terms: Terms) -> Tensor:
 def active_units(mean: Tensor, threshold: float = 0.01) -> int:
     """How many of a code's numbers have means [N, Z] that vary over items by more than ``threshold`` (Burda, Grosse and
     Salakhutdinov, "Importance weighted autoencoders", ICLR 2016).
+
+    The threshold presumes the prior N(0, I), beside whose variance of 1 it is little. Under a learned prior that has
+    grown wide even a collapsed code shows all its units active: divide means by the prior's scales first.
     """
     return int((mean.var(0, unbiased=False) > threshold).sum())
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import perceptron, scaled
+from ..arithmetic import scaled
+from ..checks import check_levels
+from .layers import dtype_of, perceptron
 
 
 class FlatEncoder(nn.Module):
@@ -16,13 +18,13 @@ class FlatEncoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], size: int = 64, levels: int = 256, hidden: Sequence[int] = (64,)) -> None:
         super().__init__()
+        check_levels(levels)
         self.size, self.levels = size, levels
         self.layers = perceptron(math.prod(shape), hidden, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, *shape] -> [B, size]."""
-        weight = next(self.layers.parameters())
-        return F.relu(self.layers(scaled(x.flatten(1), self.levels, weight)))
+        return F.relu(self.layers(scaled(x.flatten(1), self.levels, dtype_of(self))))
 
 
 class ConvolutionalEncoder(nn.Module):
@@ -30,6 +32,7 @@ class ConvolutionalEncoder(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], size: int = 64, levels: int = 256, channels: int = 32) -> None:
         super().__init__()
+        check_levels(levels)
         height, width, colours = shape
         self.size, self.levels = size, levels
         self.first = nn.Conv2d(colours, channels, 3, stride=2, padding=1)
@@ -38,6 +41,6 @@ class ConvolutionalEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, size]."""
-        y = scaled(x.permute(0, 3, 1, 2), self.levels, self.linear.weight)
+        y = scaled(x.permute(0, 3, 1, 2), self.levels, dtype_of(self))
         y = F.relu(self.second(F.relu(self.first(y))))
         return F.relu(self.linear(y.flatten(1)))

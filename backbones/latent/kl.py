@@ -6,14 +6,17 @@ import abc
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from ..arithmetic import at_least_float32
 
 
 def gaussian_kl(mean: Tensor, log_scale: Tensor, prior_mean: Tensor, prior_log_scale: Tensor) -> Tensor:
     """KL(q || p) of each number, any shape: ``ln(s_p / s_q) + (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2``.
 
-    (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, appendix B, for any p.)
+    (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, appendix B, for any p.) At least in float32.
     """
+    mean, log_scale = at_least_float32(mean), at_least_float32(log_scale)
+    prior_mean, prior_log_scale = at_least_float32(prior_mean), at_least_float32(prior_log_scale)
     ratio = log_scale - prior_log_scale
     distance = (mean - prior_mean) * torch.exp(-prior_log_scale)
     return (torch.expm1(2 * ratio) + distance.square()) / 2 - ratio  # expm1: exact where q is nearly p
@@ -26,16 +29,15 @@ def unit_gaussian_kl(mean: Tensor, prior_mean: Tensor, prior_log_scale: Tensor) 
     return gaussian_kl(mean, torch.zeros_like(mean), prior_mean, prior_log_scale)
 
 
-def categorical_kl(logits: Tensor, prior_logits: Tensor) -> Tensor:
-    """[..., N] each -> [...]: ``sum_i q_i (ln q_i - ln p_i)``. What q never draws costs nothing, whatever p says."""
-    log_q, log_p = F.log_softmax(logits, dim=-1), F.log_softmax(prior_logits, dim=-1)
-    q = log_q.exp()
-    return (q * torch.where(q > 0, log_q - log_p, 0.0)).sum(-1)
-
-
 def annealed(step: int, steps: int) -> float:
     """From 0 at step 0 in a line to 1 at step ``steps``, and 1 from there on; always 1 where ``steps`` is 0."""
     return min(1.0, step / steps) if steps else 1.0
+
+
+def check_warmup(steps: int) -> None:
+    """ValueError for fewer than 0."""
+    if steps < 0:
+        raise ValueError(f"a warm-up lasts 0 steps or more, not {steps}")
 
 
 def total(kl: Tensor) -> Tensor:
@@ -82,6 +84,7 @@ class Beta(KLPolicy):
 
     def __init__(self, beta: float = 1.0, warmup_steps: int = 0) -> None:
         super().__init__()
+        check_warmup(warmup_steps)
         self.beta, self.warmup_steps = beta, warmup_steps
 
     def forward(self, kl: Tensor, step: int) -> Tensor:
@@ -128,6 +131,7 @@ class Capacity(KLPolicy):
 
     def __init__(self, gamma: float = 10.0, nats: float = 10.0, steps: int = 10_000) -> None:
         super().__init__()
+        check_warmup(steps)
         self.gamma, self.nats, self.steps = gamma, nats, steps
 
     def forward(self, kl: Tensor, step: int) -> Tensor:

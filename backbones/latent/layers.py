@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 
 def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -16,6 +17,6 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequentia
     return nn.Sequential(*layers, nn.Linear([inputs, *hidden][-1], outputs))
 
 
-def scaled(x: Tensor, levels: int, like: Tensor) -> Tensor:
-    """Levels 0 to ``levels - 1`` -> [-1, 1], in the type of ``like``."""
-    return 2 * x.to(like.dtype) / (levels - 1) - 1
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """That of its weights, which is what it reads."""
+    return next(module.parameters()).dtype

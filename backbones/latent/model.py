@@ -36,6 +36,9 @@ class LatentModel(nn.Module):
         super().__init__()
         if isinstance(posterior, Deterministic) != (prior is None):
             raise ValueError("a deterministic posterior goes with no prior, every other one with a prior")
+        sizes = [getattr(part, "size", None) for part in (posterior, prior, decoder)]
+        if len({*sizes} - {None}) > 1:  # or a narrower prior would be broadcast
+            raise ValueError("posterior, prior and decoder have codes of one size, not {}, {} and {}".format(*sizes))
         self.encoder, self.posterior, self.prior, self.decoder = encoder, posterior, prior, decoder
 
     def encode(self, x: Tensor) -> Code:
@@ -52,6 +55,8 @@ class LatentModel(nn.Module):
         code: Code | None = None,
     ) -> Terms:
         """Of items [B, *shape]. ``context`` [B, C] is the prior's; ``code`` is ``encode(x)`` where that is known."""
+        if self.prior is None and context is not None:
+            raise ValueError("an autoencoder has no prior to read a context")
         code = self.encode(x) if code is None else code
         z = code.sample(generator)
         rec, log_q = -self.decoder.log_prob(x, z), code.log_prob(z)
@@ -113,6 +118,8 @@ def iwae(
     """[B], nats: ``ln 1/k sum_i w_i`` over k codes: in the mean at most ln p(x), and higher the more codes (Burda,
     Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016).
     """
+    if k < 1:
+        raise ValueError(f"a bound is made of 1 code or more, not {k}")
     code = model.encode(x)
     weights = [log_weight(model.terms(x, context, generator, code=code)) for _ in range(k)]
     return torch.stack(weights).logsumexp(0) - math.log(k)

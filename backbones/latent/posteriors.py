@@ -12,6 +12,8 @@ from .codes import Code, Delta, Gaussian, UnitGaussian
 class Posterior(nn.Module, abc.ABC):
     """Built as ``Class(features, size)``: features [B, F] -> a distribution over codes [B, Z], linearly."""
 
+    size: int | None = None  # Z; None: not known beforehand
+
     @abc.abstractmethod
     def forward(self, features: Tensor) -> Code:
         """[B, F] -> q over [B, Z]."""
@@ -22,6 +24,7 @@ class Deterministic(Posterior):
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
+        self.size = size
         self.mean = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Delta:
@@ -34,6 +37,7 @@ class DiagonalGaussian(Posterior):
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
+        self.size = size
         self.mean, self.log_scale = nn.Linear(features, size), nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Gaussian:
@@ -48,6 +52,7 @@ class UnitVarianceGaussian(Posterior):
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
+        self.size = size
         self.mean = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> UnitGaussian:

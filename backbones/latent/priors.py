@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from .codes import Code, Gaussian, UnitGaussian
 from .kl import gaussian_kl, unit_gaussian_kl
-from .layers import perceptron
+from .layers import dtype_of, perceptron
 
 
 class Prior(nn.Module, abc.ABC):
     """A density over codes [B, Z], given a ``context`` [B, C] if it was built for one."""
+
+    size: int | None = None  # Z; None: not known beforehand
 
     @abc.abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -38,8 +40,8 @@ class GaussianPrior(Prior):
 
     def __init__(self, size: int, groups: int | None = None) -> None:
         super().__init__()
-        self.size, self.groups = size, groups or size
-        if size % self.groups:
+        self.size, self.groups = size, size if groups is None else groups
+        if self.groups < 1 or size % self.groups:
             raise ValueError(f"{size} numbers do not make {groups} groups of equal size")
 
     @abc.abstractmethod
@@ -112,7 +114,7 @@ class Conditional(GaussianPrior):
         """[B, Z]."""
         if context is None:
             raise ValueError("a conditional prior needs a context [B, C]")
-        mean, log_scale = self.layers(context).chunk(2, dim=-1)
+        mean, log_scale = self.layers(context.to(dtype_of(self))).chunk(2, dim=-1)
         return Gaussian(mean, log_scale)
 
 

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import check_shape
+
 
 class Source(abc.ABC):
     """A law of items whose probabilities are known exactly: what a density model's nats are compared with.
@@ -23,9 +25,14 @@ class Source(abc.ABC):
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """[count, *shape] int64, independent items."""
 
-    @abc.abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """Items [count, *shape] -> [count] float64, nats an item, exact."""
+        """Items [count, *shape] -> [count] float64, nats an item, exact. ValueError for items of another shape."""
+        check_shape("a batch of this source's items", x, "count", *self.shape)
+        return self._log_prob(x)
+
+    @abc.abstractmethod
+    def _log_prob(self, x: Tensor) -> Tensor:
+        """The same, of items of the right shape."""
 
     @abc.abstractmethod
     def entropy(self) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .base import mean_and_error, seeded
-from .symmetric import disturb, told_entropy, told_log_prob
+from .symmetric import check_error, disturb, told_entropy, told_log_prob
 
 ESTIMATED_FROM = 2**14
 """Pairs; at least two batches of them."""
@@ -103,6 +103,7 @@ class SymmetricChannel(Channel):
     """a, b [n] int64 of ``symbols``, uniform; b is a but with probability ``error``, then any of the others."""
 
     def __init__(self, symbols: int = 16, error: float = 0.1) -> None:
+        check_error(error)
         self.symbols, self.error = symbols, error
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .base import Source, entropy_of, seeded
 from .mixture import Mixture
-from .symmetric import disturb, told_entropy, told_log_prob
+from .symmetric import check_error, disturb, told_entropy, told_log_prob
 
 
 class NoisyTemplate(Source):
@@ -25,7 +25,7 @@ class NoisyTemplate(Source):
         """[count, H, W, 1]."""
         return disturb(self.template.expand(count, *self.shape), self.error, 2, generator)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """[count], the sum over pixels."""
         return told_log_prob(x == self.template, self.error, 2).flatten(1).sum(-1)
 
@@ -42,6 +42,9 @@ class ClassMixture(Mixture):
     def __init__(
         self, classes: int = 10, height: int = 8, width: int = 8, error: float = 0.05, seed: int = 0
     ) -> None:
+        check_error(error)
+        if classes < 1:
+            raise ValueError(f"a mixture has 1 class or more, not {classes}")
         templates = torch.randint(2, (classes, height, width, 1), generator=seeded(seed))
         super().__init__([NoisyTemplate(template, error) for template in templates], seed)
         self.templates = templates

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Source
-from .symmetric import disturb, told_entropy, told_log_prob
+from .symmetric import check_error, disturb, told_entropy, told_log_prob
 
 
 class LagCopy(Source):
@@ -22,6 +22,9 @@ class LagCopy(Source):
     symbols: int
 
     def __init__(self, symbols: int = 256, lag: int = 16, renewal: float = 0.1, length: int = 128) -> None:
+        check_error(renewal)
+        if lag < 1:
+            raise ValueError(f"a copy is of 1 symbol back or more, not {lag}")
         if length <= lag:
             raise ValueError(f"{length} samples hold no copy {lag} back")
         self.shape, self.symbols, self.lag = (length,), symbols, lag
@@ -37,7 +40,7 @@ class LagCopy(Source):
             told.copy_(disturb(said, self.error, self.symbols, generator))
         return x
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """Uniform for the first ``lag``, then the noisy copy."""
         copies = told_log_prob(x[:, self.lag :] == x[:, : -self.lag], self.error, self.symbols).sum(-1)
         return copies - self.lag * math.log(self.symbols)
@@ -62,6 +65,7 @@ class ShiftCopy(Source):
     def __init__(
         self, height: int = 8, width: int = 8, offset: int = 2, symbols: int = 2, error: float = 0.05
     ) -> None:
+        check_error(error)
         if abs(offset) >= width:
             raise ValueError(f"an offset of {offset} leads out of an image {width} pixels wide")
         self.shape, self.symbols, self.error = (height, width, 1), symbols, error
@@ -78,7 +82,7 @@ class ShiftCopy(Source):
             x[:, i, self.copying] = disturb(x[:, i - 1, self.original], self.error, self.symbols, generator)
         return x
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """The noisy copies, and the uniform rest."""
         same = x[:, 1:, self.copying] == x[:, :-1, self.original]
         copies = told_log_prob(same, self.error, self.symbols).flatten(1).sum(-1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_shape
 from .base import Source, dirichlet, draw, entropy_of, estimating, mean_and_error, seeded
 
 EXACT_UP_TO = 2**14
@@ -22,23 +23,26 @@ class MarkovMesh(Source):
     """Images [H, W, C] by ``table`` [C, V, V, V, V]: channel; the same channel to the left and above; the channel
     before, of the same pixel; the law of the symbol. What lies outside the image, or before channel 0, reads 0.
 
-    Without a ``table`` its laws are drawn from a Dirichlet distribution. ``MESH`` is one for binary images.
+    Without a ``table`` its laws are drawn from a Dirichlet distribution, for 1 channel of 2 symbols unless said
+    otherwise; a table brings its own ``channels`` and ``symbols``. ``MESH`` is one for binary images.
     """
 
     def __init__(
         self,
         height: int = 8,
         width: int = 8,
-        channels: int = 1,
-        symbols: int = 2,
+        channels: int | None = None,
+        symbols: int | None = None,
         concentration: float = 0.3,
         seed: int = 0,
         table: Tensor | None = None,
     ) -> None:
+        own = (1, 2) if table is None else table.shape[:2]
+        channels, symbols = own[0] if channels is None else channels, own[1] if symbols is None else symbols
         if table is None:
             laws = dirichlet(channels * symbols**3, symbols, concentration, seeded(seed))
             table = laws.reshape(channels, symbols, symbols, symbols, symbols)
-        channels, symbols = table.shape[:2]
+        check_shape("this table [C, V, V, V, V]", table, channels, *[symbols] * 4)
         self.shape, self.symbols, self.table, self.seed = (height, width, channels), symbols, table.double(), seed
         self.bounds = {"uniform": height * width * channels * math.log(symbols)}
         self.exact = symbols ** (width * channels) <= EXACT_UP_TO
@@ -59,7 +63,7 @@ class MarkovMesh(Source):
         left, up, lower = F.pad(x, (0, 0, 1, -1)), F.pad(x, (0, 0, 0, 0, 1, -1)), F.pad(x, (1, -1))
         return self.table[torch.arange(self.shape[-1]), left, up, lower]
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """The sum over symbols of the log of the table."""
         return self.laws(x).gather(-1, x.unsqueeze(-1)).log().flatten(1).sum(-1)
 

@@ -45,7 +45,7 @@ class MarkovText(Source):
             context = (context * self.symbols + x[:, t]) % len(self.table)
         return x
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """``log p(x_1 .. x_k) + sum_t log p(x_t given the k symbols before it)``."""
         place = self.symbols ** torch.arange(self.order, -1, -1)
         window = (x.unfold(1, self.order + 1, 1) * place).sum(-1)  # [count, T - order]: context and symbol, a number

@@ -22,6 +22,8 @@ class Mixture(Source):
     """``p(x) = (1 / K) sum_z p_z(x)``: the label z is one of K, each as likely, and x is drawn from that component."""
 
     def __init__(self, components: Sequence[Source], seed: int) -> None:
+        if not components:
+            raise ValueError("a mixture has 1 component or more")
         self.shape, self.symbols = components[0].shape, components[0].symbols
         self.components, self.seed = list(components), seed
         self.conditional_entropy = sum(c.entropy()[0] for c in components) / len(components)
@@ -46,7 +48,7 @@ class Mixture(Source):
         terms = torch.stack([component.log_prob(x) for component in self.components], dim=-1)
         return terms - math.log(len(self.components))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """``log sum_z p(x, z)``."""
         return self.joint_log_prob(x).logsumexp(-1)
 

@@ -17,6 +17,8 @@ from .symmetric import disturb, told_entropy, told_log_prob
 
 ESTIMATED_FROM = 1024
 """So many videos."""
+MOST = 7
+"""Pixels along a sprite's side: its picture is drawn as one int64."""
 
 
 class MovingSprite(Source):
@@ -39,8 +41,12 @@ class MovingSprite(Source):
         turning: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if error <= 0:
-            raise ValueError("without noise the filter would divide by 0 at a video that cannot be: error > 0")
+        if not 0 < error < 1:
+            raise ValueError(f"the filter would divide by 0 at a video that cannot be: error > 0 and < 1, not {error}")
+        if not 0 <= turning <= 1:
+            raise ValueError(f"a sprite turns with a probability, 0 to 1, not {turning}")
+        if not 1 <= sprite_side <= min(side, MOST):
+            raise ValueError(f"a sprite is 1 to {min(side, MOST)} pixels wide in a frame of {side}, not {sprite_side}")
         self.shape, self.error, self.turning, self.seed = (frames, side, side, 1), error, turning, seed
         reach = side - sprite_side + 1
         self.grid = (sprites, reach, reach, 2, 2)  # of states
@@ -93,10 +99,11 @@ class MovingSprite(Source):
         if self.turning:
             same = belief.reshape(len(belief), -1, 4)
             new = same.logsumexp(-1, keepdim=True) - math.log(4)
-            belief = torch.logaddexp(same + math.log1p(-self.turning), new + math.log(self.turning)).flatten(-2)
+            keeps, turns = torch.tensor([1 - self.turning, self.turning], dtype=torch.float64).log()
+            belief = torch.logaddexp(same + keeps, new + turns).flatten(-2)
         return belief[:, self.before]
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor) -> Tensor:
         """The filter's terms, summed over frames."""
         return self.frame_log_prob(x).sum(-1)
 

@@ -10,6 +10,12 @@ from torch import Tensor
 from .base import entropy_of
 
 
+def check_error(error: float) -> None:
+    """ValueError for what is no probability."""
+    if not 0 <= error <= 1:
+        raise ValueError(f"a symbol is told anew or wrongly with a probability, 0 to 1, not {error}")
+
+
 def disturb(x: Tensor, error: float, symbols: int, generator: torch.Generator) -> Tensor:
     """Symbols of any shape, told wrongly here and there."""
     wrong = torch.rand(x.shape, generator=generator, dtype=torch.float64) < error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +32,12 @@ class Head(nn.Module, abc.ABC):
     ) -> Tensor:
         """Events. ``temperature`` 0: the likeliest, or the centre of the likeliest component."""
 
+    def checked(self, x: Tensor) -> Tensor:
+        """``x``, if it is of events. ValueError if not: a narrower one would be broadcast."""
+        if x.shape[x.dim() - len(self.event) :] != self.event:
+            raise ValueError(f"events are of shape {self.event}, and {list(x.shape)} does not end with it")
+        return x
+
     def support(self) -> Tensor | None:
         """[S, *event], all events there are; None where they cannot be listed."""
         return None
@@ -60,5 +65,3 @@ def within(x: Tensor, highest: int, *, whole: bool = True) -> Tensor:
 LOG_SCALE_MIN = -7.0
 """No narrower: a density has no upper end, and one repeated number would be worth infinitely much; slopes of masses
 overflow."""
-
-LOG_2PI = math.log(2 * math.pi)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import LOG_2PI, LOG_SCALE_MIN, Head, choose
+from ...arithmetic import gaussian_log_prob
+from .base import LOG_SCALE_MIN, Head, choose
 
 
 class GaussianMixture(Head):
@@ -15,6 +16,8 @@ class GaussianMixture(Head):
 
     def __init__(self, components: int = 1, dims: int | None = None, width: int = 32) -> None:
         super().__init__()
+        if components < 1 or (dims is not None and dims < 1):
+            raise ValueError(f"a mixture has at least 1 component and 1 number, not {components} and {dims}")
         self.event = () if dims is None else (dims,)
         self.components, self.dims, self.width = components, dims or 1, width
         self.size = components * (1 + 2 * self.dims)
@@ -22,14 +25,13 @@ class GaussianMixture(Head):
 
     def embed(self, x: Tensor) -> Tensor:
         """[..., dims] -> [..., width]."""
-        embedded: Tensor = self.value(self._vector(x))
+        embedded: Tensor = self.value(self._vector(x).to(self.value.weight.dtype))
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """``log sum_k pi_k prod_d N(x_d; mu_kd, sigma_kd)``."""
         logits, mean, log_scale = self._split(parameters)
-        z = (self._vector(x).unsqueeze(-2) - mean) * torch.exp(-log_scale)
-        each = -(0.5 * z.square() + log_scale + 0.5 * LOG_2PI).sum(-1)
+        each = gaussian_log_prob(self._vector(x).to(parameters.dtype).unsqueeze(-2), mean, log_scale)
         return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
 
     def sample(
@@ -50,4 +52,4 @@ class GaussianMixture(Head):
         return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN)
 
     def _vector(self, x: Tensor) -> Tensor:
-        return (x if self.event else x.unsqueeze(-1)).to(self.value.weight.dtype)
+        return self.checked(x) if self.event else x.unsqueeze(-1)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...arithmetic import scaled
+from ...checks import check_levels
 from .base import LOG_SCALE_MIN, Head, choose, within
 
 LOG_SCALE_MAX = 20.0
@@ -41,8 +43,9 @@ class DiscretisedLogisticMixture(Head):
 
     def __init__(self, levels: int, channels: int | None = None, components: int = 10, width: int = 32) -> None:
         super().__init__()
-        if levels < 2:
-            raise ValueError(f"a pixel has at least 2 levels, not {levels}")
+        check_levels(levels)
+        if components < 1 or (channels is not None and channels < 1):
+            raise ValueError(f"a mixture has at least 1 component and 1 channel, not {components} and {channels}")
         self.event = () if channels is None else (channels,)
         self.levels, self.components, self.channels, self.width = levels, components, channels or 1, width
         self.couplings = self.channels * (self.channels - 1) // 2
@@ -51,13 +54,13 @@ class DiscretisedLogisticMixture(Head):
 
     def embed(self, x: Tensor) -> Tensor:
         """[..., C] -> [..., width]."""
-        embedded: Tensor = self.value(self._scaled(x))
+        embedded: Tensor = self.value(self._scaled(x, self.value.weight.dtype))
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """``log sum_k pi_k prod_c mass(x_c)``."""
         logits, mean, log_scale, coupling = self._split(parameters)
-        value = self._scaled(x).unsqueeze(-2)  # [..., 1, C]
+        value = self._scaled(x, parameters.dtype).unsqueeze(-2)  # [..., 1, C]
         means = torch.stack([self._mean(c, mean, coupling, value) for c in range(self.channels)], dim=-1)
         each = log_mass(value, means, log_scale, self.levels).sum(-1)
         return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
@@ -77,7 +80,7 @@ class DiscretisedLogisticMixture(Head):
             logistic = torch.logit(uniform, eps=1e-12).to(mean.dtype)
             drawn = self._mean(c, mean, coupling, value) + temperature * log_scale[..., c].exp() * logistic
             level = ((drawn.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round()
-            value[..., c] = level / (self.levels - 1) * 2 - 1
+            value[..., c] = scaled(level, self.levels, level.dtype)
         levels = ((value + 1) / 2 * (self.levels - 1)).round().long()
         return levels if self.event else levels.squeeze(-1)
 
@@ -98,7 +101,6 @@ class DiscretisedLogisticMixture(Head):
         mean, log_scale, coupling = torch.split(torch.unflatten(rest, -1, (K, -1)), [C, C, self.couplings], dim=-1)
         return logits, mean, log_scale.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX), torch.tanh(coupling)
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def _scaled(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Levels -> [-1, 1], [..., C]."""
-        levels = within(x if self.event else x.unsqueeze(-1), self.levels - 1).to(self.value.weight.dtype)
-        return levels / (self.levels - 1) * 2 - 1
+        return scaled(within(self.checked(x) if self.event else x.unsqueeze(-1), self.levels - 1), self.levels, dtype)

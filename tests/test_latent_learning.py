@@ -1,0 +1,71 @@
+"""Latent models trained on templates: what their decoders leave to the code."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from morello.backbones.autoregressive import NETWORKS, Autoregressive, Sizes, raster
+from morello.backbones.autoregressive.heads import Bernoulli
+from morello.backbones.latent import AutoregressiveDecoder, FactorisedDecoder, LatentModel, elbo, loss
+from morello.backbones.latent.decoders import Flat
+from morello.backbones.latent.encoders import FlatEncoder
+from morello.backbones.latent.kl import Beta
+from morello.backbones.latent.posteriors import DiagonalGaussian
+from morello.backbones.latent.priors import Standard
+
+from .descent import descend
+from .estimates import mean_and_error
+from .templates import ERROR, HEIGHT, WIDTH, diagnose, mixture, mixture_log_prob
+
+G = 3  # numbers a code
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A factorised and an autoregressive decoder, each with the same encoder and as many updates."""
+    torch.manual_seed(0)
+    models = {}
+    for kind, network in (("factorised", None), ("autoregressive", NETWORKS["pixel-cnn"])):
+        ordering, head = raster(HEIGHT, WIDTH, 1), Bernoulli(8)
+        if network is None:
+            decoder = FactorisedDecoder(ordering, head, G, Flat)
+        else:
+            decoder = AutoregressiveDecoder(
+                Autoregressive(ordering, head, partial(network, size=16, layers=2), Sizes(glob=G), cond=8)
+            )
+        encoder = FlatEncoder((HEIGHT, WIDTH, 1), 32, 2)
+        models[kind] = model = LatentModel(encoder, DiagonalGaussian(32, G), Standard(G), decoder)
+        descend(model, lambda: loss(model.terms(mixture(64)[0]), Beta()), 800, 5e-3, decay=False)
+    return models
+
+
+@pytest.mark.parametrize("kind", ["factorised", "autoregressive"])
+def test_no_bound_beats_the_entropy(trained, kind):
+    x, _ = mixture(4000, torch.Generator().manual_seed(19))
+    with torch.no_grad():
+        excess, error = mean_and_error(mixture_log_prob(x) - elbo(trained[kind].terms(x)).double())
+    assert -3 * error < excess < 1  # and it has learnt
+
+
+@pytest.mark.parametrize("kind", ["factorised", "autoregressive"])
+def test_what_is_drawn_is_like_the_source(trained, kind):
+    """Cross-entropy: noise would cost more than twice as much."""
+    drawn = mixture_log_prob(trained[kind].sample(700)).mean()
+    source = mixture_log_prob(mixture(700)[0]).mean()
+    noise = mixture_log_prob(torch.randint(2, (700, HEIGHT, WIDTH, 1))).mean()
+    assert drawn > source - 2.5 > noise
+
+
+def test_a_decoder_that_can_do_without_its_code_does(trained):
+    terms, _, probed, rec, info = diagnose(trained["factorised"])
+    assert terms.kl.sum(1).mean() > 1
+    assert probed.samples > 0.9
+    assert (rec.shuffled - rec.own).mean() > 2
+    assert info.mutual > 1
+    terms, _, probed, rec, info = diagnose(trained["autoregressive"])
+    assert terms.kl.sum(1).mean() < 0.1
+    assert probed.samples <= probed.cap + ERROR
+    assert probed.means > probed.samples + 0.2
+    assert (rec.shuffled - rec.own).mean() < 0.1
+    assert info.mutual < 0.1
