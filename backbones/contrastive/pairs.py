@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+
+def fitting(horizons: Sequence[int], rows: int) -> int:
+    """How many of ``horizons`` (in steps) to look at in sequences of so many ``rows``: up to the last that can have a
+    pair, and one at least.
+    """
+    return 1 + max((i for i, k in enumerate(horizons) if k < rows), default=0)
 
 
 def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
