@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from ..auxiliaries import LossConfig
+from ..auxiliaries.losses.cpc import CPCConfig
+from ..auxiliaries.losses.pixel_control import PixelControlConfig
+from ..auxiliaries.losses.reward_prediction import RewardPredictionConfig
+from ..auxiliaries.losses.value_replay import ValueReplayConfig
 from .learner import LearnerConfig
 from .replay import ReplayConfig
 
@@ -88,14 +92,40 @@ class Config:
     """Print nothing but warnings and errors."""
 
 
+UNREAL = Config(
+    torso="shallow",
+    memory="lstm",
+    unroll=20,
+    learner=LearnerConfig(
+        entropy_cost=1e-3,
+        # The paper draws the rate from 1e-4 to 5e-3 on a logarithmic scale: this is the middle.
+        learning_rate=7e-4,
+        # A3C sums over 20 steps what is a mean here. RMSProp's step g / sqrt(mean square + epsilon) is the same where g
+        # is 20 times smaller and epsilon 20^2 times: 0.1 / 400; and 40 / 20 where gradients are clipped.
+        epsilon=2.5e-4,
+        epsilon_inside=True,
+        max_grad_norm=2.0,
+    ),
+    aux={
+        "pixel_control": PixelControlConfig(weight=20.0),  # 0.05 of a sum over 20 x 20 cells: 0.05 * 400 of their mean
+        "reward_prediction": RewardPredictionConfig(weight=0.05),  # 1 an update beside sums over 20 steps: 1 / 20
+        "value_replay": ValueReplayConfig(weight=1.0, correct=False),
+    },
+    replay=ReplayConfig(capacity=128_000, state="zero"),  # 2,000 steps of each of 64 environments
+)
+
 PRESETS: dict[str, Config] = {
     "a2c": Config(),
     "a2c-lstm": Config(torso="shallow", memory="lstm"),
     "a2c-deep": Config(torso="deep", memory="lstm"),
+    "a2c-cpc": Config(torso="shallow", memory="lstm", num_envs=32, unroll=100, aux={"cpc": CPCConfig(weight=1.0)}),
+    "unreal": UNREAL,
 }
 
 ABOUT: dict[str, str] = {
     "a2c": "Nature CNN, no memory; n-step actor-critic in lock-step (Mnih et al. 2016; Mnih et al. 2015)",
     "a2c-lstm": "shallow CNN and LSTM of A3C and IMPALA (Espeholt et al. 2018, figure 3 left)",
     "a2c-deep": "deep residual CNN and LSTM of IMPALA (Espeholt et al. 2018, figure 3 right)",
+    "a2c-cpc": "a2c-lstm with contrastive prediction of 30 steps in unrolls of 100 (van den Oord et al. 2018, 3.4)",
+    "unreal": "A3C's LSTM agent with pixel control, reward prediction and value replay (Jaderberg et al. 2017)",
 }

@@ -161,6 +161,8 @@ def _is_a(value: Any, kind: Any) -> bool:
     """isinstance for the types that settings have. An int is a float too, and a bool is no number."""
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
+        if isinstance(value, tuple) and kinds[1:] == (...,):
+            kinds = kinds[:1] * len(value)
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(_is_a(v, get_args(kind)[1]) for v in value.values())

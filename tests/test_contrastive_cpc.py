@@ -145,10 +145,11 @@ def test_shapes_do_not_depend_on_data(source):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("source", SOURCES)
-def test_runs_inside_a_captured_graph(source):
+def test_runs_inside_a_captured_graph(source, apart):
     z, c, first, valid = (x.cuda() for x in batch())
-    cpc = CPC(D, E, (1, 3), source=source, queries=7, negatives=6).cuda()
+    cpc = CPC(D, E, (1, 3), source=source, queries=7, negatives=6, apart=apart).cuda()
     drawn, graph, stream = torch.Generator("cuda").manual_seed(1), torch.cuda.CUDAGraph(), torch.cuda.Stream()
     graph.register_generator_state(drawn)
     with torch.cuda.stream(stream):

@@ -1,8 +1,24 @@
 """Auxiliary losses, one file a paper, one line here."""
 
 from ..base import AuxiliaryLoss
+from .change_prediction import ChangePrediction
+from .cpc import CPCLoss
+from .cpc_a import CPCA
+from .feature_control import FeatureControl
+from .inverse_dynamics import InverseDynamics
+from .pixel_control import PixelControl
+from .reconstruction import Reconstruction
+from .reward_prediction import RewardPrediction
 from .value_replay import ValueReplay
 
 AUXILIARY_LOSSES: dict[str, type[AuxiliaryLoss]] = {
+    "pixel_control": PixelControl,
+    "feature_control": FeatureControl,
+    "reward_prediction": RewardPrediction,
     "value_replay": ValueReplay,
+    "reconstruction": Reconstruction,
+    "change_prediction": ChangePrediction,
+    "cpc": CPCLoss,
+    "cpc_a": CPCA,
+    "inverse_dynamics": InverseDynamics,
 }

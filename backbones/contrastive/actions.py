@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+
+def next_actions(action: Tensor, query: Tensor, steps: int) -> Tensor:
+    """Of ``action`` [T, B], the ``steps`` = S that follow rows t B + b of ``query`` [N]: a[t] to a[t + S - 1], [S, N].
+    Past the end it is any.
+    """
+    ahead = torch.arange(steps, device=query.device).unsqueeze(-1) * action.shape[1]
+    return action.flatten()[(query + ahead).clamp(max=action.numel() - 1)]
 
 
 class ActionContext(nn.Module):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..arithmetic import at_least_float32
 from ..checks import check_shape
-from .actions import ActionContext
+from .actions import ActionContext, next_actions
 from .head import ContrastiveHead, score
 from .info_nce import info_nce, mutual_information_bound
-from .pairs import draw, pair_mask
+from .pairs import draw, fitting, pair_mask
 
 Source = Literal["batch", "others", "sequence", "both"]
 """Where negatives are from: any row; any but the query's own sequence; that sequence alone; half own, half others."""
@@ -60,13 +62,16 @@ class CPC(nn.Module):
     At most ``queries`` rows t are drawn, the same for all horizons, and at most ``negatives`` candidates beside the
     positive; None: all. Candidates may be of any episode; a pair is of one. With ``actions`` (how many there are) a
     prediction knows the actions between t and t + k.
+
+    ``apart``: ``queries`` is the number of pairs in all, shared out among the horizons that the sequences are long
+    enough for. Each draws rows of its own, of those that have a pair there: for the same work more rows, none in vain.
     """
 
     steps: Tensor
 
     def __init__(
-        self, context: int, target: int, horizons: Sequence[int], *,
-        source: Source = "batch", queries: int | None = 256, negatives: int | None = 256, actions: int = 0,
+        self, context: int, target: int, horizons: Sequence[int], *, source: Source = "batch",
+        queries: int | None = 256, negatives: int | None = 256, actions: int = 0, apart: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if not horizons or any(k < 1 or k % 1 for k in horizons):
@@ -76,8 +81,11 @@ class CPC(nn.Module):
         for name, count in (("queries", queries), ("negatives", negatives)):
             if count is not None and count < 1:
                 raise ValueError(f"{name} are 1 or more, or None for all, not {count}")
-        self.source, self.queries, self.negatives, self.reach = source, queries, negatives, int(max(horizons))
-        self.register_buffer("steps", torch.tensor([int(k) for k in horizons]), persistent=False)
+        if actions and apart:
+            raise ValueError("actions are unrolled once a row, so horizons that know them share their rows")
+        self.source, self.queries, self.negatives, self.apart = source, queries, negatives, apart
+        self.horizons = tuple(int(k) for k in horizons)
+        self.register_buffer("steps", torch.tensor(self.horizons), persistent=False)
         self.head = ContrastiveHead(context, target, len(horizons))
         self.actions = ActionContext(context, actions) if actions else None
 
@@ -86,7 +94,8 @@ class CPC(nn.Module):
         action: Tensor | None = None, generator: torch.Generator | None = None,
     ) -> Contrast:  # fmt: skip
         """Targets z [T, B, E], contexts c [T, B, D], ``first`` [T, B] bool; ``valid`` [T, B] bool, False for rows that
-        are not there (None: all are), which may be NaN; ``action`` [T - 1, B] int64 -> [K, N] each.
+        are not there (None: all are); ``action`` [T - 1, B] int64 -> [K, N] each. Rows that are not there may be NaN,
+        and so may contexts without a pair.
 
         ``generator``, on the device of z, is needed where there is more than is to be drawn. ValueError for rows that
         are not those of ``first``.
@@ -100,40 +109,50 @@ class CPC(nn.Module):
         check_shape("valid", valid, T, B)
         if action is not None:
             check_shape("action", action, T - 1, B)
-        z, c = (torch.where(valid.unsqueeze(-1), x, 0.0).flatten(0, 1) for x in (z, c))  # row t B + b
+        K = fitting(self.horizons, T)
+        steps = self.steps[:K]
+        pairs = pair_mask(first, steps, valid).flatten(1)
+        z = torch.where(valid.unsqueeze(-1), z, 0.0).flatten(0, 1)  # row t B + b
+        c = torch.where(pairs.any(0).unsqueeze(-1), c.flatten(0, 1), 0.0)
         # The positive's score and those of the negatives are computed in different ways and rounded apart, by which
         # equal rows could be told from each other where scores are large. What all z have in common changes no softmax:
         # without it scores are as small as z's differences.
         z = at_least_float32(z)
         z = z - z.detach().sum(0) / valid.sum().clamp(min=1)
-        pairs = pair_mask(first, self.steps, valid).flatten(1)
-        query = draw(pairs.any(0), self.queries, generator)  # [N]
-        there = pairs[:, query]
-        target = (query + B * self.steps.unsqueeze(-1)).clamp(max=T * B - 1)  # [K, N]
+        query = self._queries(pairs, generator)
+        there = pairs.gather(1, query.expand(K, -1))
+        target = (query + B * steps.unsqueeze(-1)).clamp(max=T * B - 1)  # [K, N]
 
-        prediction = self.head.predict(self._contexts(c, query, valid, action))
+        known = None if action is None else torch.where(valid[:-1], action, 0)
+        prediction = self.head.predict(self._contexts(c, query, known, K), K)
         scores, masks = [(prediction * z[target]).sum(-1, keepdim=True)], [there.unsqueeze(-1)]
         for rows, free in self._negatives(query, valid, generator):
             scores.append(score(prediction, z[rows]))
-            masks.append(free.T & (target.unsqueeze(-1) != rows.T))  # the positive is there already
+            masks.append((free & (target != rows)).movedim(0, -1))  # the positive is there already
         mask = torch.cat(masks, dim=-1)
         value, correct = info_nce(torch.cat(scores, dim=-1), torch.zeros_like(target), mask)
         candidates = mask.sum(-1)
-        return Contrast(value, there & (candidates > 1), correct, candidates)
+        found = value, there & (candidates > 1), correct, candidates
+        return Contrast(*(F.pad(x, (0, 0, 0, len(self.horizons) - K)) for x in found))
 
-    def _contexts(self, c: Tensor, query: Tensor, valid: Tensor, action: Tensor | None) -> Tensor:
-        """Contexts of the queries: [N, D], or with actions [K, N, D]."""
+    def _queries(self, pairs: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Rows [K, N], or [1, N] if all horizons share them, of those with a pair in ``pairs`` [K, T B]."""
+        if not self.apart:
+            return draw(pairs.any(0), self.queries, generator).unsqueeze(0)
+        share = None if self.queries is None else math.ceil(self.queries / len(pairs))
+        return draw(pairs.T, share, generator).T
+
+    def _contexts(self, c: Tensor, query: Tensor, action: Tensor | None, K: int) -> Tensor:
+        """Contexts of the queries: [K or 1, N, D], or with actions [K, N, D]."""
         if self.actions is None or action is None:
             return c[query]
-        done = torch.where(valid[:-1], action, 0).flatten()
-        ahead = torch.arange(self.reach, device=query.device).unsqueeze(-1) * valid.shape[1]
-        unrolled: Tensor = self.actions(c[query], done[(query + ahead).clamp(max=len(done) - 1)])
-        return unrolled[self.steps - 1]
+        unrolled: Tensor = self.actions(c[query[0]], next_actions(action, query[0], max(self.horizons[:K])))
+        return unrolled[self.steps[:K] - 1]
 
     def _negatives(
         self, query: Tensor, valid: Tensor, generator: torch.Generator | None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Rows [M, N], or [M, 1] if all queries share them, and which may be used, [M, N or 1]."""
+        """Rows and which may be used, [M, K or 1, N], or [M, 1, 1] if all queries share them."""
         B, there = valid.shape[1], valid.flatten()
         own = others = self.negatives
         if self.source == "both" and self.negatives is not None:
@@ -144,7 +163,7 @@ class CPC(nn.Module):
             rows = rows[:, query % B]
             found.append((rows, there[rows]))
         if self.source != "sequence":
-            rows = draw(there, others, generator).unsqueeze(-1)
+            rows = draw(there, others, generator).view(-1, 1, 1)
             free = there[rows]
             found.append((rows, free if self.source == "batch" else free & (rows % B != query % B)))
         return found

@@ -11,12 +11,12 @@ from ..arithmetic import at_least_float32
 
 
 def score(prediction: Tensor, z: Tensor) -> Tensor:
-    """``s[k, n, m] = z[m, n] . prediction[k, n]`` -> [K, N, M], of predictions [K, N, E] and candidates [M, N, E], each
-    query's own, or [M, 1, E], the same for all. A sum over features, not a mean, at temperature 1; at least in float32,
-    under autocast too.
+    """``s[k, n, m] = z[m, k, n] . prediction[k, n]`` -> [K, N, M], of predictions [K, N, E] and candidates
+    [M, K, N, E], each query's own; where K or N is 1 they are the same for all. A sum over features, not a mean, at
+    temperature 1; at least in float32, under autocast too.
     """
     with torch.autocast(z.device.type, enabled=False):
-        return torch.einsum("kne,mne->knm", at_least_float32(prediction), at_least_float32(z))
+        return torch.einsum("kne,mkne->knm", at_least_float32(prediction), at_least_float32(z))
 
 
 class ContrastiveHead(nn.Module):
@@ -30,10 +30,12 @@ class ContrastiveHead(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(horizons, target, context) / math.sqrt(target * context))
 
-    def predict(self, c: Tensor) -> Tensor:
-        """``W_k c`` [K, N, E], of contexts [N, D], or [K, N, D] where each horizon has its own."""
-        return c @ self.weight.mT
+    def predict(self, c: Tensor, horizons: int | None = None) -> Tensor:
+        """``W_k c`` [K, N, E], of contexts [N, D] or [1, N, D], or [K, N, D] where each horizon has its own. K is the
+        number of ``horizons`` asked for, the first of them; None: all.
+        """
+        return c @ self.weight[:horizons].mT
 
     def forward(self, c: Tensor, z: Tensor) -> Tensor:
         """Scores [K, N, M] of every candidate z [M, E] for every context c, [N, D] or [K, N, D]."""
-        return score(self.predict(c), z.unsqueeze(1))
+        return score(self.predict(c), z[:, None, None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,13 @@ def from_row_0(x: Tensor) -> Tensor:
     first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
     first[0] = True
     return first
+
+
+def fitting(horizons: Sequence[int], rows: int) -> int:
+    """How many of ``horizons`` (in steps) to look at in sequences of so many ``rows``: up to the last that can have a
+    pair, and one at least.
+    """
+    return 1 + max((i for i, k in enumerate(horizons) if k < rows), default=0)
 
 
 def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:

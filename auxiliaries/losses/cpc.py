@@ -1,0 +1,65 @@
+"""Contrastive predictive coding on the agent's own encoder and memory (van den Oord et al. 2018, section 3.4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ...backbones import Features, Sizes
+from ...backbones.contrastive import CPC, Source, curve
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, Draws, LossConfig
+
+
+@dataclass(frozen=True)
+class CPCConfig(LossConfig):
+    """The paper says neither weight nor number of predictions: begin with weight 1 and try 0.1 and 10."""
+
+    horizons: int = 30
+    """Steps ahead to predict, from 1 to this many. Those that an unroll is too short for are left out."""
+    queries: int = 512
+    """Predictions drawn a rollout, shared out evenly among the horizons. The cost is in proportion."""
+    negatives: int = 256
+    """Candidates beside the right one, at most; ln(negatives + 1) nats is the most that the bound can show."""
+    source: Source = "batch"
+    """Where negatives are from: "batch" any row of the rollout, "others" any but those of the same environment,
+    "sequence" those of the same environment alone, "both" half of each."""
+
+
+class CPCLoss(AuxiliaryLoss):
+    """``-ln f_k(z[t + k], c[t]) / sum_j f_k(z[j], c[t])`` with ``ln f_k(z, c) = z^T W_k c`` (equation 4): z is what the
+    encoder makes of an observation, c the memory's output. Nothing but the W_k is added, so what is learnt has to be
+    in z and c.
+
+    Each horizon draws its own rows. With negatives of the same environment, which are looked up row by row, horizons
+    share rows, and those near the end of an unroll or episode have fewer predictions to make.
+    """
+
+    Config = CPCConfig
+    paper = "which observation comes k steps later, by linear predictors (CPC, van den Oord et al. 2018, section 3.4)"
+
+    def __init__(self, config: CPCConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        if min(config.horizons, config.queries, config.negatives) < 1:
+            raise ValueError(
+                "CPC needs a horizon, a query and a negative at least, "
+                f"not {config.horizons}, {config.queries} and {config.negatives}."
+            )
+        apart = config.source in ("batch", "others")
+        self.cpc = CPC(
+            sizes.memory, sizes.vector, range(1, config.horizons + 1), source=config.source, negatives=config.negatives,
+            queries=config.queries if apart else math.ceil(config.queries / config.horizons), apart=apart,
+        )  # fmt: skip
+        self.draws = Draws()
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """[K, N] nats, by horizon and query."""
+        z, c = features.vector, features.memory
+        contrast = self.cpc(z, c, rollout.first, generator=self.draws.on(z.device))
+        shown = curve(contrast)
+        share = shown.pairs / shown.pairs.sum().clamp(min=1)
+        means = {k: (getattr(shown, k) * share).sum() for k in ("accuracy", "chance", "bound", "cap")}
+        self.metrics = {**means, "loss_by_horizon": shown.loss, "accuracy_by_horizon": shown.accuracy}
+        return contrast.value, contrast.mask

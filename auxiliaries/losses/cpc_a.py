@@ -1,0 +1,93 @@
+"""Predictions that know what was done meanwhile (Guo et al., "Neural predictive belief representations", 2018).
+
+Sizes, horizons, the share of rows and one classifier for all horizons are as in public ports, not from the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...backbones import Features, Sizes
+from ...backbones.contrastive import ActionContext, draw, fitting, next_actions, pair_mask
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, Draws, LossConfig
+from ..reduction import reduce
+
+
+@dataclass(frozen=True)
+class CPCAConfig(LossConfig):
+    """The ports' weight is 0.05."""
+
+    horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Steps ahead to predict. Those that an unroll is too short for are left out."""
+    share: float = 0.2
+    """Of a rollout's rows, from which predictions are made. The cost is in proportion."""
+    embedding: int = 4
+    """Numbers that stand for an action."""
+    hidden: int = 32
+    """Units of the classifier."""
+
+
+def binary_contrast(positive: Tensor, negative: Tensor) -> Tensor:
+    """``-ln sigma(positive) - ln(1 - sigma(negative))`` of two scores, nats: 2 ln 2 where nothing is known."""
+    return F.softplus(-positive) + F.softplus(negative)
+
+
+class CPCA(AuxiliaryLoss):
+    """A GRU begins with the memory c[t] and takes in the actions a[t] .. a[t + k - 1]; a classifier is told whether
+    z[t + k] follows, or some row of the rollout, drawn at random for each query and horizon.
+    """
+
+    Config = CPCAConfig
+    paper = "whether an observation comes k steps later, given the actions until then (CPC|A, Guo et al. 2018)"
+    steps: Tensor
+
+    def __init__(self, config: CPCAConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        if not config.horizons or min(config.horizons) < 1:
+            raise ValueError(f"CPC|A predicts 1 step ahead or more, not {list(config.horizons)}.")
+        if not 0 < config.share <= 1:
+            raise ValueError(f"CPC|A predicts from a share of rows, above 0 and up to 1, not {config.share}.")
+        self.horizons, self.share = tuple(sorted(config.horizons)), config.share
+        self.register_buffer("steps", torch.tensor(self.horizons), persistent=False)
+        self.actions = ActionContext(sizes.memory, spec.num_actions, config.embedding)
+        # The classifier's first layer, a half for each input: z is multiplied once a row, not once a pair.
+        self.of_query = nn.Linear(sizes.memory, config.hidden)
+        self.of_target = nn.Linear(sizes.vector, config.hidden, bias=False)
+        self.output = nn.Linear(config.hidden, 1)
+        self.draws = Draws()
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """[K, N] nats, by horizon that fits the unroll and query."""
+        rows, B = rollout.first.shape
+        K, generator = fitting(self.horizons, rows), self.draws.on(rollout.first.device)
+        steps = self.steps[:K]
+        pairs = pair_mask(rollout.first, steps, torch.ones_like(rollout.first)).flatten(1)
+        begins = pairs.any(0)
+        query = draw(begins, max(1, round(self.share * (rows - 1) * B)), generator)  # [N]
+        target = (query + B * steps.unsqueeze(-1)).clamp(max=rows * B - 1)  # [K, N]
+        other = torch.randint(rows * B, target.shape, generator=generator, device=target.device)
+
+        c = torch.where(begins.unsqueeze(-1), features.memory.flatten(0, 1), 0.0)  # row t B + b
+        # An action that was ignored, since its row crosses a reset, must not be read.
+        done = next_actions(torch.where(rollout.valid, rollout.action, 0), query, self.horizons[K - 1])
+        asked = self.of_query(self.actions(c[query], done)[steps - 1])
+        offered = self.of_target(features.vector.flatten(0, 1))
+        positive, negative = (self.output(F.relu(asked + offered[i])).squeeze(-1) for i in (target, other))
+        value, mask = binary_contrast(positive, negative), pairs[:, query]
+        self.metrics = self._metrics(value.detach(), mask, ((positive > 0).float() + (negative < 0)) / 2)
+        return value, mask
+
+    def _metrics(self, value: Tensor, mask: Tensor, correct: Tensor) -> dict[str, Tensor]:
+        """Means over the pairs, of all and by horizon; 0 where there is none."""
+        count = mask.sum(-1)
+        by_horizon = torch.where(mask, value, 0.0).sum(-1) / count.clamp(min=1)
+        return {
+            "accuracy": reduce(correct, mask),
+            "chance": value.new_full((), 0.5),
+            "loss_by_horizon": F.pad(by_horizon, (0, len(self.horizons) - len(count))),
+        }

@@ -1,0 +1,58 @@
+"""Which action led from one observation to the next (Pathak et al., "Curiosity-driven exploration by self-supervised
+prediction", 2017): the inverse model of ICM, here to shape the encoder of the agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig
+from ..reduction import reduce
+
+
+@dataclass(frozen=True)
+class InverseDynamicsConfig(LossConfig):
+    """What the classifier is made of."""
+
+    hidden: int = 256
+    """Units of its one hidden layer."""
+
+
+class InverseDynamics(AuxiliaryLoss):
+    """``-ln p(a[t] | z[t], z[t + 1])``: the encoder keeps what actions change. The memory is not asked: at row t + 1 it
+    has been told a[t].
+    """
+
+    Config = InverseDynamicsConfig
+    paper = "which action led from one observation to the next (inverse model of ICM, Pathak et al. 2017)"
+
+    def __init__(self, config: InverseDynamicsConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(2 * sizes.vector, config.hidden), nn.ReLU(), nn.Linear(config.hidden, spec.num_actions)
+        )
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """[T, B] nats; a row that crosses a reset is no transition."""
+        valid, z = rollout.valid, features.vector
+        both = torch.where(valid.unsqueeze(-1), torch.cat([z[:-1], z[1:]], dim=-1), 0.0)
+        action = torch.where(valid, rollout.action, 0)
+        logits = self.layers(both)
+        self.metrics = self._metrics(logits.detach(), action, valid)
+        value = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none")
+        return value.view_as(action), valid
+
+    def _metrics(self, logits: Tensor, action: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Accuracy, and that of always naming the action that was the commonest."""
+        # Not F.one_hot, which would have the host check the range.
+        taken = action.unsqueeze(-1) == torch.arange(logits.shape[-1], device=action.device)
+        return {
+            "accuracy": reduce((logits.argmax(-1) == action).float(), valid),
+            "chance": (taken & valid.unsqueeze(-1)).sum((0, 1)).max() / valid.sum().clamp(min=1),
+        }
