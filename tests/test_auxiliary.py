@@ -1,0 +1,147 @@
+"""Every registered loss in the learner: what its gradient reaches, that at weight 0 it leaves no trace, that it goes on."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+import morello
+from morello.agents.actor import Actor
+from morello.agents.auxiliary import losses_of
+from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.model import ActorCritic
+from morello.agents.presets import PRESETS, Config
+from morello.agents.replay import Replay, ReplayConfig
+from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.envs.errors import UserError
+
+B, T = 5, 11
+LEARNER = LearnerConfig(learning_rate=0.01, max_grad_norm=1e9, constant_rate=True)
+REACHES = {
+    "pixel_control": "encoder memory",
+    "feature_control": "encoder memory",
+    "reward_prediction": "encoder",
+    "value_replay": "encoder memory values",
+    "reconstruction": "encoder memory",
+    "change_prediction": "encoder memory",
+    "cpc": "encoder memory",
+    "cpc_a": "encoder memory",
+    "curl": "encoder",
+    "spr": "encoder",
+    "inverse_dynamics": "encoder",
+}
+"""Which parts of the agent each loss trains."""
+
+
+def parts(name, weight=1.0, torso="shallow", seed=0):
+    config = Config(
+        env="labyrinth:seekavoid_arena_01", learner=LEARNER, seed=seed, unroll=T,
+        aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)},
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    env = morello.make(config.env, num_envs=B, height=36, width=36, seed=seed)
+    model = ActorCritic(env.spec, torso=torso, memory="gru", memory_size=13)
+    actor = Actor(env, model, T, seed=seed)
+    before = torch.get_rng_state()
+    plugins = {k: p._replace(weight=weight) for k, p in losses_of(config, env.spec, model.sizes).items()}
+    assert torch.equal(before, torch.get_rng_state()), "a loss draws from its own numbers"
+    replay = Replay(actor.rollout, ReplayConfig(), seed)
+    return model, actor, Learner(model, LEARNER, 10**6, plugins=plugins, replay=replay)
+
+
+def test_the_table_holds_every_loss():
+    assert REACHES.keys() == AUXILIARY_LOSSES.keys()
+
+
+@pytest.mark.parametrize("name", AUXILIARY_LOSSES)
+def test_gradients_reach_what_they_should_and_nothing_else(name):
+    model, actor, learner = parts(name)
+    learner.weights = {k: float(k == name) for k in learner.weights}
+    for _ in range(2):  # some begin where they have no gradient
+        learner.step(actor.collect())
+    reached = {k.partition(".")[0] for k, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == set(REACHES[name].split())
+    own = dict(learner.plugins[name].module.named_parameters())
+    assert all(p.grad is not None and p.grad.any() for p in own.values() if p.requires_grad), "every weight is trained"
+
+
+@pytest.mark.parametrize("name", AUXILIARY_LOSSES)
+def test_at_weight_zero_the_agent_is_bit_identical(name):
+    def weights(weight):
+        model, actor, learner = parts(name, weight)
+        if weight is None:
+            learner = Learner(model, LEARNER, 10**6)
+        for _ in range(3):
+            learner.step(actor.collect())
+        return model.state_dict()
+
+    without, at_zero, at_one = weights(None), weights(0.0), weights(1.0)
+    assert all(torch.equal(at_zero[k], v) for k, v in without.items())
+    assert not all(torch.equal(at_one[k], v) for k, v in without.items())
+
+
+@pytest.mark.parametrize("name", AUXILIARY_LOSSES)
+def test_it_goes_on_from_its_state(name):
+    model, actor, learner = parts(name)
+    for _ in range(2):
+        learner.step(actor.collect())
+    saved, kept = copy.deepcopy(learner.state_dict()), copy.deepcopy(learner.replay.state_dict())
+    rollout = actor.collect()
+    learner.step(rollout)
+    other, _, again = parts(name, seed=3)
+    again.load_state_dict(saved)
+    again.replay.load_state_dict(kept)
+    again.step(rollout)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", AUXILIARY_LOSSES)
+def test_metrics_are_numbers_or_curves(name):
+    _, actor, learner = parts(name)
+    metrics = {k: v for k, v in learner.step(actor.collect()).items() if k.startswith(f"{name}/")}
+    assert metrics or name == "reconstruction"
+    for key, value in metrics.items():
+        assert value.dim() <= 1, key
+        assert value.isfinite().all(), key
+        assert not value.requires_grad, key
+    assert ("accuracy" in {k.rpartition("/")[2] for k in metrics}) == ("chance" in {k.rpartition("/")[2] for k in metrics})
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("pixel_control", "--aux.pixel-control: pixel control needs images"),
+    ("reconstruction", "--aux.reconstruction: .* needs images"),
+    ("curl", "--aux.curl: .* needs images"),
+])  # fmt: skip
+def test_what_does_not_fit_is_said_by_its_flag(name, message):
+    env = morello.make("gym:CartPole-v1", num_envs=2)
+    config = Config(aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)})
+    sizes = ActorCritic(env.spec, torso="mlp").sizes
+    with pytest.raises(UserError, match=message):
+        losses_of(config, env.spec, sizes)
+
+
+def test_an_unroll_must_hold_a_window():
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
+    config = Config(unroll=2, aux={"reward_prediction": AUXILIARY_LOSSES["reward_prediction"].Config(weight=1.0)})
+    with pytest.raises(UserError, match="--aux.reward-prediction needs an --unroll of at least 3"):
+        losses_of(config, env.spec, ActorCritic(env.spec, torso="shallow").sizes)
+
+
+def test_two_losses_begin_alike_whoever_else_is_there():
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
+    sizes = ActorCritic(env.spec, torso="shallow").sizes
+    config = {n: dataclasses.replace(AUXILIARY_LOSSES[n].Config(), weight=1.0) for n in ("cpc", "pixel_control")}
+    both = losses_of(Config(aux=config), env.spec, sizes)
+    alone = losses_of(Config(aux={"cpc": config["cpc"]}), env.spec, sizes)
+    assert torch.equal(both["cpc"].module.cpc.head.weight, alone["cpc"].module.cpc.head.weight)
+
+
+def test_unreals_preset_is_the_papers():
+    unreal = PRESETS["unreal"]
+    assert unreal.aux["pixel_control"].weight == pytest.approx(0.05 * 400)
+    assert unreal.aux["reward_prediction"].weight == pytest.approx(1 / unreal.unroll)
+    assert unreal.aux["value_replay"].weight == 1
+    assert unreal.learner.epsilon == pytest.approx(0.1 / unreal.unroll**2)
+    assert unreal.learner.max_grad_norm == pytest.approx(40 / unreal.unroll)
+    assert unreal.replay.capacity == 2000 * unreal.num_envs
