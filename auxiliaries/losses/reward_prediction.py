@@ -1,0 +1,69 @@
+"""From three frames, the sign of the reward that comes after them.
+
+Jaderberg et al., "Reinforcement learning with unsupervised auxiliary tasks" (2017), section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, LossConfig
+from .encoding import flat, mean, width
+
+CLASSES = ("zero", "positive", "negative")
+
+
+def reward_class(reward: Tensor) -> Tensor:
+    """The sign as an index into CLASSES, int64; of the raw reward. NaN counts as zero, for a mask to leave out."""
+    return (reward > 0).long() + 2 * (reward < 0).long()
+
+
+@dataclass(frozen=True)
+class RewardPredictionConfig(LossConfig):
+    """The paper's weight is 1."""
+
+    batch: int = 64
+    """Windows of three frames an update."""
+
+
+class RewardPrediction(AuxiliaryLoss):
+    """-ln p(class of reward[2] | observation[0], [1], [2]): no memory, and not the frame that the reward came with.
+
+    The head has a hidden layer of 128; that of the best-known public code is linear.
+    """
+
+    Config = RewardPredictionConfig
+    paper = "from three frames, the sign of the reward after them (Jaderberg et al. 2017, UNREAL)"
+    data = "transition_replay"
+    length = 3
+    skewed = True
+
+    def __init__(self, config: RewardPredictionConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        self.batch = config.batch
+        inputs = self.length * width(sizes)
+        self.head = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, len(CLASSES)))
+
+    def forward(self, rollout: Rollout, features: Features | None = None) -> tuple[Tensor, Tensor]:
+        """Windows as columns -> [N] nats; the mask leaves out those that cross a reset."""
+        there = rollout.valid.all(0)
+        frames = {k: x[: self.length] for k, x in rollout.observation.items()}
+        seen = flat(self.encoder, frames, there)  # [3, N, F]
+        logits = self.head(seen.transpose(0, 1).flatten(1))
+        label = reward_class(rollout.reward[-1])
+        self._measure(logits, label, there)
+        return F.cross_entropy(logits, label, reduction="none"), there
+
+    def _measure(self, logits: Tensor, label: Tensor, there: Tensor) -> None:
+        shares = mean(label == torch.arange(len(CLASSES), device=label.device).unsqueeze(-1), there)
+        self.metrics = {
+            "accuracy": mean(logits.argmax(-1) == label, there),
+            "chance": shares.max(),  # of always naming the commonest class
+            "rewarding": shares[1:].sum(),
+        }
