@@ -90,13 +90,12 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
     graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
     added = losses_of(config, env.spec, model.sizes) | given
-    replay = None
-    if any(p.data != "rollout" for p in added.values()):
-        try:
-            replay = Replay(actor.rollout, config.replay, config.seed)
-        except ValueError as error:
-            raise UserError(f"{error}.") from error
-    learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
+    try:
+        reads = any(p.data != "rollout" for p in added.values())
+        replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
+        learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
+    except ValueError as error:  # a loss or a replay that does not fit
+        raise UserError(f"{error}.") from error
     return Parts(env, model, actor, learner)
 
 

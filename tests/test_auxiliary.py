@@ -1,4 +1,4 @@
-"""Every registered loss in the learner: what its gradient reaches, that at weight 0 it leaves no trace, that it goes on."""
+"""Every registered loss in the learner: what it trains, that at weight 0 it leaves no trace, that it goes on."""
 
 import copy
 import dataclasses
@@ -105,7 +105,8 @@ def test_metrics_are_numbers_or_curves(name):
         assert value.dim() <= 1, key
         assert value.isfinite().all(), key
         assert not value.requires_grad, key
-    assert ("accuracy" in {k.rpartition("/")[2] for k in metrics}) == ("chance" in {k.rpartition("/")[2] for k in metrics})
+    names = {key.partition("/")[2] for key in metrics}
+    assert ("accuracy" in names) == ("chance" in names)
 
 
 @pytest.mark.parametrize(("name", "message"), [
@@ -124,7 +125,7 @@ def test_what_does_not_fit_is_said_by_its_flag(name, message):
 def test_an_unroll_must_hold_a_window():
     env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
     config = Config(unroll=2, aux={"reward_prediction": AUXILIARY_LOSSES["reward_prediction"].Config(weight=1.0)})
-    with pytest.raises(UserError, match="--aux.reward-prediction needs an --unroll of at least 3"):
+    with pytest.raises(UserError, match=r"--aux.reward-prediction needs an --unroll of at least 3"):
         losses_of(config, env.spec, ActorCritic(env.spec, torso="shallow").sizes)
 
 

@@ -1,0 +1,87 @@
+"""Two crops of one frame are told to be the same among the crops of others.
+
+Laskin et al., "CURL: Contrastive unsupervised representations for reinforcement learning" (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...backbones import Features, Sizes
+from ...backbones.contrastive import ContrastiveHead, info_nce
+from ...backbones.encoder import Encoder
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from .augment import random_shift
+from .encoding import flat, follow, frozen, mean, width
+
+
+@dataclass(frozen=True)
+class CURLConfig(LossConfig):
+    """The paper's weight is 1."""
+
+    batch: int = 128
+    """Frames an update; each is told from all others. The paper: 512."""
+    pad: int = 8
+    """Pixels that a crop may move each way. 8: a window of 84x84 in 100x100."""
+    momentum: float = 0.05
+    """Share of the new weights in the key encoder after an update."""
+    latent: int = 50
+    """Width of what is compared."""
+
+
+class CURL(AuxiliaryLoss):
+    """``-ln softmax(z_a W z_p^T)[n, n]``, nats: z_a the query's code of one crop, z_p the key's of another one.
+
+    The encoder takes frames as they are, so the paper's crops of a larger frame are made by padding its edges. A code
+    is linear in the map, then normalised; W begins small enough for scores of unit variance, where the paper's code
+    draws it from [0, 1]. Keys are constants: their encoder follows the query's.
+    """
+
+    Config = CURLConfig
+    paper = "two crops of a frame are told to be the same among those of others (Laskin et al. 2020, CURL)"
+    data = "transition_replay"
+    length = 1
+    key_encoder: Encoder
+
+    def __init__(self, config: CURLConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        image_shape(spec, "CURL")
+        if config.batch < 2:
+            raise ValueError(f"CURL tells frames from each other: it needs a batch of 2 or more, not {config.batch}")
+        self.batch, self.pad, self.momentum = config.batch, config.pad, config.momentum
+        self.projection = nn.Sequential(nn.Linear(width(sizes), config.latent), nn.LayerNorm(config.latent))
+        self.key_projection = frozen(self.projection)
+        self.head = ContrastiveHead(config.latent, config.latent, horizons=1)
+        self.draws = Draws()
+
+    def attach(self, encoder: Encoder) -> None:
+        """Take the agent's encoder, and a copy of it for the keys."""
+        super().attach(encoder)
+        self.key_encoder = frozen(encoder)
+
+    def forward(self, rollout: Rollout, features: Features | None = None) -> tuple[Tensor, Tensor]:
+        """Windows as columns -> [N] nats, of their first frame."""
+        there = rollout.valid[0]
+        frames = {k: x[:1] for k, x in rollout.observation.items()}
+        query = self.projection(flat(self.encoder, self._crop(frames), there)).squeeze(0)  # [N, latent]
+        with torch.no_grad():
+            key = self.key_projection(flat(self.key_encoder, self._crop(frames), there)).squeeze(0)
+        own = torch.arange(len(there), device=there.device)
+        value, correct = info_nce(self.head(query, key).squeeze(0), own, there & there.unsqueeze(-1))
+        self.metrics = {"accuracy": mean(correct, there), "chance": 1 / there.sum().clamp(min=1)}
+        return value, there
+
+    def after_update(self) -> None:
+        """The keys' weights move towards the query's."""
+        follow(self.key_encoder, self.encoder, self.momentum)
+        follow(self.key_projection, self.projection, self.momentum)
+
+    def _crop(self, frames: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Another crop at each call, and for each frame."""
+        image = frames["image"].squeeze(0)
+        cropped = random_shift(image, self.pad, self.draws.on(image.device))
+        return {**frames, "image": cropped.unsqueeze(0)}

@@ -1,0 +1,174 @@
+"""What the next frames will be to the encoder, given what is done meanwhile.
+
+Schwarzer et al., "Data-efficient reinforcement learning with self-predictive representations" (2021). Without
+augmentation it is the latent prediction of BYOL: a target that follows slowly instead of differing views.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...backbones import Features, Sizes
+from ...backbones.contrastive import pair_mask
+from ...backbones.contrastive.pairs import draw
+from ...backbones.encoder import Encoder
+from ...backbones.grid import Grid
+from ...envs.experience import Rollout, Spec
+from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from .augment import random_intensity, random_shift
+from .encoding import follow, frozen, mean
+
+PROJECTION = 256
+"""Width of what is compared."""
+SHIFT = 4
+"""Pixels that augmentation moves a frame at most, each way."""
+INTENSITY = 0.05
+"""Standard deviation of the brightness that augmentation multiplies a frame by."""
+
+
+def renormalised(z: Tensor) -> Tensor:
+    """``(z - min z) / (max z - min z)`` over all of an item [N, ...]; 0 where it is constant."""
+    low, high = z.flatten(1).aminmax(dim=1)
+    low, spread = (x.view(-1, *[1] * (z.dim() - 1)) for x in (low, high - low))
+    return (z - low) / torch.where(spread > 0, spread, 1.0)
+
+
+def cosine_loss(x: Tensor, y: Tensor) -> Tensor:
+    """``|x / |x| - y / |y||^2 = 2 - 2 cos(x, y)``, [..., D] -> [...]: 0 for the same direction, 4 for opposite ones."""
+    return 2 - 2 * F.cosine_similarity(x, y, dim=-1)
+
+
+class Transition(nn.Module):
+    """The latent map after an action, in [0, 1]: convolution of the map and one-hot action planes, ReLU, convolution,
+    ReLU, renormalised. The paper's batch normalisation is left out: items do not depend on each other.
+    """
+
+    def __init__(self, channels: int, num_actions: int, kernel: int) -> None:
+        super().__init__()
+        self.num_actions = num_actions
+        self.first = nn.Conv2d(channels + num_actions, channels, kernel, padding="same")
+        self.second = nn.Conv2d(channels, channels, kernel, padding="same")
+
+    def forward(self, z: Tensor, action: Tensor) -> Tensor:
+        """[M, c, h, w], [M] int64 -> [M, c, h, w]."""
+        # Not F.one_hot, which would have the host check the range.
+        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
+        planes = one_hot.to(z.dtype)[..., None, None].expand(-1, -1, *z.shape[2:])
+        return renormalised(F.relu(self.second(F.relu(self.first(torch.cat([z, planes], dim=1))))))
+
+
+@dataclass(frozen=True)
+class SPRConfig(LossConfig):
+    """The paper's code has a weight of 5."""
+
+    steps: int = 5
+    """How far ahead to predict, in agent steps."""
+    batch: int = 64
+    """Rows of a rollout to predict from, drawn anew for each update."""
+    augment: bool = True
+    """Shift and brighten frames, differently for prediction and target; the target is then the encoder itself."""
+    momentum: float = 0.01
+    """Share of the new weights in the target after an update; only without augmentation."""
+
+
+class SPR(AuxiliaryLoss):
+    """``2 - 2 cos(q(g(z_k)), g'(z'[t + k]))`` for k = 1 to K: z_k is the latent of row t, k actions on; z' that of the
+    frame that did come; g a projection, q a predictor, g' and z' without gradient.
+
+    A latent is the torso's map, or its vector as a map of one place, renormalised. Augmented, z_0 is the encoder's
+    look at frames of its own; otherwise it is that of the agent's unroll, and the target a slow copy.
+    """
+
+    Config = SPRConfig
+    paper = "latents of the next frames from the present one and the actions (Schwarzer et al. 2021, SPR)"
+    steps: Tensor
+    target_encoder: Encoder
+
+    def __init__(self, config: SPRConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        if config.augment:
+            image_shape(spec, "SPR with augmentation")
+        if config.steps < 1:
+            raise ValueError(f"SPR predicts 1 step ahead or more, not {config.steps}")
+        self.batch, self.augment, self.momentum = config.batch, config.augment, config.momentum
+        self.register_buffer("steps", torch.arange(1, config.steps + 1), persistent=False)
+        shape = (sizes.vector, 1, 1) if sizes.map is None else sizes.map
+        self.transition = Transition(shape[0], spec.num_actions, kernel=1 if sizes.map is None else 3)
+        self.projection = nn.Linear(math.prod(shape), PROJECTION)
+        self.predictor = nn.Linear(PROJECTION, PROJECTION)
+        if not self.augment:
+            self.target_projection = frozen(self.projection)
+        self.draws = Draws()
+
+    def attach(self, encoder: Encoder) -> None:
+        """Take the agent's encoder and, without augmentation, a copy of it for targets."""
+        super().attach(encoder)
+        if not self.augment:
+            self.target_encoder = frozen(encoder)
+        elif isinstance(encoder.torsos["image"], Grid):
+            raise ValueError("SPR with augmentation brightens images, and torso grid reads them as codes")
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""
+        first, B = rollout.first, rollout.first.shape[1]
+        pairs = pair_mask(first, self.steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
+        start = draw(pairs[0], self.batch, self.draws.on(first.device))  # [M]
+        there = pairs[:, start]
+        ahead = (start + B * self.steps.unsqueeze(-1)).clamp(max=first.numel() - 1)  # [K, M]
+
+        z = self._latent(rollout, features, start, there[0])
+        y = torch.where(there.unsqueeze(-1), self._target(rollout, ahead), 0.0)
+        done, predicted = rollout.action.flatten(), []
+        for k in range(len(self.steps)):
+            z = self.transition(z, done[(start + k * B).clamp(max=len(done) - 1)])
+            predicted.append(z.flatten(1))
+        loss = torch.where(there, cosine_loss(self.predictor(self.projection(torch.stack(predicted))), y), 0.0)
+        self.metrics = {
+            "cosine": 1 - mean(loss.flatten(), there.flatten()) / 2, "loss_by_step": mean(loss, there)
+        }  # fmt: skip
+        return loss, there
+
+    def after_update(self) -> None:
+        """Without augmentation the target moves towards what it is a copy of."""
+        if not self.augment:
+            follow(self.target_encoder, self.encoder, self.momentum)
+            follow(self.target_projection, self.projection, self.momentum)
+
+    def _latent(self, rollout: Rollout, features: Features, start: Tensor, there: Tensor) -> Tensor:
+        """[M, c, h, w] of rows ``start`` [M]; those that are not there may be NaN, and zeros are taken instead."""
+        if self.augment:
+            return _as_map(*self.encoder(self._look(rollout, start.unsqueeze(0))))
+        if features.map is not None:
+            return renormalised(torch.where(there.view(-1, 1, 1, 1), features.map[start].float(), 0.0))
+        vector = features.vector.flatten(0, 1)[start]
+        return _as_map(None, torch.where(there.unsqueeze(-1), vector, 0.0).unsqueeze(0))
+
+    @torch.no_grad()
+    def _target(self, rollout: Rollout, ahead: Tensor) -> Tensor:
+        """[K, M, PROJECTION] of rows ``ahead`` [K, M]."""
+        encoder, projection = (
+            (self.encoder, self.projection) if self.augment else (self.target_encoder, self.target_projection)
+        )
+        z = _as_map(*encoder(self._look(rollout, ahead)))
+        y: Tensor = projection(z.flatten(1))
+        return y.view(*ahead.shape, PROJECTION)
+
+    def _look(self, rollout: Rollout, rows: Tensor) -> dict[str, Tensor]:
+        """Observations [*rows.shape, ...] of ``rows``, numbered t B + b; augmented anew at each call."""
+        seen = {k: x.flatten(0, 1)[rows] for k, x in rollout.observation.items()}
+        if self.augment:
+            generator = self.draws.on(rows.device)
+            image = random_shift(seen["image"].flatten(0, 1), SHIFT, generator)
+            seen["image"] = random_intensity(image, INTENSITY, generator).view_as(seen["image"])
+        return seen
+
+
+def _as_map(maps: Tensor | None, vector: Tensor) -> Tensor:
+    """[N, c, h, w] in [0, 1]: a map [N, c, h, w], or else a vector [T, B, E] as N = T B maps of one place."""
+    latent = vector.flatten(0, 1)[..., None, None] if maps is None else maps.float()
+    return renormalised(latent)
