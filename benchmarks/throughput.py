@@ -21,7 +21,7 @@ from ..agents.presets import Config
 from ..agents.settings import resolve, resolve_device
 from ..envs.errors import UserError
 from ..flags import parse
-from . import peers
+from . import losses, peers
 from .parts import own_parts
 from .report import as_json, circumstances, output_folder, show, show_sweep, write
 from .timing import Part, Tell, measure
@@ -48,7 +48,7 @@ class Settings:
     """Height and width of images."""
     torso: Literal["auto", "nature", "shallow", "deep", "mlp"] = "nature"
     """Network from one observation to a vector."""
-    memory: Literal["none", "lstm", "gru"] = "none"
+    memory: Literal["none", "lstm", "gru", "conv", "transformer"] = "none"
     """What the agent remembers with."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
@@ -64,6 +64,8 @@ class Settings:
     """Measure MiniWorld and Stable-Baselines3 beside it, where they are installed."""
     sweep: bool = False
     """On a GPU, also measure 1,024 to 16,384 environments."""
+    aux: tuple[str, ...] = ()
+    """Instead, training with each of these auxiliary losses beside training without; all is every one."""
     out: str = "benchmarks/results"
     """Folder the result goes to."""
 
@@ -76,7 +78,8 @@ def main(words: list[str]) -> int:
     console = Console()
     found = run(settings, config, console)
     found["command"] = shlex.join(["morello", "bench", "throughput", *words])
-    path = folder / f"throughput-{torch.device(config.device).type}.json"
+    kind = "throughput-aux" if settings.aux else "throughput"
+    path = folder / f"{kind}-{torch.device(config.device).type}.json"
     write(path, found)
     console.print(Text(f"written to {path}"), soft_wrap=True)
     return 0
@@ -89,14 +92,20 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
     notes: list[str] = []
     with progress_line(console) as tell:
         tell("building", "")
-        parts = own_parts(config)
-        if settings.peers:
-            parts |= _peers(config, notes)
+        if settings.aux:
+            parts = losses.loss_parts(config, losses.names_of(settings.aux))
+        else:
+            parts = own_parts(config) | (_peers(config, notes) if settings.peers else {})
         timed = measure(parts, settings.repeats, settings.seconds, synchronize, tell)
         del parts
     notes += timed.notes
     found = as_json(timed.measurements)
-    show(found, f"{config.env}, {config.num_envs} environments x {config.unroll} steps, {config.dtype}", console)
+    title = f"{config.env}, {config.num_envs} environments x {config.unroll} steps, {config.dtype}"
+    if settings.aux:
+        found["overhead"] = losses.overheads(found["parts"])
+        losses.show(found, title, console)
+    else:
+        show(found, title, console)
     if settings.sweep:
         with progress_line(console) as tell:
             found["sweep"] = [_point(settings, config, n, synchronize, tell, notes) for n in SWEEP]
@@ -122,7 +131,11 @@ def _config(settings: Settings) -> Config:
     device = resolve_device(settings.device)
     if settings.sweep and device.type != "cuda":
         raise UserError(f"--sweep measures {SWEEP[0]:,} to {SWEEP[-1]:,} environments on a GPU; this is a CPU.")
+    if settings.sweep and settings.aux:
+        raise UserError("--sweep and --aux are measured apart: leave one of them out.")
+    losses.names_of(settings.aux)
     shared = {field.name for field in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(Settings)}
+    shared -= {"aux"}
     values = {name: getattr(settings, name) for name in shared}
     values["num_envs"] = settings.num_envs if settings.num_envs is not None else 64 if device.type == "cpu" else 1024
     return resolve(Config(**values, steps=LONG))
