@@ -19,7 +19,6 @@ def test_each_loss_is_measured_beside_training_without(tmp_path, capsys):
     assert list(found["parts"]) == ["plain", "pixel_control", "pixel_control 1:2", "reward_prediction", "cpc"]
     rate = {name: part["median"] for name, part in found["parts"].items()}
     assert found["overhead"] == pytest.approx({k: rate["plain"] / v - 1 for k, v in rate.items() if k != "plain"})
-    assert found["overhead"]["pixel_control"] > found["overhead"]["pixel_control 1:2"] - 0.5
     shown = capsys.readouterr().out
     assert "CPC" in shown
     assert f"{rate['cpc']:,.0f}" in shown

@@ -1,12 +1,14 @@
 """The examples run, stay short, and do what they say."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+BY_NAME = {path.stem: path for path in EXAMPLES}
 
 
 def load(path):
@@ -24,14 +26,14 @@ def test_under_60_lines(path):
 def test_training_loop(monkeypatch, capsys):
     words = ["training_loop.py", "--steps", "6400", "--num-envs", "8", "--unroll", "8"]
     monkeypatch.setattr(sys, "argv", words)
-    load(EXAMPLES[1]).main()
+    load(BY_NAME["training_loop"]).main()
     assert "step     6,400" in capsys.readouterr().out
 
 
 def test_custom_level(tmp_path):
     from morello.envs.labyrinth.levels import LEVELS
 
-    module = load(EXAMPLES[0])
+    module = load(BY_NAME["custom_level"])
     try:
         total = module.main(steps=60)
         module.picture(str(tmp_path / "map.png"))
@@ -39,3 +41,26 @@ def test_custom_level(tmp_path):
         del LEVELS["lemon_corridor"]
     assert -5 < total < 25
     assert (tmp_path / "map.png").stat().st_size > 500
+
+
+def test_custom_loss(tmp_path, capsys):
+    from morello.__main__ import main
+    from morello.auxiliaries import AUXILIARY_LOSSES
+
+    file, run = str(BY_NAME["custom_loss"]), str(tmp_path / "run")
+    tiny = "--env labyrinth:seekavoid_arena_01 --frame-size 36 36 --steps 600 --num-envs 4 --log-every 100 --threads 1"
+    try:
+        words = ["train", "a2c-lstm", *tiny.split(), "--import", file, "--aux.next-colour.weight", "1", "--run", run]
+        assert main(words) == 0
+        assert main(["list", "losses", "--import", file]) == 0
+        assert "the mean colour of the next frame" in capsys.readouterr().out
+        records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        assert records[-1]["loss/next_colour"] < records[0]["loss/next_colour"]
+        assert records[-1]["next_colour/gradient_share"] > 0
+        del AUXILIARY_LOSSES["next_colour"]
+        assert main(["train", "--resume", "--run", run, "--steps", "700"]) == 2
+        assert "--import its file" in capsys.readouterr().err
+        assert main(["eval", run, "--episodes", "2"]) == 0  # an evaluation needs no loss
+        assert main(["train", "--resume", "--run", run, "--steps", "700", "--import", file]) == 0
+    finally:
+        AUXILIARY_LOSSES.pop("next_colour", None)

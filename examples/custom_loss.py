@@ -1,0 +1,46 @@
+r"""An auxiliary loss of one's own: from what the agent remembers, which colour the next frame will be on average.
+
+    morello list losses --import examples/custom_loss.py
+    morello train a2c-lstm --import examples/custom_loss.py --aux.next-colour.weight 1 \
+        --env labyrinth:seekavoid_arena_01
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
+from morello.backbones import Features, Sizes
+from morello.envs.experience import Rollout, Spec
+
+
+@dataclass(frozen=True)
+class NextColourConfig(LossConfig):
+    """Fields become flags: this one is --aux.next-colour.hidden."""
+
+    hidden: int = 64
+    """Units of the hidden layer."""
+
+
+class NextColour(AuxiliaryLoss):
+    """Squared error of the mean colour of frame t + 1, from the memory at t."""
+
+    Config = NextColourConfig
+    paper = "an example: the mean colour of the next frame, from memory"
+
+    def __init__(self, config: NextColourConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__()
+        if "image" not in spec.observation:
+            raise ValueError("next_colour needs images")  # becomes one sentence for whoever asked for it
+        self.head = nn.Sequential(nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, 3))
+
+    def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
+        """(value, mask) [T, B]: never averaged here, and False where a reset lies between two frames."""
+        colour = rollout.observation["image"][1:, ..., :3].float().mean((2, 3)) / 255
+        error = (self.head(features.memory[:-1]) - colour).square().mean(-1)
+        self.metrics = {"brightness": torch.where(rollout.valid, colour.mean(-1), 0.0).mean()}
+        return error, rollout.valid
+
+
+AUXILIARY_LOSSES["next_colour"] = NextColour
