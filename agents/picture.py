@@ -94,14 +94,14 @@ class Picture:
         boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if beside else [_join(MAP, FACTS)])]
         for box in boxes:
             draw.rounded_rectangle(box, 8, PANEL)
-        draw.text((20, 27), "morello", CHERRY, _font(20, bold=True), "lm")
-        draw.text((114, 28), self._title, INK, _font(16), "lm")
-        draw.text((940, 28), self._note, DIM, _font(14), "rm")
+        draw.text((20, 27), "morello", CHERRY, font(20, bold=True), "lm")
+        draw.text((114, 28), self._title, INK, font(16), "lm")
+        draw.text((940, 28), self._note, DIM, font(14), "rm")
         return canvas
 
     def _view(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
         """The picture for people or, without one, what the agent sees."""
-        box = _inner(VIEW, 4)
+        box = inner(VIEW, 4)
         if m.view is not None:
             _paste(canvas, _enlarge(m.view, box), box)
         elif m.image is not None:
@@ -109,7 +109,7 @@ class Picture:
             _paste(canvas, _enlarge(_rgb(m.image), box), box)
             _label(draw, f"what the agent sees, {w} x {h}", (box[0] + 8, box[3] - 28))
         elif m.vector is not None:
-            _bars(draw, m.vector, _inner(VIEW, 24))
+            _bars(draw, m.vector, inner(VIEW, 24))
             _label(draw, "observation", (VIEW[0] + 10, VIEW[3] - 30))
 
     def _beside(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
@@ -117,13 +117,13 @@ class Picture:
         is taken, in a corner of the picture.
         """
         if m.map is not None:
-            _paste(canvas, _enlarge(m.map, _inner(MAP, 8)), _inner(MAP, 8))
+            _paste(canvas, _enlarge(m.map, inner(MAP, 8)), inner(MAP, 8))
         if m.view is None or not _shows(m):
             return
         if m.map is None:
             seen, text = _seen(m, SEEN)
             _paste(canvas, seen, (MAP[0], MAP[1] + 10, MAP[2], MAP[1] + 10 + SEEN))
-            draw.text(((MAP[0] + MAP[2]) // 2, MAP[3] - 15), text, DIM, _font(13), "mm")
+            draw.text(((MAP[0] + MAP[2]) // 2, MAP[3] - 15), text, DIM, font(13), "mm")
             return
         (seen, text), corner = _seen(m, INSET), (VIEW[2] - 12, VIEW[3] - 12)
         x, y = corner[0] - seen.width, corner[1] - seen.height
@@ -133,8 +133,8 @@ class Picture:
 
     def _facts(self, draw: ImageDraw.ImageDraw, m: Moment, box: Box) -> None:
         x, y = box[0] + 18, box[1]
-        draw.text((x, y + 26), "return", DIM, _font(14), "lm")
-        draw.text((x, y + 58), _number(m.episode_return), INK, _font(38, bold=True), "lm")
+        draw.text((x, y + 26), "return", DIM, font(14), "lm")
+        draw.text((x, y + 58), _number(m.episode_return), INK, font(38, bold=True), "lm")
         rows = [
             ("step", f"{m.step:,}" + (f" / {self.steps:,}" if self.steps else "")),
             ("episode", str(m.episode + 1)),
@@ -145,10 +145,10 @@ class Picture:
         for n, (name, text) in enumerate(rows):
             row = y + 104 + 25 * n
             paid = name == "reward" and m.reward != 0
-            draw.text((x, row), name, DIM, _font(14), "lm")
-            draw.text((box[2] - 18, row), text, _sign_colour(m.reward) if paid else INK, _font(16, bold=paid), "rm")
+            draw.text((x, row), name, DIM, font(14), "lm")
+            draw.text((box[2] - 18, row), text, _sign_colour(m.reward) if paid else INK, font(16, bold=paid), "rm")
         if m.last:
-            draw.text((box[2] - 18, y + 26), "episode over", CHERRY, _font(14, bold=True), "rm")
+            draw.text((box[2] - 18, y + 26), "episode over", CHERRY, font(14, bold=True), "rm")
 
     def _probabilities(self, draw: ImageDraw.ImageDraw, m: Moment) -> None:
         """The actions in two columns, each with the probability it has, and the one taken in colour."""
@@ -162,7 +162,7 @@ class Picture:
             x, y = ACTIONS[0] + 16 + width * (n // rows), ACTIONS[1] + 7 + height * (n % rows + 0.5)
             taken = a == m.action
             ink = CHERRY if taken else DIM
-            draw.text((x, y), self.actions[a][:20], ink, _font(min(13, int(height) + 1), bold=taken), "lm")
+            draw.text((x, y), self.actions[a][:20], ink, font(min(13, int(height) + 1), bold=taken), "lm")
             if m.probabilities is not None:
                 left, room = x + 138, width - 138 - 26
                 draw.rectangle((left, y - 3, left + room, y + 3), LINE)
@@ -178,12 +178,12 @@ class Picture:
             low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
             plot = (x0 + 8, y0 + 18, x1 - 4, y0 + 56)
             _curve(canvas, values, plot, low, high if high > low else low + 1, CHERRY)
-            draw.text((x0 + 12, y0 + 11), "value", CHERRY, _font(12), "lm")
-            draw.text((x1 - 10, y0 + 11), f"{_number(low)} to {_number(high)}", DIM, _font(11), "rm")
+            draw.text((x0 + 12, y0 + 11), "value", CHERRY, font(12), "lm")
+            draw.text((x1 - 10, y0 + 11), f"{_number(low)} to {_number(high)}", DIM, font(11), "rm")
         middle = y1 - 18
         top = max(1e-9, *(abs(r) for r in self.rewards))
         draw.line((x0 + 8, middle, x1 - 8, middle), LINE)
-        draw.text((x0 + 12, y1 - 36), "reward", GOLD, _font(12), "lm")
+        draw.text((x0 + 12, y1 - 36), "reward", GOLD, font(12), "lm")
         for n, reward in enumerate(self.rewards):
             if reward:
                 x, y = x0 + 8 + 2 * n, middle - 11 * reward / top
@@ -191,7 +191,7 @@ class Picture:
 
 
 @cache
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which Matplotlib brings along."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
@@ -208,7 +208,7 @@ def _seen(m: Moment, size: int) -> tuple[Image.Image, str]:
         return _enlarge(_rgb(m.image), (0, 0, size, size)), f"the agent sees {w} x {h}"
     assert m.vector is not None
     picture = Image.new("RGB", (size, size), PANEL)
-    _bars(ImageDraw.Draw(picture), m.vector, _inner((0, 0, size, size), 6))
+    _bars(ImageDraw.Draw(picture), m.vector, inner((0, 0, size, size), 6))
     return picture, f"the agent sees {m.vector.size} numbers"
 
 
@@ -243,11 +243,11 @@ def _paste(canvas: Image.Image, picture: Image.Image, box: Box) -> None:
 
 def _label(draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], align: str = "left") -> None:
     """Small letters on a dark ground, from or up to ``at``."""
-    font = _font(12)
-    width = int(font.getlength(text)) + 12
+    letters = font(12)
+    width = int(letters.getlength(text)) + 12
     x = at[0] - width if align == "right" else at[0]
     draw.rounded_rectangle((x, at[1], x + width, at[1] + 20), 5, GROUND)
-    draw.text((x + 6, at[1] + 10), text, INK, font, "lm")
+    draw.text((x + 6, at[1] + 10), text, INK, letters, "lm")
 
 
 def _bars(draw: ImageDraw.ImageDraw, vector: NDArray[np.float32], box: Box) -> None:
@@ -283,7 +283,8 @@ def _sign_colour(reward: float) -> Colour:
     return GOLD if reward > 0 else STEEL
 
 
-def _inner(box: Box, margin: int) -> Box:
+def inner(box: Box, margin: int) -> Box:
+    """A box within."""
     return box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin
 
 

@@ -25,6 +25,7 @@ from ..envs import make, own_options
 from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv, closing
 from ..envs.wrappers import unwrapped
+from .beside import Beside, beside
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import ActorCritic
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
@@ -112,11 +113,16 @@ def frames(
     steps: int | None = None,
     title: str = "",
     note: str = "",
+    column: Beside | None = None,
 ) -> Iterator[Pixels]:
-    """uint8 [540, 960, 3], a frame a step; the last of an episode stands for a second. See ``moments``."""
+    """uint8 [540, 960, 3], a frame a step, wider with a ``column`` beside it; the last of an episode stands for a
+    second. See ``moments``.
+    """
     picture = Picture(env.spec.action_names, title, note, env.spec.max_steps)
     for moment in moments(policy, env, large, episodes=episodes, steps=steps):
         frame = picture.draw(moment)
+        if column is not None and isinstance(policy, AgentPolicy) and policy.output is not None:
+            frame = column.draw(frame, policy.output.features)
         for _ in range(FPS if moment.last else 1):
             yield frame
 
@@ -182,6 +188,7 @@ def watch(
             steps=None if seconds is None else max(1, round(seconds * FPS)),
             title=name,
             note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
+            column=beside(agent, Path(run)),
         )
         write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path

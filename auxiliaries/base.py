@@ -63,6 +63,12 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
         """Called after each optimiser step: target networks move here."""
         return
 
+    def heat(self, features: Features) -> Tensor:
+        """[h, w], what the loss knows at one step (features of T = B = 1), for people to look at. Losses that have
+        nothing of the kind leave this out.
+        """
+        raise NotImplementedError
+
 
 class IntrinsicReward(nn.Module, abc.ABC):
     """A reward the agent gives itself; one stream of its own in the learner."""

@@ -51,6 +51,10 @@ class PixelControl(AuxiliaryLoss):
         q = dueling(maps[:, :1], maps[:, 1:])
         return q.reshape(*memory.shape[:-1], *q.shape[1:])
 
+    def heat(self, features: Features) -> Tensor:
+        """[h, w]: how much each cell can be made to change, the largest Q of any action."""
+        return self.q(features.memory[-1, 0]).amax(0)
+
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """(value, mask) [T, B]."""
         change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)

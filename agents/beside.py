@@ -1,0 +1,127 @@
+"""What auxiliary losses know, in a column beside a film of the agent: heat maps step by step, curves of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
+from ..backbones import Features
+from ..envs.errors import UserError
+from . import checkpoint
+from .agent import Agent
+from .metrics import METRICS
+from .picture import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
+from .runs import CHECKPOINTS
+
+WIDTH = 232
+BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))
+"""Room for two; who has more to show shows the first two."""
+
+
+class Curve(NamedTuple):
+    """A loss's accuracy by horizon in the last record of a run, and that of a guess."""
+
+    title: str
+    values: NDArray[np.float64]  # [K]
+    chance: float
+
+
+class Beside:
+    """Heat maps of ``losses`` by name, which have some, and ``curves``. ``draw`` puts them to the right of a frame."""
+
+    def __init__(self, losses: Mapping[str, AuxiliaryLoss], curves: list[Curve]) -> None:
+        self.losses, self.curves = losses, curves
+        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: brightness means the same throughout a film
+
+    def draw(self, frame: Pixels, features: Features) -> Pixels:
+        """uint8 [H, W, 3], features of this step (T = B = 1) -> uint8 [H, W + 232, 3]."""
+        canvas = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
+        pen = ImageDraw.Draw(canvas)
+        heats: list[Callable[[Box], None]] = [
+            lambda box, n=name, m=loss: self._heat(canvas, pen, box, n, m.heat(features))  # type: ignore[misc]
+            for name, loss in self.losses.items()
+        ]
+        curves: list[Callable[[Box], None]] = [lambda box, c=curve: _curve(pen, box, c) for curve in self.curves]  # type: ignore[misc]
+        for box, show in zip(BOXES, [*heats, *curves], strict=False):
+            pen.rounded_rectangle(box, 8, PANEL)
+            show(box)
+        return np.concatenate([frame, np.asarray(canvas)], axis=1)
+
+    def _heat(self, canvas: Image.Image, pen: ImageDraw.ImageDraw, box: Box, name: str, heat: Tensor) -> None:
+        values = heat.cpu().numpy()
+        low, high = float(values.min()), float(values.max())
+        self.brightest[name] = max(self.brightest[name], high)
+        pixels = matplotlib.colormaps["inferno"](values.clip(0) / self.brightest[name], bytes=True)[..., :3]
+        left, top, right, bottom = inner(box, 12)
+        h, w = values.shape
+        scale = min((right - left) / w, (bottom - top - 22) / h)
+        picture = Image.fromarray(pixels).resize((round(w * scale), round(h * scale)), Image.Resampling.NEAREST)
+        canvas.paste(picture, ((left + right - picture.width) // 2, top + 22))
+        pen.text((left, top + 4), name.replace("_", " "), INK, font(13), "lm")
+        pen.text((right, top + 4), f"{low:.2f} to {high:.2f}", DIM, font(11), "rm")
+
+
+def _curve(pen: ImageDraw.ImageDraw, box: Box, curve: Curve) -> None:
+    """Bars, and a line at the accuracy of a guess."""
+    left, top, right, bottom = inner(box, 12)
+    pen.text((left, top + 4), curve.title, INK, font(13), "lm")
+    base, ceiling = bottom - 16, top + 24
+    pitch, most = (right - left) / len(curve.values), max(2 * curve.chance, float(curve.values.max()), 1e-3)
+    for n, value in enumerate(curve.values.tolist()):
+        x = left + pitch * n
+        pen.rectangle((x, base - value / most * (base - ceiling), x + max(1.0, pitch - 2), base), CHERRY)
+    guess = base - curve.chance / most * (base - ceiling)
+    pen.line((left, guess, right, guess), INK)
+    pen.line((left, ceiling, right, ceiling), LINE)
+    pen.text((right, top + 4), f"up to {most:.1%}", DIM, font(11), "rm")
+    pen.text((left, bottom - 5), "1", DIM, font(11), "lm")
+    pen.text((right, bottom - 5), f"{len(curve.values)} steps ahead", DIM, font(11), "rm")
+
+
+def beside(agent: Agent, run: Path) -> Beside | None:
+    """For the agent of a run folder: of the losses it was trained with and that are known here, those that have
+    something to show. None if none has.
+    """
+    trained: dict[str, Any] = {k: v for k, v in agent.config.get("aux", {}).items() if k in AUXILIARY_LOSSES}
+    losses = {}
+    for name, settings in trained.items():
+        kind: Any = AUXILIARY_LOSSES[name]
+        if kind.heat is not AuxiliaryLoss.heat:
+            losses[name] = _restored(kind(kind.Config(**settings), agent.spec, agent.model.sizes), name, run)
+    curves = _curves(run / METRICS, list(trained))
+    return Beside(losses, curves) if losses or curves else None
+
+
+def _restored(module: AuxiliaryLoss, name: str, run: Path) -> AuxiliaryLoss:
+    found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
+    assert found is not None
+    try:
+        module.load_state_dict(found[1])
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"the loss '{name}' in {run} is of another version of morello") from error
+    return module.eval().requires_grad_(False)
+
+
+def _curves(metrics: Path, names: list[str]) -> list[Curve]:
+    """Of the last record that holds any."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    if not lines:
+        return []
+    record = json.loads(lines[-1])
+    curves = []
+    for name in names:
+        points: list[float] = []
+        while (value := record.get(f"{name}/accuracy_by_horizon/{len(points) + 1}")) is not None:
+            points.append(float(value))
+        if points:
+            curves.append(Curve(f"{name} accuracy", np.array(points), float(record.get(f"{name}/chance") or 0.0)))
+    return curves
