@@ -1,0 +1,86 @@
+"""Training with auxiliary losses: what is recorded, and how a run with a replay goes on."""
+
+from dataclasses import replace
+
+import pytest
+
+from morello.agents.presets import Config
+from morello.agents.replay import ReplayConfig
+from morello.agents.settings import with_overrides
+from morello.agents.training import train
+from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.envs.errors import UserError
+
+from .test_training import records, same, weights
+
+SMALL = Config(
+    env="labyrinth:seekavoid_arena_01", steps=480, num_envs=4, unroll=6, frame_size=(36, 36), torso="shallow",
+    memory="lstm", memory_size=16, log_every=120, checkpoint_every=240, threads=1, quiet=True,
+    replay=ReplayConfig(capacity=240), checkpoint_replay=True,
+)  # fmt: skip
+EVERY = with_overrides(SMALL, {"aux": dict.fromkeys(AUXILIARY_LOSSES, 0.1)})
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(config, folder, at):
+    """Trains until the record at step ``at``, and goes on from the checkpoint before it."""
+
+    def stop(record):
+        if record["step"] >= at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(config, run=str(folder), on_record=stop)
+    train(config, run=str(folder), resume=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("losses") / "run"
+    train(EVERY, run=str(folder))
+    return folder
+
+
+def test_with_its_replay_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(whole, tmp_path):
+    interrupted(EVERY, tmp_path / "run", at=360)
+    assert records(tmp_path / "run") == records(whole)
+    assert same(weights(tmp_path / "run"), weights(whole))
+
+
+def test_without_it_the_replay_begins_empty_and_that_is_said(tmp_path, capsys):
+    config = replace(EVERY, checkpoint_replay=False, quiet=False)
+    interrupted(config, tmp_path / "run", at=360)
+    assert "the replay was not in the checkpoint (--checkpoint-replay): it begins empty" in " ".join(
+        "".join(capsys.readouterr()).split()
+    )
+    assert records(tmp_path / "run")[-1]["step"] == 480
+
+
+def test_every_loss_is_in_the_record_with_its_share_of_the_gradient(whole):
+    for record in records(whole):
+        shares = [record[f"{name}/gradient_share"] for name in (*AUXILIARY_LOSSES, "policy", "value", "entropy")]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert all(f"loss/{name}" in record for name in AUXILIARY_LOSSES)
+        assert record["encoder/effective_rank"] > 1
+        assert 0 <= record["cpc/accuracy"] <= 1
+        assert {f"cpc/accuracy_by_horizon/{k}" for k in range(1, 31)} <= record.keys()
+
+
+def test_other_losses_make_another_run(whole):
+    with pytest.raises(UserError, match="was begun with aux"):
+        train(SMALL, run=str(whole), resume=True, steps=600)
+
+
+def test_what_does_not_fit_is_one_sentence(tmp_path):
+    def refused(**changes):
+        with pytest.raises(UserError) as caught:
+            train(with_overrides(SMALL, changes), run=str(tmp_path / "run"))
+        return str(caught.value)
+
+    assert "does not hold one rollout of 4 x 6" in refused(aux={"curl": 1.0}, replay=ReplayConfig(capacity=20))
+    assert "--aux.pixel-control: a grid of 6x6 cells" in refused(aux={"pixel_control": 1.0}, frame_size=(24, 24))
+    assert "leaves nothing of an unroll of 6" in refused(aux={"curl": 1.0}, replay=ReplayConfig(240, burn_in=6))
+    assert not (tmp_path / "run").exists()
