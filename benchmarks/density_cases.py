@@ -146,10 +146,10 @@ CASES: dict[str, Case] = {
         model(SQUARE, Bernoulli, "gated-pixel-cnn", **PIXELS), 500),
     "mesh/pixel-cnn": Case(
         "plain PixelCNN", mesh,
-        model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500),
+        model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500, 1e-2),
     "mesh/rnn": Case(
         "LSTM, row by row", mesh,
-        model(SQUARE, Bernoulli, "lstm", size=64), 500),
+        model(SQUARE, Bernoulli, "lstm", size=64), 2500, 5e-3),
     "mesh/transformer": Case(
         "transformer, row by row", mesh,
         model(SQUARE, Bernoulli, "transformer", size=32), 700),

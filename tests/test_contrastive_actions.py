@@ -52,3 +52,17 @@ def test_a_prediction_knows_the_actions_up_to_its_target_and_none_after():
     }
     with pytest.raises(ValueError, match="actions are given if, and only if"):
         cpc(z, c, first, valid)
+
+
+def test_actions_of_rows_that_are_not_there_are_not_read():
+    z, c, _, valid = batch(gaps=0.3)
+    first = torch.zeros(T, B, dtype=torch.bool)
+    cpc = CPC(D, E, (1, 2, 4), queries=None, negatives=None, actions=3)
+    action = torch.randint(3, (T - 1, B))
+    between = valid[:-2] & ~valid[1:-1] & valid[2:]  # on the way from a row that is there to one that is
+    assert between.any()
+    values = []
+    for filler in (0, 1, -1, 10**9):
+        action[~valid[:-1]] = filler
+        values.append(cpc(z, c, first, valid, action=action).value)
+    assert all(torch.equal(value, values[0]) for value in values)

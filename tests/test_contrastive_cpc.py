@@ -108,6 +108,21 @@ def test_curve_averages_over_the_pairs_of_each_horizon():
     torch.testing.assert_close(shown.bound, shown.cap - shown.loss)
 
 
+def test_curve_averages_over_pairs_whose_candidates_are_not_as_many():
+    z, c, _, valid = batch(T=13)
+    first = torch.zeros_like(valid)
+    valid[3:, 1], valid[:3, 1], valid[:, 2] = False, True, True
+    contrast = CPC(D, E, (1, 2), source="sequence", queries=None, negatives=None)(z, c, first, valid)
+    shown, sizes = curve(contrast), valid.sum(0).tolist()
+    assert len(set(sizes)) > 2
+    for i, k in enumerate((1, 2)):
+        each = [sizes[b] for t in range(13 - k) for b in range(B) if valid[t, b] and valid[t + k, b]]
+        assert shown.pairs[i] == len(each)
+        assert shown.chance[i].item() == pytest.approx(sum(1 / n for n in each) / len(each), abs=1e-6)
+        assert shown.cap[i].item() == pytest.approx(sum(math.log(n) for n in each) / len(each), abs=1e-5)
+        assert shown.bound[i].item() == pytest.approx(shown.cap[i].item() - shown.loss[i].item(), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_curve_over_horizons_follows_the_information_of_an_autoregressive_process():
     """x[t + 1] = rho x[t] + noise: I(x[t]; x[t + k]) = -(d / 2) ln(1 - rho^(2 k))."""

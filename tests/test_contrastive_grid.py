@@ -8,21 +8,32 @@ from torch.nn import functional as F
 
 from morello.backbones.contrastive import CPC, GridContext, GridCPC
 
-from .contrastive import D, E, bounds, exact_bound, learn
+from .contrastive import E, bounds, exact_bound, learn
 from .estimates import generator
 
+HEIGHT, WIDTH = 5, 7
 
-def test_context_of_a_patch_reads_neither_what_is_below_nor_what_is_to_the_right():
-    context = GridContext(E, D)
-    z = torch.randn(2, 5, 7, E, requires_grad=True)
+
+def within_reach(i, j, layers):
+    """Patches that convolutions of 3 x 3 lead to, each to the left, or to the three above, or nowhere."""
+    found = {(i, j)}
+    for _ in range(layers):
+        steps = {(y + dy, x + dx) for y, x in found for dy, dx in ((0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1))}
+        found = {(y, x) for y, x in steps if 0 <= y < HEIGHT and 0 <= x < WIDTH}
+    return found
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_context_of_a_patch_reads_what_is_left_and_above_and_nothing_else(layers):
+    context = GridContext(E, 31, layers=layers)
+    z = torch.randn(2, HEIGHT, WIDTH, E, requires_grad=True)
     c = context(z)
-    assert c.shape == (2, 5, 7, D)
-    for i, j in ((0, 0), (2, 3), (4, 6)):
+    assert c.shape == (2, HEIGHT, WIDTH, 31)
+    for i, j in ((0, 0), (0, 5), (2, 3), (3, 0), (4, 6)):
         (read,) = torch.autograd.grad(c[0, i, j].sum(), z, retain_graph=True)
-        at = read.abs().sum(-1).nonzero()
-        assert (at[:, 0] == 0).all()
-        assert all((y, x) <= (i, j) for _, y, x in at.tolist())
-        assert [0, i, j] in at.tolist()
+        at = {tuple(place) for place in read.abs().sum(-1).nonzero().tolist()}
+        assert at == {(0, y, x) for y, x in within_reach(i, j, layers + 1)}
+        assert all((y, x) <= (i, j) for _, y, x in at)
 
 
 @pytest.mark.slow

@@ -57,5 +57,9 @@ def test_head_is_a_sum_over_features_with_a_matrix_for_each_horizon():
     torch.testing.assert_close(scores, torch.einsum("me,ked,nd->knm", z, head.weight, c))
     each = head(torch.stack([c, -2 * c]), z)
     torch.testing.assert_close(each, torch.stack([scores[0], -2 * scores[1]]))
-    wide = ContrastiveHead(101, 103, 1)(torch.randn(211, 101), torch.randn(223, 103))
-    assert wide.std().item() == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize(("context", "target"), [(7, 1009), (1009, 7), (101, 103)])
+def test_scores_of_features_with_unit_variance_have_unit_variance(context, target):
+    wide = ContrastiveHead(context, target, 3)(torch.randn(1013, context), torch.randn(997, target))
+    assert wide.std().item() == pytest.approx(1, rel=0.05)

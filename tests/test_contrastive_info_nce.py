@@ -85,8 +85,18 @@ def test_info_nce_is_minus_log_softmax_among_the_candidates_in_float32():
     assert torch.isfinite(broken.grad).all()
     assert (broken.grad[~mask] == 0).all()
     assert (broken.grad[0, 3] == 0).all()
-    half, _ = info_nce(scores.bfloat16(), positive, mask)
+    rough = scores.bfloat16()
+    half, _ = info_nce(rough, positive, mask)
     assert half.dtype == torch.float32
+    assert torch.equal(half, info_nce(rough.float(), positive, mask)[0])
     order = torch.randperm(7)
     moved, _ = info_nce(scores[..., order], order.argsort()[positive], mask[..., order])
     torch.testing.assert_close(moved, loss.detach(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("lead", "leads"), [(0.0, False), (0.9e-4, False), (1.1e-4, True), (-1.1e-4, False)])
+def test_a_positive_leads_by_a_ten_thousandth_of_a_nat_or_not_at_all(lead, leads):
+    scores = torch.tensor([[-2.0, lead, -torch.inf, 0.0, 7.0]])
+    mask = torch.tensor([[True, True, True, True, False]])
+    _, correct = info_nce(scores, torch.tensor([1]), mask)
+    assert correct.tolist() == [leads]

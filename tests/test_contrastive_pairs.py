@@ -47,7 +47,7 @@ def test_what_is_drawn_is_allowed_and_no_more_than_asked_for(source):
     contrast = cpc(z, c, first, valid, generator=generator(0))
     assert contrast.value.shape == (2, 7)
     assert torch.equal(cpc(z, c, first, valid, generator=generator(0)).value, contrast.value)
-    seen = set()
+    seen, foreign = set(), 0
     for k, n in contrast.mask.nonzero().tolist():
         dz, dc = torch.autograd.grad(contrast.value[k, n], (z, c), retain_graph=True)
         ((t, b),) = dc.abs().sum(-1).nonzero().tolist()
@@ -59,13 +59,15 @@ def test_what_is_drawn_is_allowed_and_no_more_than_asked_for(source):
         assert all(valid[at] for at in used)
         assert len(used) == contrast.candidates[k, n] <= 7
         negatives = used - {(t + step, b)}
-        if source == "sequence":
-            assert {a for _, a in negatives} == {b}
-        if source == "others":
-            assert b not in {a for _, a in negatives}
-        if source == "both":
-            assert sum(a == b for _, a in negatives) <= 3
-    assert len({n for n, _, _ in seen}) == len({(t, b) for _, t, b in seen}) == len(seen)
+        own, others = (sum((a == b) == mine for _, a in negatives) for mine in (True, False))
+        foreign += others
+        drawn = {"batch": 0, "others": 0, "sequence": 6, "both": 3}[source]  # of the own sequence, perhaps the positive
+        if source != "batch":
+            assert min(drawn, int(valid[:, b].sum())) - 1 <= own <= drawn
+        assert others <= 6 - drawn
+    assert {n for n, _, _ in seen} == set(range(7))
+    assert len({(t, b) for _, t, b in seen}) == len(seen) == 7
+    assert (foreign > 0) == (source != "sequence")
 
 
 def test_negatives_and_queries_are_drawn_uniformly_from_those_there():

@@ -35,10 +35,10 @@ def no_leak(record):
 
 
 def test_a_mesh_is_learnt_to_its_entropy_and_drawn_with_its_statistics():
-    source = MarkovMesh(height=7, width=9, table=MESH)
-    model, record = fitted(source, Bernoulli(), raster(7, 9, 1), "pixel-cnn", 400, size=16, layers=2)
+    source, options = MarkovMesh(height=7, width=9, table=MESH), {"size": 16, "layers": 2, "learning_rate": 1e-2}
+    model, record = fitted(source, Bernoulli(), raster(7, 9, 1), "pixel-cnn", 500, **options)
     no_leak(record)
-    assert record["gap"] < 0.1
+    assert record["gap"] < 0.018 + 3 * record["gap_error"]
     generator = torch.Generator().manual_seed(9)
     ours, theirs = model.sample(3000, generator=generator), source.sample(3000, generator)
     for statistic in (lambda x: x, lambda x: x[:, 1:] * x[:, :-1], lambda x: x[:, :, 1:] * x[:, :, :-1]):
@@ -48,13 +48,15 @@ def test_a_mesh_is_learnt_to_its_entropy_and_drawn_with_its_statistics():
 
 
 @pytest.mark.parametrize(("network", "options", "steps", "most"), [
-    ("gated-pixel-cnn", {"size": 16, "layers": 2}, 300, 0.1),
-    ("transformer", {"size": 32}, 600, 0.3),
+    ("gated-pixel-cnn", {"size": 16, "layers": 2}, 500, 0.005),
+    ("pixel-cnn", {"size": 16, "layers": 2, "learning_rate": 1e-2}, 500, 0.018),
+    ("transformer", {"size": 32}, 600, 0.072),
 ])  # fmt: skip
-def test_other_networks_learn_the_mesh(network, options, steps, most):
-    _, record = fitted(MarkovMesh(table=MESH), Bernoulli(), raster(8, 8, 1), network, steps, **options)
+def test_other_laws_of_a_mesh_are_learnt_as_well(network, options, steps, most):
+    source = MarkovMesh(concentration=1.0, seed=11)
+    _, record = fitted(source, Bernoulli(), raster(8, 8, 1), network, steps, **options)
     no_leak(record)
-    assert record["gap"] < most
+    assert record["gap"] < most + 3 * record["gap_error"]
 
 
 def test_the_order_of_telling_is_free_and_costs_what_it_costs():
@@ -63,16 +65,16 @@ def test_the_order_of_telling_is_free_and_costs_what_it_costs():
     source = MarkovMesh(height=6, width=6, table=MESH)
     _, record = fitted(source, Bernoulli(), columns, "transformer", 600, size=32)
     no_leak(record)
-    assert record["gap"] < 0.3
+    assert record["gap"] < 0.072
 
 
 def test_what_lies_in_the_blind_spot_stays_unknown():
     source = ShiftCopy(height=7, width=8, offset=2)
     _, blind = fitted(source, Bernoulli(), raster(7, 8, 1), "pixel-cnn", 300, size=16, first=3, layers=6)
     assert blind["nats"] > source.bounds["blind"] - 4 * blind["nats_error"]
-    _, seeing = fitted(source, Bernoulli(), raster(7, 8, 1), "gated-pixel-cnn", 500, size=16, first=3, layers=3)
+    _, seeing = fitted(source, Bernoulli(), raster(7, 8, 1), "gated-pixel-cnn", 800, size=16, first=3, layers=3)
     no_leak(seeing)
-    assert seeing["gap"] < 0.25 * (source.bounds["blind"] - source.entropy()[0])
+    assert seeing["gap"] < 0.064
 
 
 def test_a_receptive_field_must_reach_the_copy():

@@ -39,6 +39,21 @@ def test_decoders_are_distributions_given_each_code(kind):
     assert surprise(number_of(drawn, 2).bincount(minlength=64), one.exp()) < 4
 
 
+@pytest.mark.parametrize("kind", ["factorised", "autoregressive"])
+def test_each_item_is_told_and_drawn_from_its_own_code(kind):
+    decoder = decoder_of(kind, raster(2, 3, 1), Bernoulli()).double()
+    every, codes = torch.tensor(list(product([0, 1], repeat=6))).view(-1, 2, 3, 1), 23 * torch.randn(B, Z).double()
+    with torch.no_grad():
+        law = torch.stack([decoder.log_prob(every, z.expand(64, Z)) for z in codes])  # [B, 64], each of one code
+        told = torch.stack([decoder.log_prob(x.expand(B, 2, 3, 1), codes) for x in every], dim=1)
+    torch.testing.assert_close(told, law)
+    apart = (law.exp().unsqueeze(1) - law.exp()).abs().sum(-1) / 2
+    assert apart.mean() > 0.1  # or it could not be seen whose code it was
+    drawn = number_of(decoder.sample(codes.repeat(3000, 1)), 2).view(3000, B)
+    for b in range(B):
+        assert surprise(drawn[:, b].bincount(minlength=64), law[b].exp()) < 4
+
+
 @pytest.mark.parametrize("whole_pixels", [False, True])
 def test_parameters_belong_to_places_whatever_the_order(whole_pixels):
     inner = raster(3, 5, 2, whole_pixels=whole_pixels)
@@ -73,7 +88,7 @@ def test_an_image_model_of_odd_sizes(height, width):
     assert [tuple(t.shape) for t in terms] == [(B,), (B,), (B,), (B, Z), (B, Z)]
     loss(terms, Beta()).backward()
     missing = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
-    assert missing <= {"prior.log_scale", "decoder.head.value.weight", "decoder.head.value.bias"}
+    assert missing <= {"decoder.head.value.weight", "decoder.head.value.bias"}
     for images in (model.reconstruct(x), model.sample(B)):
         assert images.shape == x.shape
         assert 0 <= images.min() <= images.max() < levels
