@@ -32,10 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     from .envs.errors import BrokenEnvironmentError, UserError, suggest
-    from .flags import import_files
+    from .flags import import_files, import_installed
 
     try:
-        words = import_files(words)
+        words = import_files(words) or ["--help"]
+        if words[0] == "--help":
+            print(USAGE)
+            return 2
+        if words[0] in ("train", "list", "bench"):
+            import_installed()
         if words[0] not in COMMANDS:
             raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
         code = COMMANDS[words[0]](words[1:])
@@ -60,9 +65,8 @@ def _train(words: list[str]) -> int:
     from .agents.presets import Config
     from .agents.settings import preset_named, saved_settings, with_every_loss
     from .agents.training import train
-    from .flags import import_installed, parse
+    from .flags import parse
 
-    import_installed()
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
@@ -98,9 +102,7 @@ def _watch(words: list[str]) -> int:
 def _list(words: list[str]) -> int:
     from .agents.catalogue import CATALOGUES
     from .envs.errors import UserError, suggest
-    from .flags import import_installed
 
-    import_installed()
     if {"-h", "--help"} & {*words}:
         print(f"usage: morello list {'|'.join(CATALOGUES)}    morello list envs FAMILY")
         return 0

@@ -8,6 +8,7 @@ import io
 import re
 import sys
 import traceback
+import zlib
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -67,20 +68,26 @@ def import_files(words: Sequence[str]) -> list[str]:
 
 def _run_file(path: Path) -> None:
     """As a module of its own, whose classes can be found again."""
-    name = f"morello_import_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}"
+    path = path.expanduser().resolve()
+    name = f"morello_import_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{zlib.crc32(str(path).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise UserError(f"--import {path}: there is no such Python file.")
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = f", line {where[-1]}" if where else ""
         raise UserError(f"--import {path}{line}: {type(error).__name__}: {error}") from error
 
 
 def import_installed() -> None:
-    """What installed distributions add by an entry point of the group "morello.plugins": a module to import."""
+    """What installed distributions add by an entry point of the group "morello.plugins": a module to import. UserError,
+    naming it, for one that fails.
+    """
     for entry in entry_points(group="morello.plugins"):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            raise UserError(f"The plugin {entry.value} cannot be imported: {type(error).__name__}: {error}") from error

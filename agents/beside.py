@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from ..backbones import Features
 from ..envs.errors import UserError
 from . import checkpoint
 from .agent import Agent
-from .metrics import METRICS
+from .metrics import METRICS, read_records
 from .picture import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
 from .runs import CHECKPOINTS
 
@@ -96,27 +95,26 @@ def beside(agent: Agent, run: Path) -> Beside | None:
     for name, settings in trained.items():
         kind: Any = AUXILIARY_LOSSES[name]
         if kind.heat is not AuxiliaryLoss.heat:
-            losses[name] = _restored(kind(kind.Config(**settings), agent.spec, agent.model.sizes), name, run)
+            losses[name] = _restored(kind, settings, agent, name, run)
     curves = _curves(run / METRICS, list(trained))
     return Beside(losses, curves) if losses or curves else None
 
 
-def _restored(module: AuxiliaryLoss, name: str, run: Path) -> AuxiliaryLoss:
+def _restored(kind: Any, settings: Mapping[str, Any], agent: Agent, name: str, run: Path) -> AuxiliaryLoss:
     found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
     assert found is not None
     try:
+        module: AuxiliaryLoss = kind(kind.Config(**settings), agent.spec, agent.model.sizes)
         module.load_state_dict(found[1])
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"the loss '{name}' in {run} is of another version of morello") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"the loss '{name}' in {run} is of another version of morello, or of its file") from error
     return module.eval().requires_grad_(False)
 
 
 def _curves(metrics: Path, names: list[str]) -> list[Curve]:
-    """Of the last record that holds any."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    if not lines:
-        return []
-    record = json.loads(lines[-1])
+    """Of the last whole record."""
+    records = read_records(metrics, checkpoint.to_stderr)
+    record = records[-1] if records else {}
     curves = []
     for name in names:
         points: list[float] = []

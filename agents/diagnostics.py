@@ -38,7 +38,7 @@ def effective_rank(features: Tensor) -> Tensor:
     """exp(H(p)) of the singular values of centred ``features`` [N, E], p their shares (Roy & Vetterli 2007): how many
     directions they use, from 1 (or 0: constant features) to min(N, E).
     """
-    rows = features[:: max(1, len(features) // ROWS)].float()
+    rows = features[:: -(-len(features) // ROWS)].float()
     values = torch.linalg.svdvals(rows - rows.mean(0))
     p = values / values.sum().clamp(min=torch.finfo(torch.float32).tiny)
     rank: Tensor = torch.special.entr(p).sum().exp()

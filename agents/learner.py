@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..auxiliaries.base import Data
 from ..auxiliaries.reduction import explained_variance, reduce
 from ..auxiliaries.returns import across_resets, vtrace
 from ..backbones import Features
@@ -100,6 +101,9 @@ class Learner:
         refuse_reserved(self.plugins)
         self.replay = replay
         self.replaying = {k: p for k, p in self.plugins.items() if p.data == "sequence_replay"}
+        for name, plugin in self.plugins.items():
+            if plugin.data not in get_args(Data):
+                raise ValueError(f"'{name}' reads '{plugin.data}', which is not one of {', '.join(get_args(Data))}.")
         if replay is None and any(p.data != "rollout" for p in self.plugins.values()):
             raise ValueError(f"{', '.join(k for k, p in self.plugins.items() if p.data != 'rollout')} need a replay.")
         if len(model.values) != len(self.streams):
@@ -146,7 +150,7 @@ class Learner:
             raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
         reduced = {k: reduce(value, mask) for k, (value, mask) in terms.items()}
         weighted = {k: self.weights[k] * v for k, v in reduced.items()}
-        if diagnose:
+        if diagnose and torch.isfinite(torch.stack(list(reduced.values()))).all():
             metrics |= encoder_shares(weighted, self.model.encoder.parameters())
             metrics["encoder/effective_rank"] = effective_rank(out.features.vector.flatten(0, 1))
         total = torch.stack(list(weighted.values())).sum()
@@ -216,7 +220,7 @@ class Learner:
         terms["entropy"] = losses.negative_entropy(logits), valid
         learnt, replayed = self._learnt(rollout), self._replayed() if self.replaying else None
         for name, plugin in self.plugins.items():
-            terms[name] = self._auxiliary(plugin, (learnt, out.features), replayed)
+            terms[name] = self._auxiliary(name, plugin, (learnt, out.features), replayed)
             if isinstance(plugin.module, AuxiliaryLoss):
                 metrics |= {f"{name}/{k}": v for k, v in plugin.module.metrics.items()}
         metrics["entropy"] = -reduce(terms["entropy"][0].detach(), valid)
@@ -224,22 +228,24 @@ class Learner:
         return terms, metrics
 
     def _auxiliary(
-        self, plugin: Plugin, fresh: tuple[Rollout, Features], replayed: tuple[Rollout, Features] | None
+        self, name: str, plugin: Plugin, fresh: tuple[Rollout, Features], replayed: tuple[Rollout, Features] | None
     ) -> tuple[Tensor, Tensor]:
-        """(value, mask) of a plugin's loss, on what it reads. At weight 0 nothing of it reaches the agent."""
+        """(value, mask) of a plugin's loss, on what it reads. At weight 0 nothing of it reaches the agent. ValueError
+        for shapes that differ.
+        """
         module, data = plugin.module, plugin.data
         if data == "transition_replay":
             assert isinstance(module, AuxiliaryLoss)
             assert self.replay is not None
-            window = self._learnt(self.replay.windows(module.batch, module.length, skewed=module.skewed))
+            window = self._learnt(self.replay.windows(name, module.batch, module.length, skewed=module.skewed))
             with torch.set_grad_enabled(plugin.weight != 0):
-                found: tuple[Tensor, Tensor] = module(window, None)
-            return found
-        if data == "sequence_replay":
-            assert replayed is not None
-            fresh = replayed
-        rollout, features = fresh
-        value, mask = module(rollout, features if plugin.weight else _detached(features))
+                value, mask = module(window, None)
+        else:
+            rollout, features = replayed if data == "sequence_replay" and replayed is not None else fresh
+            value, mask = module(rollout, features if plugin.weight else _detached(features))
+        if value.shape != mask.shape:
+            shapes = f"{list(value.shape)} and {list(mask.shape)}"
+            raise ValueError(f"'{name}' gives a value and a mask of different shapes, {shapes}.")
         return value, mask
 
     def _replayed(self) -> tuple[Rollout, Features]:

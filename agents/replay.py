@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,11 @@ import torch
 from torch import Tensor
 
 from ..envs.experience import AgentState, Rollout, tree_map
+
+MOST = 2**24
+"""Windows that torch.multinomial chooses from at most."""
+UNROLLS = "unrolls"
+"""Who draws whole unrolls: one batch for all losses."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class ReplayConfig:
 class Replay:
     """A ring of ``capacity // (T B)`` rollouts like ``example``, each with its T + 1 rows and the state it began with.
 
-    Nothing that is drawn crosses the edge of a rollout. Draws come from a generator of the replay's own. ValueError
-    where not one rollout fits.
+    Nothing that is drawn crosses the edge of a rollout. Each reader, by name, draws from a generator of its own: none
+    changes what another is given. ValueError where not one rollout fits, or more steps than can be told apart.
     """
 
     def __init__(self, example: Rollout, config: ReplayConfig, seed: int = 0) -> None:
@@ -41,13 +47,16 @@ class Replay:
                 f"a replay of {config.capacity:,} steps does not hold one rollout of {self.B} x {self.T}: "
                 "raise --replay.capacity"
             )
+        if self.slots * self.T * self.B > MOST:
+            raise ValueError(f"a replay holds {MOST:,} steps at most, not {config.capacity:,}: lower --replay.capacity")
         if config.burn_in >= self.T:
             raise ValueError(f"--replay.burn-in {config.burn_in} leaves nothing of an unroll of {self.T}")
         self.added = 0
         self._kept: dict[str, Any] = {  # [slots, ...] each
             name: tree_map(lambda x: x.new_zeros((self.slots, *x.shape)), getattr(example, name)) for name in FIELDS
         }
-        self.generator = torch.Generator(example.reward.device).manual_seed(seed)
+        self.seed, self.device = seed, example.reward.device
+        self.generators: dict[str, torch.Generator] = {}
 
     @property
     def filled(self) -> int:
@@ -66,17 +75,17 @@ class Replay:
         or, of its memory, nothing. N is ``ratio`` times B, rounded, and at least 1.
         """
         count = max(1, round(self.config.ratio * self.B))
-        pick = torch.randint(self.filled * self.B, (count,), generator=self.generator, device=self.generator.device)
+        pick = torch.randint(self.filled * self.B, (count,), generator=self._of(UNROLLS), device=self.device)
         slot, env = pick // self.B, pick % self.B
         state: AgentState = tree_map(lambda x: x[slot, env], self._kept["state"])
         if self.config.state == "zero":
             state = state._replace(memory=tree_map(torch.zeros_like, state.memory))
         return self._gather(slot, env, torch.zeros_like(slot), self.T, state)
 
-    def windows(self, count: int, length: int, *, skewed: bool = False) -> Rollout:
-        """``count`` windows of ``length`` steps [length + 1, count, ...]: rows 0 to length - 1 are of one episode, and
-        the last step is a transition. With ``skewed``, half of them end with a reward that is not 0 (Jaderberg et al.
-        2017), or all or none where there is nothing to choose from. The state is empty.
+    def windows(self, reader: str, count: int, length: int, *, skewed: bool = False) -> Rollout:
+        """For ``reader``, ``count`` windows of ``length`` steps [length + 1, count, ...]: rows 0 to length - 1 are of
+        one episode, and the last step is a transition. With ``skewed``, half of them end with a reward that is not 0
+        (Jaderberg et al. 2017), or all or none where there is nothing to choose from. The state is empty.
         """
         # Of windows that end with row t, [slots, T - length + 1, B].
         first, last = (self._kept[name][: self.filled] for name in ("first", "last"))
@@ -90,10 +99,16 @@ class Replay:
             counts = torch.stack([rewarding.sum(), (whole & ~rewarding).sum()]).clamp(min=1)
             weight /= torch.where(rewarding, counts[0], counts[1])
         weight = torch.where(weight.sum() > 0, weight, 1.0)  # no such window: what is drawn is for the loss to mask
-        pick = torch.multinomial(weight.flatten(), count, replacement=True, generator=self.generator)
+        pick = torch.multinomial(weight.flatten(), count, replacement=True, generator=self._of(reader))
         slot, start, env = torch.unravel_index(pick, weight.shape)
         nothing = AgentState((), torch.full_like(env, -1), weight.new_zeros(count, dtype=torch.float32))
         return self._gather(slot, env, start, length, nothing)
+
+    def _of(self, reader: str) -> torch.Generator:
+        if reader not in self.generators:
+            seed = zlib.crc32(f"replay {reader}".encode()) + self.seed
+            self.generators[reader] = torch.Generator(self.device).manual_seed(seed)
+        return self.generators[reader]
 
     def _gather(self, slot: Tensor, env: Tensor, start: Tensor, length: int, state: AgentState) -> Rollout:
         """Columns [length + 1, N] from row ``start`` [N] on."""
@@ -108,13 +123,16 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it: as large as the replay."""
-        return {"kept": self._kept, "added": torch.tensor(self.added), "generator": self.generator.get_state()}
+        generators = {name: generator.get_state() for name, generator in self.generators.items()}
+        return {"kept": self._kept, "added": torch.tensor(self.added), "generators": generators}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
         tree_map(lambda mine, its: mine.copy_(its), self._kept, state["kept"])
         self.added = int(state["added"])
-        self.generator.set_state(state["generator"].cpu())
+        for name, kept in state["generators"].items():
+            if len(kept) == len(self._of(name).get_state()):  # another kind of device has other states
+                self._of(name).set_state(kept.cpu())
 
 
 def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:

@@ -53,6 +53,7 @@ PLAY = ("sticky", "noisy_tv", "time_limit")
 
 COUNT = Range(lambda x: 1 <= x < 2**63, "at least 1 and below 2^63")
 EVERY = Range(lambda x: 0 <= x < 2**63, "0 (never) or more and below 2^63")
+WIDTH = Range(lambda x: 1 <= x <= 2**20, "1 to 2^20")
 SHARE = Range(lambda x: 0 <= x <= 1, "between 0 and 1")
 POSITIVE = Range(lambda x: 0 < x < math.inf, "more than 0 and finite")
 NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
@@ -67,9 +68,13 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("eval_every", "checkpoint_every"), EVERY),
     "burn_in": Range(lambda x: 0 <= x < 2**63, "0 (none) or more and below 2^63"),
     "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
-    **dict.fromkeys(("gamma", "vtrace_lambda", "sticky_actions"), SHARE),
+    **dict.fromkeys(("gamma", "vtrace_lambda", "sticky_actions", "momentum", "share"), SHARE),
     "rms_decay": Range(lambda x: 0 <= x < 1, "0 or more and below 1"),
-    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar", "ratio"), POSITIVE),
+    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar"), POSITIVE),
+    "ratio": Range(lambda x: 0 < x <= 1000, "more than 0 and at most 1000"),
+    **dict.fromkeys(("hidden", "latent", "embedding", "batch", "queries", "negatives"), WIDTH),
+    **dict.fromkeys(("horizons", "cell", "channels"), Range(lambda x: 1 <= x <= 4096, "1 to 4096")),
+    "pad": Range(lambda x: 0 <= x <= 4096, "0 to 4096"),
     **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square", "weight"), NOT_NEGATIVE),
 }
 
@@ -87,7 +92,8 @@ def resolve(config: Config) -> Config:
     check(config.learner)
     check(config.replay, "replay.")
     for name, loss in config.aux.items():
-        _known_loss(name)
+        if not isinstance(loss, kind := _known_loss(name).Config):
+            raise UserError(f"The loss '{name}' takes a number, its weight, or a {kind.__name__}, not {loss!r}.")
         check(loss, f"aux.{name}.")
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
@@ -96,7 +102,7 @@ def resolve(config: Config) -> Config:
     if least_bytes(config) > LARGEST:
         raise UserError(
             f"A run of this size needs {least_bytes(config) / 2**40:,.0f} TiB of memory or more: lower --num-envs, "
-            "--unroll, --frame-size or --memory-size."
+            "--unroll, --frame-size, --memory-size or --replay.capacity."
         )
     device = resolve_device(config.device)
     if config.threads is not None and not 1 <= config.threads <= cores():
@@ -165,7 +171,7 @@ def _is_a(value: Any, kind: Any) -> bool:
             kinds = kinds[:1] * len(value)
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
     if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(_is_a(v, get_args(kind)[1]) for v in value.values())
+        return isinstance(value, dict)  # each value is checked by its own fields
     if get_args(kind):  # a union
         return any(_is_a(value, k) for k in get_args(kind))
     if isinstance(value, bool):
@@ -270,15 +276,15 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
     changed = dataclasses.replace(config.learner, **{k: v for k, v in overrides.items() if k in learner})
     ours = {k: v for k, v in overrides.items() if k in own}
     if isinstance(ours.get("aux"), Mapping):
-        ours["aux"] = config.aux | {name: _loss(name, given) for name, given in ours["aux"].items()}
+        ours["aux"] = config.aux | {name: _loss(config, name, given) for name, given in ours["aux"].items()}
     return dataclasses.replace(config, learner=changed, **ours)
 
 
-def _loss(name: str, given: Any) -> Any:
-    """A loss by its weight, or as it is."""
+def _loss(config: Config, name: str, given: Any) -> Any:
+    """A loss by its weight, else as ``config`` has it; or as it is given."""
     if isinstance(given, bool) or not isinstance(given, int | float):
         return given
-    return _known_loss(name).Config(weight=float(given))
+    return dataclasses.replace(config.aux.get(name, _known_loss(name).Config()), weight=float(given))
 
 
 def _known_loss(name: str) -> type[AuxiliaryLoss]:

@@ -54,7 +54,7 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
             replay = Replay(actor.rollout, config.replay, config.seed)
         ratios = {name: 1.0, name + HALF: 0.5} if data == "sequence_replay" else {name: 1.0}
         for label, ratio in ratios.items():
-            mine = copy.copy(replay)
+            mine = copy.copy(replay) if data != "rollout" else None
             if mine is not None:
                 mine.config = dataclasses.replace(mine.config, ratio=ratio)
             learner = Learner(model, config.learner, config.steps, plugins=plugins, replay=mine)

@@ -82,6 +82,26 @@ def test_at_weight_zero_the_agent_is_bit_identical(name):
 
 
 @pytest.mark.parametrize("name", AUXILIARY_LOSSES)
+@pytest.mark.parametrize("base", ["reward_prediction", "pixel_control"])
+def test_at_weight_zero_it_changes_no_other_loss(base, name):
+    def weights(*names):
+        config = {n: dataclasses.replace(AUXILIARY_LOSSES[n].Config(), weight=1.0) for n in names}
+        torch.manual_seed(0)
+        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, height=36, width=36, seed=0)
+        model = ActorCritic(env.spec, torso="shallow", memory="gru", memory_size=13)
+        actor = Actor(env, model, T, seed=0)
+        plugins = losses_of(Config(aux=config, learner=LEARNER, unroll=T), env.spec, model.sizes)
+        plugins = {k: p._replace(weight=float(k == base)) for k, p in plugins.items()}
+        learner = Learner(model, LEARNER, 10**6, plugins=plugins, replay=Replay(actor.rollout, ReplayConfig()))
+        for _ in range(3):
+            learner.step(actor.collect())
+        return model.state_dict()
+
+    alone = weights(base)
+    assert all(torch.equal(alone[k], v) for k, v in weights(base, name).items())
+
+
+@pytest.mark.parametrize("name", AUXILIARY_LOSSES)
 def test_it_goes_on_from_its_state(name):
     model, actor, learner = parts(name)
     for _ in range(2):

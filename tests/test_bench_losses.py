@@ -20,7 +20,7 @@ def test_each_loss_is_measured_beside_training_without(tmp_path, capsys):
     rate = {name: part["median"] for name, part in found["parts"].items()}
     assert found["overhead"] == pytest.approx({k: rate["plain"] / v - 1 for k, v in rate.items() if k != "plain"})
     shown = capsys.readouterr().out
-    assert "CPC" in shown
+    assert "reward_prediction" in shown
     assert f"{rate['cpc']:,.0f}" in shown
 
 

@@ -39,19 +39,21 @@ def test_a_file_is_run_and_its_flag_taken_out(tmp_path):
     (tmp_path / "mine.py").write_text("import sys\nsys.modules[__name__].found = 1\n")
     file = str(tmp_path / "mine.py")
     assert import_files(["train", "--import", file, "--seed", "3"]) == ["train", "--seed", "3"]
-    assert sys.modules["morello_import_mine"].found == 1
+    assert [m.found for name, m in sys.modules.items() if name.startswith("morello_import_mine_")] == [1]
     assert import_files([f"--import={file}"]) == []
 
 
 def test_a_file_that_fails_is_named_with_its_line(tmp_path):
     (tmp_path / "broken.py").write_text("x = 1\n\nraise KeyError('gone')\n")
     (tmp_path / "torn.py").write_text("x = (\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(5)\n")
     for words, said in (
         (["--import"], "--import needs a file"),
         (["--import", str(tmp_path / "none.py")], "there is no such Python file"),
         (["--import", str(tmp_path)], "there is no such Python file"),
         (["--import", str(tmp_path / "broken.py")], "broken.py, line 3: KeyError: 'gone'"),
         (["--import", str(tmp_path / "torn.py")], "SyntaxError"),
+        (["--import", str(tmp_path / "leaves.py")], "SystemExit: 5"),
     ):
         with pytest.raises(UserError, match=said):
             import_files(words)

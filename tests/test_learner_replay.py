@@ -8,9 +8,11 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
+from morello.agents.auxiliary import losses_of
 from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.plugins import Plugin
+from morello.agents.presets import Config
 from morello.agents.replay import Replay, ReplayConfig
 from morello.auxiliaries import AuxiliaryLoss
 from morello.auxiliaries.losses.value_replay import ValueReplay, ValueReplayConfig
@@ -149,6 +151,42 @@ def test_an_old_policys_value_is_corrected():
         value, mask = loss(rollout, now._replace(logits=logits))
         expected = (rollout.reward - now.value[:-1, :, 0]).square() / 2 if counts else torch.zeros(T, B)
         torch.testing.assert_close(value[mask], expected[mask], atol=1e-5, rtol=1e-5)
+
+
+def test_replayed_values_are_learnt_by_the_learners_rules():
+    """Time limits that terminate, and shorter traces: where the replay is the rollout the losses are one."""
+    _, model, actor, _ = parts(capacity=B * T)
+    rollout = actor.collect()
+
+    class Everything(Replay):
+        def unrolls(self):
+            return rollout
+
+    assert rollout.truncated.any()
+    for changes in ({"timeout_terminates": True}, {"vtrace_lambda": 0.5}):
+        config = replace(CONFIG, **changes)
+        its = Config(aux={"vr": ValueReplayConfig(weight=1.0)}, learner=config)
+        (plugin,) = losses_of(replace(its, aux={"value_replay": its.aux["vr"]}), actor.env.spec, model.sizes).values()
+        replay = Everything(rollout, ReplayConfig(B * T))
+        metrics = Learner(copy.deepcopy(model), config, 10**6, plugins={"vr": plugin}, replay=replay).step(rollout)
+        torch.testing.assert_close(metrics["loss/vr"], metrics["loss/value"])
+
+
+@pytest.mark.parametrize("shape", [(T, B, 1), (B,)])
+def test_a_value_and_a_mask_of_other_shapes_are_refused(shape):
+    class Broad(Notes):
+        def forward(self, rollout, features):
+            return features.memory.new_zeros(shape), rollout.valid
+
+    _, model, actor, _ = parts()
+    with pytest.raises(ValueError, match="'it' gives a value and a mask of different shapes"):
+        Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Broad(), 1.0)}).step(actor.collect())
+
+
+def test_a_loss_says_what_it_reads_in_words_that_are_known():
+    _, model, _, _ = parts()
+    with pytest.raises(ValueError, match="'it' reads 'transitions', which is not one of rollout, sequence_replay"):
+        Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Notes("transitions"), 1.0)})
 
 
 def test_shares_of_the_encoders_gradient():

@@ -90,7 +90,7 @@ def test_a_zero_state_forgets_the_memory_alone():
 @pytest.mark.parametrize("skewed", [False, True])
 def test_windows_are_of_one_episode_and_end_with_a_transition(length, skewed):
     _, replay, kept = played(5)
-    drawn = replay.windows(997, length, skewed=skewed)
+    drawn = replay.windows("it", 997, length, skewed=skewed)
     assert drawn.observation["image"].shape[:2] == (length + 1, 997)
     assert not drawn.first[1:length].any()
     assert not drawn.last[length - 1].any()
@@ -121,15 +121,15 @@ def made_up(rewarding):
 
 
 def test_half_of_skewed_windows_end_with_a_reward():
-    drawn = made_up(0.01).windows(10_000, 3, skewed=True)
+    drawn = made_up(0.01).windows("it", 10_000, 3, skewed=True)
     assert (drawn.reward[2] != 0).float().mean().item() == pytest.approx(0.5, abs=0.015)
-    plain = made_up(0.01).windows(10_000, 3)
+    plain = made_up(0.01).windows("it", 10_000, 3)
     assert (plain.reward[2] != 0).float().mean().item() == pytest.approx(0.01, abs=0.01)
 
 
 @pytest.mark.parametrize("rewarding", [0.0, 1.0])
 def test_where_there_is_one_kind_all_windows_are_of_it(rewarding):
-    drawn = made_up(rewarding).windows(500, 3, skewed=True)
+    drawn = made_up(rewarding).windows("it", 500, 3, skewed=True)
     assert ((drawn.reward[2] != 0) == bool(rewarding)).all()
 
 
@@ -139,8 +139,16 @@ def test_it_goes_on_as_it_would_have():
     other.load_state_dict(one.state_dict())
     a, b = one.unrolls(), other.unrolls()
     assert torch.equal(a.observation["image"], b.observation["image"])
-    assert torch.equal(one.windows(9, 2).reward, other.windows(9, 2).reward)
+    assert torch.equal(one.windows("it", 9, 2).reward, other.windows("it", 9, 2).reward)
     assert other.added == 4
+
+
+def test_readers_do_not_change_what_others_are_given():
+    _, one, _ = played(3)
+    _, other, _ = played(3)
+    other.windows("other", 50, 2)
+    other.unrolls()
+    assert torch.equal(one.windows("it", 9, 2).reward, other.windows("it", 9, 2).reward)
 
 
 def test_a_cut_is_the_rows_it_says():

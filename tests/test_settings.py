@@ -15,7 +15,9 @@ from morello.agents.presets import Config
 from morello.agents.replay import ReplayConfig
 from morello.agents.runs import Run
 from morello.agents.settings import RANGES, read_settings, resolve, saved_settings, with_every_loss, with_overrides
-from morello.auxiliaries import AUXILIARY_LOSSES, LossConfig
+from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.auxiliaries.losses.cpc import CPCConfig
+from morello.auxiliaries.losses.curl import CURLConfig
 from morello.auxiliaries.losses.value_replay import ValueReplayConfig
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
@@ -77,7 +79,7 @@ def test_values_have_types_words_and_ranges(name, bad, good):
 
 
 def test_every_number_has_a_range():
-    kinds = (Config, LearnerConfig, ReplayConfig, LossConfig)
+    kinds = (Config, LearnerConfig, ReplayConfig, *(loss.Config for loss in AUXILIARY_LOSSES.values()))
     fields = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
     numbers = {name for name, f in fields.items() if "int" in str(f.type) or "float" in str(f.type)}
     assert RANGES.keys() == numbers - {"threads", "dtype"}
@@ -112,16 +114,21 @@ def test_a_processes_cores_are_those_it_may_use(monkeypatch):
 
 def test_losses_are_added_to_a_presets_by_weight_or_whole():
     config = with_overrides(CONFIG, {"aux": {"value_replay": ValueReplayConfig(weight=2.0, correct=False)}})
-    assert with_overrides(config, {"aux": {"value_replay": 0.5}}).aux == {"value_replay": ValueReplayConfig(weight=0.5)}
     assert with_overrides(config, {"aux": {}}).aux == config.aux
     assert resolved(aux={"value_replay": 0}).aux == {}
+    kept = with_overrides(config, {"aux": {"value_replay": 0.5}}).aux["value_replay"]
+    assert kept == ValueReplayConfig(weight=0.5, correct=False)
 
 
 @pytest.mark.parametrize(("aux", "said"), [
     ({"value_repaly": 1.0}, "value_replay"),
     ({"value_replay": -1.0}, "--aux.value-replay.weight must be 0 or more"),
     ({"value_replay": ValueReplayConfig(weight=1.0, gamma=1.5)}, "--aux.value-replay.gamma must be between 0 and 1"),
-    ({"value_replay": True}, "--aux must be"),
+    ({"value_replay": True}, "takes a number, its weight, or a ValueReplayConfig, not True"),
+    ({"value_replay": CPCConfig(weight=1.0)}, "takes a number, its weight, or a ValueReplayConfig"),
+    ({"curl": CURLConfig(weight=1.0, latent=0)}, "--aux.curl.latent must be 1 to 2"),
+    ({"curl": CURLConfig(weight=1.0, momentum=math.nan)}, "--aux.curl.momentum must be between 0 and 1"),
+    ({"cpc": CPCConfig(weight=1.0, horizons=10**12)}, "--aux.cpc.horizons must be 1 to 4096"),
     ("value_replay", "--aux must be"),
 ])  # fmt: skip
 def test_wrong_losses_are_named(aux, said):

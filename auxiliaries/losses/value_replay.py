@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
+from ..reduction import reduce
 from ..returns import vtrace
 
 
@@ -22,6 +23,14 @@ class ValueReplayConfig(LossConfig):
     """Discount per step; None: the learner's."""
     correct: bool = True
     """Count as much as the present policy would act as the replayed one did (V-trace); the paper does not."""
+    timeout_terminates: bool | None = None
+    """A time limit cuts the return as a termination does; None: as the learner has it."""
+    rho_bar: float | None = None
+    """V-trace's clip of the importance ratio; None: the learner's."""
+    c_bar: float | None = None
+    """V-trace's clip of the trace; None: the learner's."""
+    vtrace_lambda: float | None = None
+    """V-trace's mixing of horizons; None: the learner's."""
 
 
 class ValueReplay(AuxiliaryLoss):
@@ -37,7 +46,9 @@ class ValueReplay(AuxiliaryLoss):
         super().__init__()
         if config.gamma is None:
             raise ValueError("value replay needs a discount: gamma.")
-        self.gamma, self.correct = config.gamma, config.correct
+        self.config, self.gamma, self.correct = config, config.gamma, config.correct
+        given = {"rho_bar": config.rho_bar, "c_bar": config.c_bar, "lambda_": config.vtrace_lambda}
+        self.trace = {name: value for name, value in given.items() if value is not None}
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """(value, mask) [T, B]."""
@@ -46,9 +57,11 @@ class ValueReplay(AuxiliaryLoss):
         if self.correct:
             now, then = (_log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
             log_rho = (now - then).detach()
-            self.metrics = {"importance": torch.where(valid, log_rho, 0.0).exp().mean()}
+            self.metrics = {"importance": reduce(log_rho.exp(), valid)}
         discount = self.gamma * rollout.discount
-        target, _ = vtrace(log_rho, rollout.reward, discount, value.detach(), valid)
+        if self.config.timeout_terminates:
+            discount = torch.where(rollout.truncated, 0.0, discount)
+        target, _ = vtrace(log_rho, rollout.reward, discount, value.detach(), valid, **self.trace)
         return (target - value[:-1]).square() / 2, valid
 
 
