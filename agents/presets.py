@@ -118,7 +118,8 @@ PRESETS: dict[str, Config] = {
     "a2c": Config(),
     "a2c-lstm": Config(torso="shallow", memory="lstm"),
     "a2c-deep": Config(torso="deep", memory="lstm"),
-    "a2c-cpc": Config(torso="shallow", memory="lstm", num_envs=32, unroll=100, aux={"cpc": CPCConfig(weight=1.0)}),
+    # The paper does not say the weight; at 1 the encoder has little left for the policy (docs/auxiliaries.md).
+    "a2c-cpc": Config(torso="shallow", memory="lstm", num_envs=32, unroll=100, aux={"cpc": CPCConfig(weight=0.1)}),
     "unreal": UNREAL,
 }
 

@@ -15,7 +15,7 @@ from ..base import AuxiliaryLoss, Draws, LossConfig
 
 @dataclass(frozen=True)
 class CPCConfig(LossConfig):
-    """The paper says neither weight nor number of predictions: begin with weight 1 and try 0.1 and 10."""
+    """The paper says neither weight nor number of predictions: begin with weight 0.1."""
 
     horizons: int = 30
     """Steps ahead to predict, from 1 to this many. Those that an unroll is too short for are left out."""
