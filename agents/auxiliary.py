@@ -25,7 +25,10 @@ def losses_of(config: Config, spec: Spec, sizes: Sizes) -> dict[str, Plugin]:
     for name, own in config.aux.items():
         shared = {f.name for f in dataclasses.fields(own) if getattr(own, f.name) is None}
         shared &= {f.name for f in dataclasses.fields(config.learner)}
-        filled = dataclasses.replace(own, **{k: getattr(config.learner, k) for k in shared})
+        known: dict[str, Any] = {k: getattr(config.learner, k) for k in shared}
+        if config.grey and getattr(own, "channels", 1) is None:
+            known["channels"] = 1  # of grey frames, however many are stacked
+        filled = dataclasses.replace(own, **known)
         build: Any = AUXILIARY_LOSSES[name]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed + zlib.crc32(name.encode()))

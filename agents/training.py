@@ -95,7 +95,7 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
         replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
         learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
     except ValueError as error:  # a loss or a replay that does not fit
-        raise UserError(f"{error}.") from error
+        raise UserError(f"{str(error).rstrip('.')}.") from error
     return Parts(env, model, actor, learner)
 
 

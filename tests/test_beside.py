@@ -55,7 +55,7 @@ def test_a_run_shows_what_its_losses_know(tmp_path):
     run = train("a2c", aux={"pixel_control": 1.0, "cpc": 1.0}, run=tmp_path / "run", **options)
     column = beside(load(run.path), run.path)
     assert list(column.losses) == ["pixel_control"]
-    assert [len(curve.values) for curve in column.curves] == [30]
+    assert [len(curve.values) for curve in column.curves] == [10]
     record = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
     assert column.curves[0].values[3] == record["cpc/accuracy_by_horizon/4"]
     film = watch(run.path, seconds=0.2)

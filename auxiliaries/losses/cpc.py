@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...backbones import Features, Sizes
-from ...backbones.contrastive import CPC, Source, curve
+from ...backbones.contrastive import CPC, Source, curve, fitting
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
 
@@ -61,5 +61,6 @@ class CPCLoss(AuxiliaryLoss):
         shown = curve(contrast)
         share = shown.pairs / shown.pairs.sum().clamp(min=1)
         means = {k: (getattr(shown, k) * share).sum() for k in ("accuracy", "chance", "bound", "cap")}
-        self.metrics = {**means, "loss_by_horizon": shown.loss, "accuracy_by_horizon": shown.accuracy}
+        K = fitting(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
+        self.metrics = {**means, "loss_by_horizon": shown.loss[:K], "accuracy_by_horizon": shown.accuracy[:K]}
         return contrast.value, contrast.mask

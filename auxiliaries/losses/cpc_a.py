@@ -89,5 +89,5 @@ class CPCA(AuxiliaryLoss):
         return {
             "accuracy": reduce(correct, mask),
             "chance": value.new_full((), 0.5),
-            "loss_by_horizon": F.pad(by_horizon, (0, len(self.horizons) - len(count))),
+            **{f"loss_by_horizon/{k}": loss for k, loss in zip(self.horizons, by_horizon, strict=False)},
         }
