@@ -59,6 +59,11 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
         """Take the agent's encoder, once, before training. Its weights stay the agent's: it is no submodule."""
         object.__setattr__(self, "encoder", encoder)
 
+    def precision(self, device: torch.device) -> torch.autocast:
+        """A context for heads that cost as much as a torso: bfloat16 where the agent's torso runs in it."""
+        encoder: Encoder | None = getattr(self, "encoder", None)
+        return torch.autocast(device.type, torch.bfloat16, enabled=encoder is not None and encoder.autocast)
+
     def after_update(self) -> None:
         """Called after each optimiser step: target networks move here."""
         return

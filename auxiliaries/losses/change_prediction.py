@@ -49,7 +49,8 @@ class ChangePrediction(AuxiliaryLoss):
         # Not F.one_hot, which would have the host check the range.
         one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
         x = torch.cat([memory, one_hot.to(memory.dtype)], dim=-1)
-        maps: Tensor = self.head(x.reshape(-1, x.shape[-1]))
+        with self.precision(x.device):
+            maps: Tensor = self.head(x.reshape(-1, x.shape[-1])).float()
         return maps.reshape(*action.shape, *maps.shape[2:])
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,8 @@ class PixelControl(AuxiliaryLoss):
 
     def q(self, memory: Tensor) -> Tensor:
         """Of every action for every cell: memory [..., D] -> [..., A, h, w]."""
-        maps: Tensor = self.head(memory.reshape(-1, memory.shape[-1]))
+        with self.precision(memory.device):
+            maps: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).float()
         q = dueling(maps[:, :1], maps[:, 1:])
         return q.reshape(*memory.shape[:-1], *q.shape[1:])
 

@@ -75,7 +75,8 @@ class Reconstruction(AuxiliaryLoss):
 
     def draw(self, memory: Tensor) -> Tensor:
         """Pixels, in [0, 1] where it has learnt: memory [..., D] -> [..., H, W, C]."""
-        pixels: Tensor = self.decoder(memory.reshape(-1, memory.shape[-1]))
+        with self.precision(memory.device):
+            pixels: Tensor = self.decoder(memory.reshape(-1, memory.shape[-1])).float()
         return pixels.reshape(*memory.shape[:-1], *pixels.shape[1:])
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
