@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,20 +39,18 @@ class Beside:
 
     def __init__(self, losses: Mapping[str, AuxiliaryLoss], curves: list[Curve]) -> None:
         self.losses, self.curves = losses, curves
-        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: brightness means the same throughout a film
+        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: the scale of a film only grows
 
     def draw(self, frame: Pixels, features: Features) -> Pixels:
         """uint8 [H, W, 3], features of this step (T = B = 1) -> uint8 [H, W + 232, 3]."""
         canvas = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
         pen = ImageDraw.Draw(canvas)
-        heats: list[Callable[[Box], None]] = [
-            lambda box, n=name, m=loss: self._heat(canvas, pen, box, n, m.heat(features))  # type: ignore[misc]
-            for name, loss in self.losses.items()
-        ]
-        curves: list[Callable[[Box], None]] = [lambda box, c=curve: _curve(pen, box, c) for curve in self.curves]  # type: ignore[misc]
-        for box, show in zip(BOXES, [*heats, *curves], strict=False):
+        for box, (name, loss) in zip(BOXES, self.losses.items(), strict=False):
             pen.rounded_rectangle(box, 8, PANEL)
-            show(box)
+            self._heat(canvas, pen, box, name, loss.heat(features))
+        for box, curve in zip(BOXES[len(self.losses) :], self.curves, strict=False):
+            pen.rounded_rectangle(box, 8, PANEL)
+            _curve(pen, box, curve)
         return np.concatenate([frame, np.asarray(canvas)], axis=1)
 
     def _heat(self, canvas: Image.Image, pen: ImageDraw.ImageDraw, box: Box, name: str, heat: Tensor) -> None:

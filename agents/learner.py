@@ -168,9 +168,10 @@ class Learner:
         gate = finite if finite.is_cuda and all(isinstance(o, RMSProp) for o in optimizers) else None
         if gate is None and not finite:
             raise NonFiniteError(self._diagnose(reduced, norms))
+        for own in (self.optimizer, *(o for k, o in self.optimizers.items() if self.plugins[k].optimizer is None)):
+            own.param_groups[0]["lr"] = self.learning_rate  # a plugin's own optimizer keeps its own
         for optimizer in optimizers:
             if isinstance(optimizer, RMSProp):
-                optimizer.param_groups[0]["lr"] = self.learning_rate
                 optimizer.step(gate=gate)
             else:
                 optimizer.step()

@@ -34,7 +34,7 @@ TEST, BATCH, DRAWN = 4096, 64, 256
 @dataclass(frozen=True)
 class Settings:
     """Nats an item that density models reach beside the exact entropy, how far their samples drift from the source, and
-    what they cost. Writes density-cpu.json and .png.
+    what they cost. Writes density-cpu.json and .png; of some cases only, density-part-cpu.json and .png.
     """
 
     cases: Positional[tuple[str, ...]] = ()
@@ -70,7 +70,7 @@ def main(words: list[str]) -> int:
             found[name].append(record)
             pictures.setdefault(name, images)
     show(found, console)
-    path = folder / "density-cpu.json"
+    path = folder / f"density{'-part' if settings.cases else ''}-cpu.json"  # a part must not replace the whole
     command = shlex.join(["morello", "bench", "density", *words])
     given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
     result = {"benchmark": "density", "command": command, "settings": given, "cases": found}

@@ -107,7 +107,7 @@ def test_text_is_learnt_down_to_its_last_rung(network, steps):
 def test_the_benchmark_writes_what_it_found(tmp_path, capsys):
     words = ["class/conditional", "digits", "--effort", "0.01", "--seeds", "3", "4", "--out", str(tmp_path)]
     assert main(["bench", "density", *words]) == 0
-    found = json.loads((tmp_path / "density-cpu.json").read_text())["cases"]
+    found = json.loads((tmp_path / "density-part-cpu.json").read_text())["cases"]
     assert list(found) == ["class/conditional", "digits/logistic"]
     conditional = found["class/conditional"]
     assert [r["seed"] for r in conditional] == [3, 4]
@@ -116,7 +116,7 @@ def test_the_benchmark_writes_what_it_found(tmp_path, capsys):
         assert record["gap"] > 0
         assert record["exact"] == pytest.approx(3.2, abs=0.3)  # 16 h(0.05) = 3.18
     assert "gap" not in found["digits/logistic"][0]
-    assert (tmp_path / "density-cpu.png").stat().st_size > 5000
+    assert (tmp_path / "density-part-cpu.png").stat().st_size > 5000
     assert "class/conditional" in capsys.readouterr().out
 
 

@@ -10,6 +10,7 @@ import morello
 from morello.agents.actor import Actor
 from morello.agents.learner import Learner, LearnerConfig, NonFiniteError
 from morello.agents.model import ActorCritic
+from morello.agents.optim import RMSProp
 from morello.agents.plugins import Plugin
 from morello.agents.runners import Sync
 from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward
@@ -218,6 +219,14 @@ def test_a_plugin_without_an_optimizer_is_trained_as_the_agent_is():
     learner = Learner(model, replace(CONFIG, epsilon=0.0), 10**6, plugins={"bonus": Plugin(bonus, 1.0)})
     learner.step(actor.collect())
     torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.01))  # RMSProp's first step is the rate
+
+
+def test_a_plugins_own_optimizer_keeps_its_rate():
+    _, model, actor = parts(streams=2)
+    bonus = Bonus()
+    own = RMSProp(bonus.parameters(), lr=0.25, initial_mean_square=None, epsilon=0.0)
+    Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(bonus, 1.0, own)}).step(actor.collect())
+    torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.25))
 
 
 def test_a_rewards_memory_comes_back():
