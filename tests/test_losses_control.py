@@ -1,5 +1,6 @@
 """Pixel and feature control: many Qs at once against loops over time, cells and resets."""
 
+import copy
 import math
 
 import pytest
@@ -33,6 +34,14 @@ def changes(kind, rollout, features):
     if kind is PixelControl:
         return cell_change(rollout.observation["image"], 4).flatten(2)
     return (features.vector[1:] - features.vector[:-1]).abs().detach()
+
+
+def value_and_advantages(loss, memory):
+    """[N, 1 + A, ...]: of pixel control's last layer, without what combines its weights."""
+    head = copy.deepcopy(loss.head)
+    if isinstance(loss, PixelControl):
+        head.second.__class__ = torch.nn.ConvTranspose2d
+    return head(memory).reshape(len(memory), 1 + A, -1)
 
 
 both = pytest.mark.parametrize("kind", [PixelControl, FeatureControl])
@@ -93,7 +102,7 @@ def test_the_loss_equals_loops_over_time_environments_and_cells(kind):
     assert terminated[:-1].any()
     assert rollout.truncated[:-1].any()
     rollout.discount[3, 2] = 0.0  # a lost life ends no episode
-    y = loss.head(features.memory.reshape(-1, D)).reshape((T + 1) * B, 1 + A, -1)
+    y = value_and_advantages(loss, features.memory.reshape(-1, D))
     q = torch.stack([y[:, 0] + y[:, 1 + a] - y[:, 1:].mean(1) for a in range(A)], dim=1).reshape(T + 1, B, A, -1)
     expected = brute_force(q, changes(kind, rollout, features), rollout)
     value, mask = loss(rollout, features)

@@ -19,7 +19,7 @@ def q_targets(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> Ten
     q [T + 1, B, A, N], reward [T, B, N], discount [T, B] with gamma in it, valid [T, B] -> [T, B, N]. The last
     observation of an episode that ran out of time is bootstrapped from; nothing is read across a reset.
     """
-    N, best = reward.shape[-1], q.detach().amax(2)
+    N, best = reward.shape[-1], q.detach().amax(2).float()
     each = [x.repeat_interleave(N, dim=1) for x in (discount, valid)]  # [T, B N]: a column a reward
     return n_step_return(reward.flatten(1), each[0], best.flatten(1), each[1]).reshape(reward.shape)
 
@@ -33,7 +33,7 @@ def q_learning(
     how much of the targets' variance, over rows and rewards, Q explains.
     """
     target = q_targets(q, reward, discount, valid)
-    taken = q[:-1].gather(2, action[..., None, None].expand(-1, -1, 1, q.shape[-1])).squeeze(2)
+    taken = q[:-1].gather(2, action[..., None, None].expand(-1, -1, 1, q.shape[-1])).squeeze(2).float()
     value = (target - taken).square().mean(-1) / 2
     mask, guess = valid.unsqueeze(-1).expand_as(taken), taken.detach()
     metrics = {

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
@@ -27,6 +28,19 @@ class PixelControlConfig(LossConfig):
     """How many of the last channels are compared, those of one frame. None: 3 where that divides them, else 1."""
 
 
+class DuelingMaps(nn.ConvTranspose2d):
+    """From maps to those of V and the A of each action, ``1 + actions`` channels, given as Q, ``actions`` channels.
+
+    Both steps are linear, so the weights are what is combined: they are fewer than the maps.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """[N, channels, h, w] -> [N, actions, H, W]."""
+        assert self.bias is not None
+        weight, bias = (dueling(w[:, :1], w[:, 1:]) for w in (self.weight, self.bias.unsqueeze(0)))
+        return F.conv_transpose2d(x, weight, bias.squeeze(0), self.stride)
+
+
 class PixelControl(AuxiliaryLoss):
     """Its own Q for each cell of the picture, whose reward is how much that cell changes: n-step Q-learning to the end
     of the unroll, bootstrapped with the largest Q. No target network; the behaviour policy is not corrected for.
@@ -43,18 +57,17 @@ class PixelControl(AuxiliaryLoss):
         height, width, stacked = image_shape(spec, "pixel control")
         self.gamma, self.cell = config.gamma, config.cell
         self.channels = newest_channels(config.channels, stacked)
-        self.head = CellHead(sizes.memory, 1 + spec.num_actions, cell_grid(height, width, config.cell))
+        self.head = CellHead(sizes.memory, 1 + spec.num_actions, cell_grid(height, width, config.cell), DuelingMaps)
 
     def q(self, memory: Tensor) -> Tensor:
-        """Of every action for every cell: memory [..., D] -> [..., A, h, w]."""
+        """Of every action for every cell: memory [..., D] -> [..., A, h, w], in the precision of the head."""
         with self.precision(memory.device):
-            maps: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).float()
-        q = dueling(maps[:, :1], maps[:, 1:])
+            q: Tensor = self.head(memory.reshape(-1, memory.shape[-1]))
         return q.reshape(*memory.shape[:-1], *q.shape[1:])
 
     def heat(self, features: Features) -> Tensor:
         """[h, w]: how much each cell can be made to change, the largest Q of any action."""
-        return self.q(features.memory[-1, 0]).amax(0)
+        return self.q(features.memory[-1, 0]).amax(0).float()
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """(value, mask) [T, B]."""
