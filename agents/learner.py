@@ -14,6 +14,7 @@ from ..auxiliaries.base import Data
 from ..auxiliaries.reduction import explained_variance, reduce
 from ..auxiliaries.returns import across_resets, vtrace
 from ..backbones import Features
+from ..backbones.arithmetic import log_prob
 from ..envs.experience import AgentState, Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
@@ -162,7 +163,8 @@ class Learner:
         norms = {"agent": nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)}
         for name in self.optimizers:
             plugin = self.plugins[name]
-            norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm)
+            # Without a gradient, at weight 0, the norm is a zero on the CPU.
+            norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm).to(total.device)
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
         # Only our own kind of optimiser can be gated on the device: beside another one the host has to look.
         gate = finite if finite.is_cuda and all(isinstance(o, RMSProp) for o in optimizers) else None
@@ -199,7 +201,7 @@ class Learner:
             log_rho = torch.zeros_like(rollout.reward)
         else:
             log_rho = (
-                losses.log_prob(logits, rollout.action) - losses.log_prob(rollout.logits, rollout.action)
+                log_prob(logits, rollout.action) - log_prob(rollout.logits, rollout.action)
             ).detach()
         terms: dict[str, tuple[Tensor, Tensor]] = {}
         metrics: dict[str, Tensor] = {}
@@ -323,12 +325,16 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state_dict``."""
+        """Continue from ``state_dict``. ValueError, naming it, for a plugin that has other weights by now."""
         self.model.load_state_dict(state["model"])
         for i, p in enumerate(self.model.parameters()):
             self.optimizer.state[p]["mean_square"].copy_(state["mean_square"][i])
         for name, plugin in self.plugins.items():
-            plugin.module.load_state_dict(state["plugins"][name])
+            try:
+                plugin.module.load_state_dict(state["plugins"][name])
+            except RuntimeError as error:
+                what = str(error).splitlines()[-1].strip().rstrip(".")
+                raise ValueError(f"the '{name}' of the checkpoint is not the one that is here now: {what}") from error
         for name, optimizer in self.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})

@@ -6,10 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def log_prob(logits: Float[Tensor, "T B A"], action: Int[Tensor, "T B"]) -> Float[Tensor, "T B"]:
-    """log pi(a_t | h_t)."""
-    return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+from ..backbones.arithmetic import log_prob
 
 
 def policy_gradient(

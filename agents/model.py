@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import MEMORIES, TORSOS, Features, Sizes
+from ..backbones.arithmetic import one_hot
 from ..backbones.convolutional import orthogonal
 from ..backbones.encoder import Encoder
 from ..envs.experience import AgentState, Rollout, Spec, State
@@ -98,9 +99,8 @@ class ActorCritic(nn.Module):
         """
         maps, vector = self.encoder(observation)
         begun = first.unsqueeze(-1)
-        # Not F.one_hot, which would have the host check the range.
-        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
-        inputs = [vector, one_hot & ~begun, torch.where(begun, 0.0, reward.unsqueeze(-1).clamp(-1, 1))]
+        done, paid = one_hot(action, self.num_actions), reward.unsqueeze(-1).clamp(-1, 1)
+        inputs = [vector, done & ~begun, torch.where(begun, 0.0, paid)]
         if skill is not None:
             inputs.append(skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)

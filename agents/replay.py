@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,7 +36,8 @@ class Replay:
     """A ring of ``capacity // (T B)`` rollouts like ``example``, each with its T + 1 rows and the state it began with.
 
     Nothing that is drawn crosses the edge of a rollout. Each reader, by name, draws from a generator of its own: none
-    changes what another is given. ValueError where not one rollout fits, or more steps than can be told apart.
+    changes what another is given. ValueError where not one rollout fits, where memory does not hold them, or
+    for more steps than can be told apart.
     """
 
     def __init__(self, example: Rollout, config: ReplayConfig, seed: int = 0) -> None:
@@ -51,6 +53,12 @@ class Replay:
             raise ValueError(f"a replay holds {MOST:,} steps at most, not {config.capacity:,}: lower --replay.capacity")
         if config.burn_in >= self.T:
             raise ValueError(f"--replay.burn-in {config.burn_in} leaves nothing of an unroll of {self.T}")
+        needed, there = self.slots * size(example) / 2**30, total_memory(example.reward.device) / 2**30
+        if needed > there:
+            raise ValueError(
+                f"a replay of {config.capacity:,} steps takes {needed:,.1f} GiB of memory and there are {there:,.1f}: "
+                "lower --replay.capacity"
+            )
         self.added = 0
         self._kept: dict[str, Any] = {  # [slots, ...] each
             name: tree_map(lambda x: x.new_zeros((self.slots, *x.shape)), getattr(example, name)) for name in FIELDS
@@ -133,6 +141,26 @@ class Replay:
         for name, kept in state["generators"].items():
             if len(kept) == len(self._of(name).get_state()):  # another kind of device has other states
                 self._of(name).set_state(kept.cpu())
+
+
+def size(rollout: Rollout) -> int:
+    """Bytes that it takes to keep."""
+    sizes: list[int] = []
+
+    def note(x: Tensor) -> Tensor:
+        sizes.append(x.nbytes)
+        return x
+
+    for name in FIELDS:
+        tree_map(note, getattr(rollout, name))
+    return sum(sizes)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of the device, or of this machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:

@@ -92,9 +92,14 @@ def resolve(config: Config) -> Config:
     check(config.learner)
     check(config.replay, "replay.")
     for name, loss in config.aux.items():
-        if not isinstance(loss, kind := _known_loss(name).Config):
+        kind = _known_loss(name).Config
+        if not isinstance(loss, kind):
             raise UserError(f"The loss '{name}' takes a number, its weight, or a {kind.__name__}, not {loss!r}.")
         check(loss, f"aux.{name}.")
+        known = [kind(), *(p.aux[name] for p in PRESETS.values() if name in p.aux)]
+        if not loss.weight and all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
+            flag = _flag(f"aux.{name}.weight")
+            raise UserError(f"The loss '{name}' is given settings but no weight, so it is off: add {flag} 1.")
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
@@ -288,13 +293,19 @@ def _loss(config: Config, name: str, given: Any) -> Any:
 
 
 def _known_loss(name: str) -> type[AuxiliaryLoss]:
+    """UserError for one that is not registered, or that is no loss."""
     if name not in AUXILIARY_LOSSES:
         known = suggest(name, AUXILIARY_LOSSES)
         raise UserError(f"Unknown auxiliary loss '{name}': {known} One of your own needs --import FILE.")
-    return AUXILIARY_LOSSES[name]
+    kind: object = AUXILIARY_LOSSES[name]
+    if not (isinstance(kind, type) and issubclass(kind, AuxiliaryLoss)):
+        raise UserError(f"What is registered as the loss '{name}' is none: a class that derives from AuxiliaryLoss is.")
+    if not issubclass(kind.Config, LossConfig):
+        raise UserError(f"The Config of the loss '{name}' does not derive from LossConfig, so it has no weight.")
+    return kind
 
 
 def with_every_loss(config: Config) -> Config:
     """``config`` with every loss that is registered, the others at weight 0: what flags are made of."""
-    known: dict[str, LossConfig] = {name: kind.Config() for name, kind in AUXILIARY_LOSSES.items()}
+    known: dict[str, LossConfig] = {name: _known_loss(name).Config() for name in AUXILIARY_LOSSES}
     return dataclasses.replace(config, aux=known | config.aux)

@@ -148,7 +148,10 @@ class Training:
                 self.folder.update_config({k: v for k, v in settings.items() if k in kept})
                 found = checkpoint.load(folder / CHECKPOINTS)
                 assert found is not None
-                self._restore(found[1])
+                try:
+                    self._restore(found[1])
+                except ValueError as error:  # a loss whose file has changed
+                    raise UserError(f"{self.folder.path} cannot go on: {error}.") from error
                 self.folder.truncate_metrics(self.steps)
                 undo.pop_all()
         else:

@@ -133,6 +133,7 @@ def test_metrics_are_numbers_or_curves(name):
     ("pixel_control", "--aux.pixel-control: pixel control needs images"),
     ("reconstruction", "--aux.reconstruction: .* needs images"),
     ("curl", "--aux.curl: .* needs images"),
+    ("spr", "--aux.spr: .*--aux.spr.no-augment.* needs images"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_said_by_its_flag(name, message):
     env = morello.make("gym:CartPole-v1", num_envs=2)

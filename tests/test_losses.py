@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from morello.agents.losses import log_prob, negative_entropy, policy_gradient, squared_error
+from morello.agents.losses import negative_entropy, policy_gradient, squared_error
 from morello.auxiliaries.reduction import explained_variance, reduce
+from morello.backbones.arithmetic import log_prob
 
 from .oracles import softmax
 

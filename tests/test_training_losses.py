@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
-from morello.agents.presets import Config
+from morello.agents.presets import PRESETS, Config
 from morello.agents.replay import ReplayConfig
-from morello.agents.settings import with_overrides
+from morello.agents.settings import resolve, with_every_loss, with_overrides
 from morello.agents.training import train
-from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
 from morello.envs.errors import UserError
 
 from .test_training import records, same, weights
@@ -75,7 +76,7 @@ def test_other_losses_make_another_run(whole):
         train(SMALL, run=str(whole), resume=True, steps=600)
 
 
-def test_what_does_not_fit_is_one_sentence(tmp_path):
+def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     def refused(**changes):
         with pytest.raises(UserError) as caught:
             train(with_overrides(SMALL, changes), run=str(tmp_path / "run"))
@@ -84,4 +85,46 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     assert "does not hold one rollout of 4 x 6" in refused(aux={"curl": 1.0}, replay=ReplayConfig(capacity=20))
     assert "--aux.pixel-control: a grid of 6x6 cells" in refused(aux={"pixel_control": 1.0}, frame_size=(24, 24))
     assert "leaves nothing of an unroll of 6" in refused(aux={"curl": 1.0}, replay=ReplayConfig(240, burn_in=6))
+    monkeypatch.setattr("morello.agents.replay.total_memory", lambda device: 2**31)
+    # 7 rows of 3,888 bytes for 6 steps are 4.2 GiB, and there are states.
+    assert "takes 4.3 GiB of memory and there are 2.0" in refused(aux={"curl": 1.0}, replay=ReplayConfig(10**6))
+    off = AUXILIARY_LOSSES["cpc"].Config(horizons=7)
+    assert "off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_preset_has_may_be_off():
+    """UNREAL's value replay is not as its Config has it."""
+    losses = resolve(with_overrides(PRESETS["unreal"], {"env": SMALL.env, "aux": {"value_replay": 0}})).aux
+    assert list(losses) == ["pixel_control", "reward_prediction"]
+
+
+class Grown(AuxiliaryLoss):
+    size = 3
+
+    def __init__(self, config, spec, sizes):
+        super().__init__()
+        self.head = nn.Linear(sizes.vector, self.size)
+
+    def forward(self, rollout, features):
+        return self.head(features.vector[:-1]).square().mean(-1), rollout.valid
+
+
+def test_a_loss_that_has_changed_since_does_not_go_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(AUXILIARY_LOSSES, "grown", Grown)
+    config = with_overrides(SMALL, {"aux": {"grown": 1.0}, "run": str(tmp_path / "run")})
+    train(config)
+    monkeypatch.setattr(Grown, "size", 4)
+    with pytest.raises(UserError, match=r"the 'grown' of the checkpoint is not the one that is here now: .*head\.bias"):
+        train(replace(config, resume=True, steps=960))
+    monkeypatch.setattr(Grown, "size", 3)
+    assert records(train(replace(config, resume=True, steps=960)).path)[-1]["step"] == 960
+
+
+def test_what_is_registered_and_no_loss_is_named(monkeypatch):
+    monkeypatch.setitem(AUXILIARY_LOSSES, "odd", dict)
+    with pytest.raises(UserError, match="registered as the loss 'odd' is none"):
+        with_every_loss(SMALL)
+    monkeypatch.setitem(AUXILIARY_LOSSES, "odd", type("Odd", (Grown,), {"Config": dict}))
+    with pytest.raises(UserError, match="The Config of the loss 'odd' does not derive from LossConfig"):
+        with_every_loss(SMALL)

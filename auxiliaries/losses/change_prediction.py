@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
+from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
 from ..reduction import explained_variance, reduce
@@ -46,9 +47,7 @@ class ChangePrediction(AuxiliaryLoss):
 
     def predict(self, memory: Tensor, action: Tensor) -> Tensor:
         """Change of every cell: memory [..., D], action [...] int64 -> [..., h, w]."""
-        # Not F.one_hot, which would have the host check the range.
-        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
-        x = torch.cat([memory, one_hot.to(memory.dtype)], dim=-1)
+        x = torch.cat([memory, one_hot(action, self.num_actions).to(memory.dtype)], dim=-1)
         with self.precision(x.device):
             maps: Tensor = self.head(x.reshape(-1, x.shape[-1])).float()
         return maps.reshape(*action.shape, *maps.shape[2:])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
+from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..reduction import reduce
@@ -50,8 +51,7 @@ class InverseDynamics(AuxiliaryLoss):
 
     def _metrics(self, logits: Tensor, action: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Accuracy, and that of always naming the action that was the commonest."""
-        # Not F.one_hot, which would have the host check the range.
-        taken = action.unsqueeze(-1) == torch.arange(logits.shape[-1], device=action.device)
+        taken = one_hot(action, logits.shape[-1])
         return {
             "accuracy": reduce((logits.argmax(-1) == action).float(), valid),
             "chance": (taken & valid.unsqueeze(-1)).sum((0, 1)).max() / valid.sum().clamp(min=1),

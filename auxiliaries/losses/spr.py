@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
+from ...backbones.arithmetic import one_hot
 from ...backbones.contrastive import pair_mask
 from ...backbones.contrastive.pairs import draw
 from ...backbones.encoder import Encoder
@@ -27,6 +28,8 @@ PROJECTION = 256
 """Width of what is compared."""
 SHIFT = 4
 """Pixels that augmentation moves a frame at most, each way."""
+AUGMENTED = "SPR with augmentation (--aux.spr.no-augment is without)"
+"""The loss, where it is augmentation that does not fit."""
 INTENSITY = 0.05
 """Standard deviation of the brightness that augmentation multiplies a frame by."""
 
@@ -56,9 +59,7 @@ class Transition(nn.Module):
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
         """[M, c, h, w], [M] int64 -> [M, c, h, w]."""
-        # Not F.one_hot, which would have the host check the range.
-        one_hot = action.unsqueeze(-1) == torch.arange(self.num_actions, device=action.device)
-        planes = one_hot.to(z.dtype)[..., None, None].expand(-1, -1, *z.shape[2:])
+        planes = one_hot(action, self.num_actions).to(z.dtype)[..., None, None].expand(-1, -1, *z.shape[2:])
         return renormalised(F.relu(self.second(F.relu(self.first(torch.cat([z, planes], dim=1))))))
 
 
@@ -92,7 +93,7 @@ class SPR(AuxiliaryLoss):
     def __init__(self, config: SPRConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
         if config.augment:
-            image_shape(spec, "SPR with augmentation")
+            image_shape(spec, AUGMENTED)
         if config.steps < 1:
             raise ValueError(f"SPR predicts 1 step ahead or more, not {config.steps}")
         self.batch, self.augment, self.momentum = config.batch, config.augment, config.momentum
@@ -111,7 +112,7 @@ class SPR(AuxiliaryLoss):
         if not self.augment:
             self.target_encoder = frozen(encoder)
         elif isinstance(encoder.torsos["image"], Grid):
-            raise ValueError("SPR with augmentation brightens images, and torso grid reads them as codes")
+            raise ValueError(f"{AUGMENTED} brightens images, and torso grid reads them as codes")
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
+from ...backbones.arithmetic import log_prob
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..reduction import reduce
@@ -55,7 +55,7 @@ class ValueReplay(AuxiliaryLoss):
         value, valid = features.value[..., 0], rollout.valid
         log_rho = torch.zeros_like(rollout.reward)
         if self.correct:
-            now, then = (_log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
+            now, then = (log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
             log_rho = (now - then).detach()
             self.metrics = {"importance": reduce(log_rho.exp(), valid)}
         discount = self.gamma * rollout.discount
@@ -63,8 +63,3 @@ class ValueReplay(AuxiliaryLoss):
             discount = torch.where(rollout.truncated, 0.0, discount)
         target, _ = vtrace(log_rho, rollout.reward, discount, value.detach(), valid, **self.trace)
         return (target - value[:-1]).square() / 2, valid
-
-
-def _log_prob(logits: Tensor, action: Tensor) -> Tensor:
-    """[T, B, A], [T, B] -> [T, B]."""
-    return F.log_softmax(logits, dim=-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
