@@ -18,6 +18,8 @@ from ..envs.errors import UserError
 from ..flags import parse
 
 COLUMNS = ("step", "valid_steps", "episode_return", "success", "episode_length", "entropy")
+SHARE = "/gradient_share"
+"""How the columns end that say how much each loss has of the encoder's gradient."""
 PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
 """Settings that may differ between runs that stand side by side."""
 
@@ -76,7 +78,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
             "hardware": starts[0]["hardware"],
             "versions": starts[0]["versions"],
             "seconds": float(table["time/seconds"][-1]),
-            "curve": {k: _plain(table[k][ended]) for k in COLUMNS if k in table},
+            "curve": {k: _plain(v[ended]) for k, v in table.items() if k in COLUMNS or k.endswith(SHARE)},
             "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
         })  # fmt: skip
     known = recorded_references(shared["env"], spec.tasks)

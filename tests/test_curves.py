@@ -19,6 +19,9 @@ def test_runs_of_several_seeds_become_one_record(tmp_path, capsys):
     record = json.loads((tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
     assert [s["seed"] for s in record["seeds"]] == [1, 3]
     assert record["seeds"][0]["curve"]["step"] == [1400]  # no episode had ended by step 700
+    shares = {k: v[0] for k, v in record["seeds"][0]["curve"].items() if k.endswith("gradient_share")}
+    assert shares.keys() == {f"{k}/gradient_share" for k in ("policy", "value", "entropy")}
+    assert 0.99 < sum(shares.values()) < 1.01
     assert record["settings"]["learner"]["gamma"] == 0.99
     assert record["references"]["oracle"]["mean"] > record["references"]["random"]["mean"]
     assert (tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
