@@ -40,8 +40,9 @@ class FeatureControl(AuxiliaryLoss):
         )
 
     def q(self, memory: Tensor) -> Tensor:
-        """Of every action for every unit: memory [..., D] -> [..., A, E]."""
-        y: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).unflatten(-1, self.shape)
+        """Of every action for every unit: memory [..., D] -> [..., A, E], in the precision of the head."""
+        with self.precision(memory.device):
+            y: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).reshape(-1, *self.shape)
         q = dueling(y[:, :1], y[:, 1:])
         return q.reshape(*memory.shape[:-1], *q.shape[1:])
 
