@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..auxiliaries.base import set_state
 from ..envs.alternating import Lockstep, part_of
 from ..envs.experience import AgentState, Rollout, Timestep, VectorEnv, empty_rollout, tree_map
 from .model import ActorCritic
@@ -144,5 +145,6 @@ class Actor:
         self._go_on(state)
 
     def _go_on(self, state: dict[str, Any]) -> None:
-        self.generator.set_state(state["generator"])
+        if not set_state(self.generator, state["generator"]):
+            self.generator.manual_seed(self.generator.initial_seed() + int(state["sequence"]))
         self.rollout = self.rollout._replace(sequence=int(state["sequence"]))

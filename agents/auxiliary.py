@@ -8,35 +8,45 @@ from typing import Any
 
 import torch
 
-from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
+from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
 from ..backbones import Sizes
 from ..envs.errors import UserError
 from ..envs.experience import Spec
+from .learner import LearnerConfig
 from .plugins import Plugin
 from .presets import Config
 
 
 def losses_of(config: Config, spec: Spec, sizes: Sizes) -> dict[str, Plugin]:
-    """The auxiliary losses of a resolved config. Each is made from random numbers of its own, by its name and the seed:
-    none changes what another, or the agent, begins with. What a loss leaves at None and the learner has under the same
-    name is the learner's. UserError, naming the loss, where it does not fit.
+    """The auxiliary losses of a resolved config. UserError, naming the loss, for one that does not fit the environment,
+    the network or the size of rollouts.
     """
     plugins = {}
     for name, own in config.aux.items():
-        shared = {f.name for f in dataclasses.fields(own) if getattr(own, f.name) is None}
-        shared &= {f.name for f in dataclasses.fields(config.learner)}
-        known: dict[str, Any] = {k: getattr(config.learner, k) for k in shared}
-        if config.grey and getattr(own, "channels", 1) is None:
-            known["channels"] = 1  # of grey frames, however many are stacked
-        filled = dataclasses.replace(own, **known)
-        build: Any = AUXILIARY_LOSSES[name]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed + zlib.crc32(name.encode()))
-            try:
-                module: AuxiliaryLoss = build(filled, spec, sizes)
-            except ValueError as error:
-                raise UserError(f"--aux.{name.replace('_', '-')}: {error}") from error
-        if module.data == "transition_replay" and module.length > config.unroll:
-            raise UserError(f"--aux.{name.replace('_', '-')} needs an --unroll of at least {module.length}.")
+        flag = f"--aux.{name.replace('_', '-')}"
+        try:
+            module = loss_of(name, own, config.learner, config.seed, spec, sizes)
+        except ValueError as error:
+            raise UserError(f"{flag}: {error}") from error
+        if module.length > config.unroll:
+            raise UserError(f"{flag} needs an --unroll of at least {module.length}.")
+        if module.environments > config.num_envs:
+            raise UserError(f"{flag} needs at least {module.environments} environments: raise --num-envs.")
         plugins[name] = Plugin(module, own.weight)
     return plugins
+
+
+def loss_of(
+    name: str, own: LossConfig, learner: LearnerConfig, seed: int, spec: Spec, sizes: Sizes
+) -> AuxiliaryLoss:
+    """A registered loss, from random numbers of its own, by its name and the seed: none changes what another, or the
+    agent, begins with. What it leaves at None and the learner has under the same name is the learner's. ValueError
+    where it does not fit.
+    """
+    shared = {f.name for f in dataclasses.fields(own) if getattr(own, f.name) is None}
+    shared &= {f.name for f in dataclasses.fields(learner)}
+    build: Any = AUXILIARY_LOSSES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + zlib.crc32(name.encode()))
+        module: AuxiliaryLoss = build(dataclasses.replace(own, **{k: getattr(learner, k) for k in shared}), spec, sizes)
+    return module

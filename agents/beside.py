@@ -17,9 +17,12 @@ from ..backbones import Features
 from ..envs.errors import UserError
 from . import checkpoint
 from .agent import Agent
+from .auxiliary import loss_of
+from .learner import LearnerConfig
 from .metrics import METRICS, read_records
 from .picture import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
 from .runs import CHECKPOINTS
+from .settings import from_saved
 
 WIDTH = 232
 BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))
@@ -93,20 +96,25 @@ def beside(agent: Agent, run: Path) -> Beside | None:
     for name, settings in trained.items():
         kind: Any = AUXILIARY_LOSSES[name]
         if kind.heat is not AuxiliaryLoss.heat:
-            losses[name] = _restored(kind, settings, agent, name, run)
+            losses[name] = _restored(name, settings, agent, run)
     curves = _curves(run / METRICS, list(trained))
     return Beside(losses, curves) if losses or curves else None
 
 
-def _restored(kind: Any, settings: Mapping[str, Any], agent: Agent, name: str, run: Path) -> AuxiliaryLoss:
+def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -> AuxiliaryLoss:
+    """As training built it, with its weights of the newest checkpoint. UserError where they do not fit."""
     found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
     assert found is not None
+    own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings)
+    learner = from_saved(run, LearnerConfig, agent.config["learner"])
     try:
-        module: AuxiliaryLoss = kind(kind.Config(**settings), agent.spec, agent.model.sizes)
+        module = loss_of(name, own, learner, agent.config["seed"], agent.spec, agent.model.sizes)
+        module.attach(agent.model.encoder)
         module.load_state_dict(found[1])
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"the loss '{name}' in {run} is of another version of morello, or of its file") from error
-    return module.eval().requires_grad_(False)
+    except (RuntimeError, ValueError) as error:
+        what = str(error).splitlines()[-1].strip().rstrip(".")
+        raise UserError(f"the loss '{name}' in {run} is not the one that is here now: {what}.") from error
+    return module.to(agent.model.device).eval().requires_grad_(False)
 
 
 def _curves(metrics: Path, names: list[str]) -> list[Curve]:

@@ -42,4 +42,4 @@ def effective_rank(features: Tensor) -> Tensor:
     values = torch.linalg.svdvals(rows - rows.mean(0))
     p = values / values.sum().clamp(min=torch.finfo(torch.float32).tiny)
     rank: Tensor = torch.special.entr(p).sum().exp()
-    return torch.where(values.sum() > 0, rank, 0.0)
+    return torch.where(values.sum() > 1e-5 * rows.norm(), rank, 0.0)  # the mean of constants is rounded

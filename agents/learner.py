@@ -105,6 +105,9 @@ class Learner:
         for name, plugin in self.plugins.items():
             if plugin.data not in get_args(Data):
                 raise ValueError(f"'{name}' reads '{plugin.data}', which is not one of {', '.join(get_args(Data))}.")
+            needed = plugin.module.length if isinstance(plugin.module, AuxiliaryLoss) else 1
+            if replay is not None and needed > replay.T:
+                raise ValueError(f"'{name}' needs an --unroll of at least {needed}.")
         if replay is None and any(p.data != "rollout" for p in self.plugins.values()):
             raise ValueError(f"{', '.join(k for k, p in self.plugins.items() if p.data != 'rollout')} need a replay.")
         if len(model.values) != len(self.streams):
@@ -150,11 +153,11 @@ class Learner:
         if terms.keys() != self.weights.keys():
             raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
         reduced = {k: reduce(value, mask) for k, (value, mask) in terms.items()}
-        weighted = {k: self.weights[k] * v for k, v in reduced.items()}
-        if diagnose and torch.isfinite(torch.stack(list(reduced.values()))).all():
+        weighted = {k: self.weights[k] * v for k, v in reduced.items() if self.weights[k]}  # 0 times NaN is no 0
+        total = torch.stack(list(weighted.values())).sum()
+        if diagnose and torch.isfinite(total):
             metrics |= encoder_shares(weighted, self.model.encoder.parameters())
             metrics["encoder/effective_rank"] = effective_rank(out.features.vector.flatten(0, 1))
-        total = torch.stack(list(weighted.values())).sum()
 
         optimizers = (self.optimizer, *self.optimizers.values())
         for optimizer in optimizers:
@@ -299,7 +302,7 @@ class Learner:
 
     def _diagnose(self, reduced: dict[str, Tensor], norms: dict[str, Tensor]) -> str:
         """One sentence: which loss is not finite, or else which parameter's gradient."""
-        bad = [f"loss '{k}'" for k, v in reduced.items() if not torch.isfinite(v)]
+        bad = [f"loss '{k}'" for k, v in reduced.items() if self.weights[k] and not torch.isfinite(v)]
         if not bad:
             bad = [
                 f"the gradient of '{name}'"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..auxiliaries.base import set_state
 from ..envs.experience import AgentState, Rollout, tree_map
 
 MOST = 2**24
@@ -139,8 +140,7 @@ class Replay:
         tree_map(lambda mine, its: mine.copy_(its), self._kept, state["kept"])
         self.added = int(state["added"])
         for name, kept in state["generators"].items():
-            if len(kept) == len(self._of(name).get_state()):  # another kind of device has other states
-                self._of(name).set_state(kept.cpu())
+            set_state(self._of(name), kept)
 
 
 def size(rollout: Rollout) -> int:

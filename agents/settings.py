@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -74,9 +76,12 @@ RANGES: dict[str, Range] = {
     "ratio": Range(lambda x: 0 < x <= 1000, "more than 0 and at most 1000"),
     **dict.fromkeys(("hidden", "latent", "embedding", "batch", "queries", "negatives"), WIDTH),
     **dict.fromkeys(("horizons", "cell", "channels"), Range(lambda x: 1 <= x <= 4096, "1 to 4096")),
+    "aux.spr.steps": Range(lambda x: 1 <= x <= 4096, "1 to 4096"),
     "pad": Range(lambda x: 0 <= x <= 4096, "0 to 4096"),
     **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square", "weight"), NOT_NEGATIVE),
 }
+
+UNIONS = (Union, types.UnionType)
 
 LARGEST = 2**40
 """Bytes: a rollout and a network that need more are a slip of the finger."""
@@ -98,8 +103,7 @@ def resolve(config: Config) -> Config:
         check(loss, f"aux.{name}.")
         known = [kind(), *(p.aux[name] for p in PRESETS.values() if name in p.aux)]
         if not loss.weight and all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
-            flag = _flag(f"aux.{name}.weight")
-            raise UserError(f"The loss '{name}' is given settings but no weight, so it is off: add {flag} 1.")
+            raise _off(name)
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
@@ -119,6 +123,11 @@ def resolve(config: Config) -> Config:
         config, device=str(device), dtype=dtype, threads=config.threads or cores(),
         aux={name: loss for name, loss in config.aux.items() if loss.weight},
     )  # fmt: skip
+
+
+def _off(name: str) -> UserError:
+    flag = _flag(f"aux.{name}.weight")
+    return UserError(f"The loss '{name}' is given settings but no weight, so it is off: add {flag} 1.")
 
 
 def environment_options(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
@@ -154,14 +163,22 @@ def check(config: Any, prefix: str = "") -> None:
         if not known and not _is_a(value, kind):
             said = getattr(kind, "__name__", kind)
             raise UserError(f"{_flag(prefix + name)} must be of type {said}, not {value!r}.")
-        check_range(name, value, prefix)
+        if _is_ours(type(config), name):
+            check_range(name, value, prefix)
 
 
 def check_range(name: str, value: Any, prefix: str = "") -> None:
     """UserError if a number, or one of several, is outside of what the setting ``name`` may be."""
     numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-    if name in RANGES and not all(map(RANGES[name].holds, numbers)):
-        raise UserError(f"{_flag(prefix + name)} must be {RANGES[name].words}, not {value}.")
+    allowed = RANGES.get(prefix + name, RANGES.get(name))
+    if allowed and not all(map(allowed.holds, numbers)):
+        raise UserError(f"{_flag(prefix + name)} must be {allowed.words}, not {value}.")
+
+
+def _is_ours(kind: type, name: str) -> bool:
+    """Whether a field is of a dataclass of this package, or of a loss of somebody's own, who gives it a meaning."""
+    declares = next(c for c in kind.__mro__ if name in inspect.get_annotations(c))
+    return declares.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _flag(name: str) -> str:
@@ -170,15 +187,19 @@ def _flag(name: str) -> str:
 
 def _is_a(value: Any, kind: Any) -> bool:
     """isinstance for the types that settings have. An int is a float too, and a bool is no number."""
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        if isinstance(value, tuple) and kinds[1:] == (...,):
+    origin, kinds = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in kinds
+    if origin in (tuple, list):
+        if not isinstance(value, origin):
+            return False
+        if origin is list or kinds[1:] == (...,):
             kinds = kinds[:1] * len(value)
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_a, value, kinds))
-    if get_origin(kind) is dict:
-        return isinstance(value, dict)  # each value is checked by its own fields
-    if get_args(kind):  # a union
-        return any(_is_a(value, k) for k in get_args(kind))
+        return len(value) == len(kinds) and all(map(_is_a, value, kinds))
+    if origin in UNIONS:
+        return any(_is_a(value, k) for k in kinds)
+    if origin is not None:
+        return isinstance(value, origin)  # a dict: each value is checked by its own fields
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -248,18 +269,29 @@ def read_settings(folder: Path) -> tuple[str, Config]:
     for name in values["aux"]:
         if name not in AUXILIARY_LOSSES:
             raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")
-    values["learner"] = _read(folder, LearnerConfig, values["learner"])
-    values["replay"] = _read(folder, ReplayConfig, values["replay"])
-    values["aux"] = {k: _read(folder, AUXILIARY_LOSSES[k].Config, v) for k, v in values["aux"].items()}
+    values["learner"] = from_saved(folder, LearnerConfig, values["learner"])
+    values["replay"] = from_saved(folder, ReplayConfig, values["replay"])
+    values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v) for k, v in values["aux"].items()}
     return saved["preset"], Config(**values)
 
 
-def _read(folder: Path, kind: type[Any], saved: Any) -> Any:
-    """A dataclass as a run folder keeps it."""
+def from_saved(folder: Path, kind: type[Any], saved: Any) -> Any:
+    """A dataclass as a run folder keeps it. UserError where its fields are others."""
     found = saved if isinstance(saved, dict) else {}
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
         raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
+    hints = get_type_hints(kind)
+    return kind(**{k: _as_written(v, hints[k]) for k, v in found.items()})
+
+
+def _as_written(value: Any, kind: Any) -> Any:
+    """``value``, which JSON gave back, with tuples where ``kind`` has them."""
+    options = [kind, *get_args(kind)] if get_origin(kind) in UNIONS else [kind]
+    for origin, kinds in ((get_origin(k), get_args(k)) for k in options):
+        if isinstance(value, list) and origin in (tuple, list):
+            each = kinds[:1] * len(value) if origin is list or kinds[1:] == (...,) else kinds
+            return origin(map(_as_written, value, each))
+    return value
 
 
 def _other_version(folder: Path, how: str) -> UserError:
@@ -286,7 +318,9 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 
 def _loss(config: Config, name: str, given: Any) -> Any:
-    """A loss by its weight, else as ``config`` has it; or as it is given."""
+    """A loss by its weight, else as ``config`` has it; or as it is given, with a weight."""
+    if isinstance(given, LossConfig) and not given.weight:
+        raise _off(name)
     if isinstance(given, bool) or not isinstance(given, int | float):
         return given
     return dataclasses.replace(config.aux.get(name, _known_loss(name).Config()), weight=float(given))

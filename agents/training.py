@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import random
 import signal
@@ -130,7 +131,7 @@ class Training:
         os.chdir(here)  # some environments go elsewhere, and would take the run with them
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, Tensor] = {}
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
         self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
@@ -230,17 +231,20 @@ class Training:
         return after >= config.steps or after // config.log_every > self.steps // config.log_every
 
     def _accumulate(self, metrics: dict[str, Tensor]) -> None:
+        """Sums, and of how many: NaN says that there was nothing to average."""
         for k, v in metrics.items():
-            self.sums[k] = self.sums[k] + v if k in self.sums else v
-            self.counts[k] = self.counts.get(k, 0) + 1
+            there = ~torch.isnan(v)
+            self.sums[k] = self.sums.get(k, 0.0) + torch.where(there, v, 0.0)
+            self.counts[k] = self.counts.get(k, 0) + there
 
     def _record(self, runner: Sync) -> dict[str, Any]:
         """Means since the last record: the one place where the host waits for the device."""
-        sums = torch.cat([v.double().flatten() for v in self.sums.values()]).tolist()
+        all_of_it = torch.cat([(v.double() / self.counts[k]).flatten() for k, v in self.sums.items()]).tolist()
         means: dict[str, float] = {}
         for name, v in self.sums.items():
             names = [f"{name}/{i + 1}" for i in range(len(v))] if v.dim() else [name]  # a curve, point by point
-            means |= {each: sums.pop(0) / self.counts[name] for each in names}
+            means |= {each: all_of_it.pop(0) for each in names}
+        means = {k: v for k, v in means.items() if not math.isnan(v)}
         if means.pop("finite") < 1:
             raise NonFiniteError(
                 f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
@@ -325,7 +329,12 @@ class Training:
         else:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])
-        self.sums, self.counts, self.done = state["sums"], state["counts"], state["done"]
+        if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
+            self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
+        self.sums, self.counts = (
+            {k: v.to(self.config.device) for k, v in state[part].items()} for part in ("sums", "counts")
+        )
+        self.done = state["done"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])
         if parts.learner.replay is not None:

@@ -35,13 +35,15 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
     ``data`` is what it reads. "rollout": the fresh rollout, and the features of the learner's one unroll of it.
     "sequence_replay": unrolls from the replay, with features of one unroll of them that all such losses share.
     "transition_replay": ``batch`` windows of ``length`` steps, a column each, without features: the loss has
-    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, half without.
+    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, half without. A loss has
+    nothing to learn from rollouts of less than ``length`` steps, or of fewer than ``environments``.
     """
 
     Config: ClassVar[type[LossConfig]] = LossConfig
     paper: ClassVar[str] = ""
     data: ClassVar[Data] = "rollout"
-    length: ClassVar[int] = 1
+    length: int = 1
+    environments: int = 1
     skewed: ClassVar[bool] = False
     batch: int = 64
     encoder: Encoder
@@ -104,29 +106,39 @@ class IntrinsicReward(nn.Module, abc.ABC):
 
 class Draws(nn.Module):
     """Random numbers of a module's own, on the device of what they are drawn for, and part of the module's state. The
-    seed is drawn from torch's generator when the module is built.
+    seed is drawn from torch's generator when the module is built. States of another kind of device do not fit: there
+    the numbers begin anew.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self._state: Tensor | None = None  # to go on from, once it is known on which device
 
     def on(self, device: torch.device) -> torch.Generator:
         """The generator."""
-        if self._generator.device.type != device.type:  # the module has moved
+        if self._generator.device != device:  # the module has moved
             self._generator = torch.Generator(device).manual_seed(self._generator.initial_seed())
+        if self._state is not None:
+            set_state(self._generator, self._state)
+            self._state = None
         return self._generator
 
     def get_extra_state(self) -> Tensor:
         """[..] uint8."""
-        return self._generator.get_state()
+        return self._generator.get_state() if self._state is None else self._state
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from ``get_extra_state``, on the same kind of device."""
-        kind = "cpu" if len(state) > 1000 else "cuda"  # torch's states: 5056 bytes, 16 bytes
-        if self._generator.device.type != kind:
-            self._generator = torch.Generator(kind)
-        self._generator.set_state(state.cpu())
+        """Go on from ``get_extra_state``."""
+        self._state = state.cpu().clone()
+
+
+def set_state(generator: torch.Generator, state: Tensor) -> bool:
+    """Go on from ``state``, if it is one of the same kind of device."""
+    fits = len(state) == len(generator.get_state())
+    if fits:
+        generator.set_state(state.cpu())
+    return fits
 
 
 def image_shape(spec: Spec, name: str) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 
@@ -13,6 +13,13 @@ def reduce(value: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Floa
     Both sides are selected, not multiplied, so that NaN outside the mask reaches neither value nor gradient.
     """
     return torch.where(mask, value, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def average(
+    value: Shaped[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: int | None = None
+) -> Float[Tensor, ...]:
+    """For the log: the mean over the mask, of all or along ``dim``; NaN, which records leave out, where it is empty."""
+    return torch.where(mask, value, 0.0).sum(dim).detach() / mask.sum(dim)
 
 
 def explained_variance(

@@ -101,6 +101,7 @@ class EnvPool:
             frames_per_step=task.frames_per_step,
             max_steps=task.limit or int(self.pool.config["max_episode_steps"]),
             resumable=False,
+            stacked=task.settings.get("stack_num", 1),
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places

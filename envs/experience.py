@@ -33,7 +33,8 @@ class Spec(NamedTuple):
 
     ``observation`` maps "image" (uint8) and/or "vector" (float32) to the shape of one observation and its dtype.
     ``max_steps`` is the longest episode in agent steps, None if unbounded. ``resumable``: ``state_dict`` holds
-    everything, so that a loaded environment continues bit for bit.
+    everything, so that a loaded environment continues bit for bit. ``stacked``: how many frames an image is of, side by
+    side in its channels, the oldest first.
     """
 
     observation: dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -43,6 +44,7 @@ class Spec(NamedTuple):
     frames_per_step: int
     max_steps: int | None
     resumable: bool
+    stacked: int = 1
 
 
 class Timestep(NamedTuple):

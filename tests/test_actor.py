@@ -95,6 +95,15 @@ def test_gumbel_noise_samples_the_softmax():
     torch.testing.assert_close(share, logits.softmax(-1), atol=4e-3, rtol=0)
 
 
+def test_on_another_kind_of_device_noise_begins_anew():
+    actor = Actor(*counting(), T)
+    at_first = actor.collect().action.clone()
+    saved = actor.state_dict()
+    actor.load_state_dict({**saved, "generator": torch.zeros(16, dtype=torch.uint8)})  # as long as CUDA's
+    actor.collect()
+    assert not torch.equal(actor.rollout.action, at_first)
+
+
 def test_an_actor_continues_from_its_state():
     env, model = counting()
     actor = Actor(env, model, T, seed=5)

@@ -13,8 +13,11 @@ from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.presets import PRESETS, Config
 from morello.agents.replay import Replay, ReplayConfig
+from morello.agents.training import environment
 from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.auxiliaries.base import Draws
 from morello.envs.errors import UserError
+from morello.envs.experience import closing
 
 B, T = 5, 11
 LEARNER = LearnerConfig(learning_rate=0.01, max_grad_norm=1e9, constant_rate=True)
@@ -148,6 +151,42 @@ def test_an_unroll_must_hold_a_window():
     config = Config(unroll=2, aux={"reward_prediction": AUXILIARY_LOSSES["reward_prediction"].Config(weight=1.0)})
     with pytest.raises(UserError, match=r"--aux.reward-prediction needs an --unroll of at least 3"):
         losses_of(config, env.spec, ActorCritic(env.spec, torso="shallow").sizes)
+
+
+@pytest.mark.parametrize(("options", "newest"), [
+    ({"frame_stack": 3}, 1), ({"grey": False}, 3), ({"preprocessing": "atari", "frame_stack": 6}, 1),
+    ({"preprocessing": "icm"}, 1), ({"preprocessing": "rgb", "frame_stack": 2}, 3),
+])  # fmt: skip
+def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
+    pytest.importorskip("envpool")
+    config = Config(env="atari:Breakout", num_envs=1, device="cpu", **options)
+    config = dataclasses.replace(config, aux={"pixel_control": AUXILIARY_LOSSES["pixel_control"].Config(weight=1.0)})
+    with closing(environment(config, 1, 0)) as env:
+        loss = losses_of(config, env.spec, ActorCritic(env.spec).sizes)["pixel_control"].module
+    assert loss.channels == newest
+
+
+@pytest.mark.parametrize(("name", "settings", "message"), [
+    ("cpc_a", {"horizons": (9, 12)}, "--aux.cpc-a needs an --unroll of at least 9"),
+    ("cpc", {"source": "others"}, "--aux.cpc needs at least 2 environments"),
+])  # fmt: skip
+def test_what_would_have_nothing_to_learn_is_refused(name, settings, message):
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=1, height=36, width=36)
+    own = AUXILIARY_LOSSES[name].Config(weight=1.0, **settings)
+    with pytest.raises(UserError, match=message):
+        losses_of(Config(unroll=8, num_envs=1, aux={name: own}), env.spec, ActorCritic(env.spec).sizes)
+
+
+def test_states_of_another_kind_of_device_are_let_go():
+    draws = Draws()
+    fresh = torch.rand(3, generator=draws.on(torch.device("cpu")))
+    other = Draws()
+    other.set_extra_state(draws.get_extra_state())
+    assert torch.equal(other.get_extra_state(), draws.get_extra_state())
+    following = torch.rand(3, generator=draws.on(torch.device("cpu")))
+    assert torch.equal(torch.rand(3, generator=other.on(torch.device("cpu"))), following)
+    other.set_extra_state(torch.zeros(16, dtype=torch.uint8))  # as long as CUDA's
+    assert not torch.equal(torch.rand(3, generator=other.on(torch.device("cpu"))), fresh)
 
 
 def test_two_losses_begin_alike_whoever_else_is_there():

@@ -101,6 +101,25 @@ def test_at_weight_zero_the_agent_is_bit_identical(data):
     assert not all(torch.equal(at_one[k], v) for k, v in without.items())
 
 
+def test_at_weight_zero_not_even_nan_is_felt():
+    class Broken(Notes):
+        def forward(self, rollout, features):
+            value, mask = super().forward(rollout, features)
+            return value * torch.nan, mask
+
+    _, model, actor, replay = parts()
+    learner = Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Broken("rollout"), 0.0)}, replay=replay)
+    assert learner.step(actor.collect(), diagnose=True)["finite"] == 1
+
+
+def test_a_window_must_fit_an_unroll_whoever_brings_the_loss():
+    _, model, _, replay = parts()
+    long = Notes("transition_replay")
+    long.length = T + 1
+    with pytest.raises(ValueError, match=f"'long' needs an --unroll of at least {T + 1}"):
+        Learner(model, CONFIG, 10**6, plugins={"long": Plugin(long, 1.0)}, replay=replay)
+
+
 @pytest.mark.parametrize("memory", ["lstm", "transformer"])
 def test_burn_in_brings_the_memory_up_to_date_without_a_gradient(memory):
     """With the stored state, burnt-in rows are those of the whole unroll."""
@@ -223,4 +242,5 @@ def test_effective_rank_counts_directions():
     flat = torch.randn(500, 3) @ torch.linalg.qr(torch.randn(40, 3))[0].T
     assert effective_rank(flat).item() == pytest.approx(3, abs=0.05)
     assert effective_rank(torch.ones(50, 9)) == 0
+    assert effective_rank(torch.full((100, 5), 0.1)) == 0  # whose mean is rounded
     assert effective_rank(torch.randn(5000, 20)).item() == pytest.approx(20, abs=0.2)

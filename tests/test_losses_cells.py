@@ -7,6 +7,8 @@ import torch
 
 from morello.auxiliaries.losses.cells import CellHead, cell_change, cell_grid, newest_channels
 
+from .rollouts import spec
+
 
 def frames(*shape, seed=0):
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
@@ -71,7 +73,7 @@ def test_the_margin_and_older_frames_of_a_stack_do_not_count():
     image[1, 0, :2], image[1, 0, -2:], image[1, 0, :, :2], image[1, 0, :, -2:] = 255, 255, 255, 255
     image[1, ..., :3] = 255
     assert cell_change(image, 4, channels=1).count_nonzero() == 0
-    assert cell_change(image, 4).count_nonzero() == 0, "of four channels the last is a frame"
+    assert newest_channels(None, spec(image=(84, 84, 4))._replace(stacked=4)) == 1
     assert cell_change(image, 4, channels=2).count_nonzero() == 400
 
 
@@ -108,8 +110,8 @@ def test_the_heads_answers_may_be_negative_and_each_cell_can_differ():
         (lambda: cell_grid(84, 84, 0), "a cell is at least one pixel wide, not 0"),
         (lambda: CellHead(5, 1, cell_grid(84, 31, 4)), "a grid of 20x6 cells does not do"),
         (lambda: CellHead(5, 1, (9, 10)), "a grid of 9x10 cells does not do"),
-        (lambda: newest_channels(4, 3), "frames here have 3 channels: the newest are 1 to 3 of them, not 4"),
-        (lambda: newest_channels(0, 3), "not 0"),
+        (lambda: newest_channels(4, spec(image=(8, 8, 3))), "3 channels: the newest are 1 to 3 of them, not 4"),
+        (lambda: newest_channels(0, spec(image=(8, 8, 3))), "not 0"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_sentence(call, sentence):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 from morello.agents.presets import PRESETS, Config
@@ -10,6 +11,7 @@ from morello.agents.replay import ReplayConfig
 from morello.agents.settings import resolve, with_every_loss, with_overrides
 from morello.agents.training import train
 from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
+from morello.auxiliaries.losses.cpc import CPCLoss
 from morello.envs.errors import UserError
 
 from .test_training import records, same, weights
@@ -88,9 +90,34 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("morello.agents.replay.total_memory", lambda device: 2**31)
     # 7 rows of 3,888 bytes for 6 steps are 4.2 GiB, and there are states.
     assert "takes 4.3 GiB of memory and there are 2.0" in refused(aux={"curl": 1.0}, replay=ReplayConfig(10**6))
-    off = AUXILIARY_LOSSES["cpc"].Config(horizons=7)
-    assert "off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
+    for off in (AUXILIARY_LOSSES["cpc"].Config(horizons=7), AUXILIARY_LOSSES["cpc"].Config()):
+        assert "off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
+    far = AUXILIARY_LOSSES["spr"].Config(weight=1.0, steps=10**9)
+    assert "--aux.spr.steps must be 1 to 4096" in refused(aux={"spr": far})
     assert not (tmp_path / "run").exists()
+
+
+def test_horizons_that_few_episodes_reach_are_averaged_over_those_updates_that_have_them(tmp_path, monkeypatch):
+    """One cart at a time: most rollouts hold no pair 20 steps apart, and none one 60 steps apart."""
+    forward, seen = CPCLoss.forward, []
+
+    def noted(self, rollout, features):
+        value, mask = forward(self, rollout, features)
+        seen.append(torch.where(mask, value, 0.0).sum(-1) / mask.sum(-1))
+        return value, mask
+
+    monkeypatch.setattr(CPCLoss, "forward", noted)
+    config = Config(env="gym:CartPole-v1", steps=1600, num_envs=1, unroll=64, log_every=1600, threads=1, quiet=True)
+    run = train(config, aux={"cpc": CPCLoss.Config(weight=0.1, horizons=60)}, run=str(tmp_path / "run"))
+    record, each = records(run.path)[-1], torch.stack(seen)
+    assert len(each) == 25
+    counts = (~each.isnan()).sum(0).tolist()
+    assert counts[0] == 25 > counts[19] > 0 == counts[59]
+    for k, count in enumerate(counts):
+        if count:
+            assert record[f"cpc/loss_by_horizon/{k + 1}"] == pytest.approx(each[:, k].nanmean().item(), rel=1e-4)
+        else:
+            assert f"cpc/loss_by_horizon/{k + 1}" not in record
 
 
 def test_what_a_preset_has_may_be_off():

@@ -271,6 +271,7 @@ def test_actions_that_never_stick_are_the_agents():
 def test_stacks_are_those_of_the_oracle(n, channels, written):
     env = FrameStack(Film(LENGTHS, channels=channels), n)
     assert env.spec.observation["image"] == ((H, W, n * channels), torch.uint8)
+    assert env.spec.stacked == n
     answers = run(env, resets=RESETS, written=written)
     plain = run(Film(LENGTHS, channels=channels), resets=RESETS)
     same_but(answers, plain, "image")

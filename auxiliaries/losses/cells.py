@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...envs.experience import Spec
+
 SMALLEST = 8
 """Cells a side that a ``CellHead`` can tell of, at least: they grow out of one place."""
 
@@ -29,14 +31,15 @@ def cell_grid(height: int, width: int, cell: int) -> tuple[int, int]:
     return rows, columns
 
 
-def newest_channels(channels: int | None, stacked: int) -> int:
-    """How many of the last of ``stacked`` channels are one frame; None: 3 where that divides them, else 1. ValueError
-    for more than there are.
+def newest_channels(channels: int | None, spec: Spec) -> int:
+    """How many of an image's last channels are the newest frame: ``channels`` or, where that is None, those of one of
+    the stacked frames. ValueError for more than there are.
     """
+    there = spec.observation["image"][0][-1]
     if channels is None:
-        return 1 if stacked % 3 else 3
-    if not 1 <= channels <= stacked:
-        raise ValueError(f"frames here have {stacked} channels: the newest are 1 to {stacked} of them, not {channels}.")
+        return there // spec.stacked
+    if not 1 <= channels <= there:
+        raise ValueError(f"frames here have {there} channels: the newest are 1 to {there} of them, not {channels}.")
     return channels
 
 
@@ -44,15 +47,14 @@ def cell_change(image: Tensor, cell: int, channels: int | None = None) -> Tensor
     """``c[t] = mean |o[t + 1] - o[t]|`` over a cell's pixels and channels, pixels in [0, 1]: image [T + 1, B, H, W, C]
     uint8 -> [T, B, h, w] float32, (h, w) by ``cell_grid``.
 
-    Frames are cropped about their centre. Of stacked frames only the newest ``channels`` are compared. A row that
-    crosses a reset compares two episodes: it is the caller's to leave out. ValueError as ``cell_grid`` and
-    ``newest_channels`` say.
+    Frames are cropped about their centre. Only the last ``channels`` are compared; None: all. A row that crosses a
+    reset compares two episodes: it is the caller's to leave out. ValueError as ``cell_grid`` says.
     """
-    height, width, stacked = image.shape[2:]
+    height, width, there = image.shape[2:]
     h, w = cell_grid(height, width, cell)
-    C = newest_channels(channels, stacked)
+    C = there if channels is None else channels
     top, left = (height - h * cell) // 2, (width - w * cell) // 2
-    frames = image[..., top : top + h * cell, left : left + w * cell, stacked - C :]
+    frames = image[..., top : top + h * cell, left : left + w * cell, there - C :]
     rows = []
     for before, after in pairwise(frames):  # one row's difference at a time is in memory
         difference = torch.maximum(before, after) - torch.minimum(before, after)  # uint8 does not wrap around so

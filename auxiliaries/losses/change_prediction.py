@@ -13,7 +13,7 @@ from ...backbones import Features, Sizes
 from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
-from ..reduction import explained_variance, reduce
+from ..reduction import average, explained_variance
 from .cells import CellHead, cell_change, cell_grid, newest_channels
 
 
@@ -24,7 +24,7 @@ class ChangePredictionConfig(LossConfig):
     cell: int = 4
     """Side of a cell, in pixels."""
     channels: int | None = None
-    """How many of the last channels are compared, those of one frame. None: 3 where that divides them, else 1."""
+    """How many of the last channels are compared, those of one frame. None: those of one of the stacked frames."""
 
 
 class ChangePrediction(AuxiliaryLoss):
@@ -37,9 +37,9 @@ class ChangePrediction(AuxiliaryLoss):
 
     def __init__(self, config: ChangePredictionConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
-        height, width, stacked = image_shape(spec, "change prediction")
+        height, width, _ = image_shape(spec, "change prediction")
         self.cell, self.num_actions = config.cell, spec.num_actions
-        self.channels = newest_channels(config.channels, stacked)
+        self.channels = newest_channels(config.channels, spec)
         self.head = CellHead(sizes.memory + spec.num_actions, 1, cell_grid(height, width, config.cell))
         nn.init.zeros_(self.head.second.weight)
         assert self.head.second.bias is not None
@@ -58,7 +58,7 @@ class ChangePrediction(AuxiliaryLoss):
         predicted = self.predict(features.memory[:-1], rollout.action).flatten(2)
         mask = rollout.valid.unsqueeze(-1).expand_as(change)
         self.metrics = {
-            "change": reduce(change, mask),
+            "change": average(change, mask),
             "change_explained_variance": explained_variance(predicted.detach(), change, mask),
         }
         return (predicted - change).square().mean(-1), rollout.valid

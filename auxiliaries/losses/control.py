@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..reduction import explained_variance, reduce
+from ..reduction import average, explained_variance
 from ..returns import n_step_return
 
 
@@ -37,8 +37,8 @@ def q_learning(
     value = (target - taken).square().mean(-1) / 2
     mask, guess = valid.unsqueeze(-1).expand_as(taken), taken.detach()
     metrics = {
-        "change": reduce(reward, mask),
-        "q": reduce(guess, mask),
+        "change": average(reward, mask),
+        "q": average(guess, mask),
         "q_explained_variance": explained_variance(guess, target, mask),
     }
     return value, metrics

@@ -52,6 +52,7 @@ class CPCLoss(AuxiliaryLoss):
             sizes.memory, sizes.vector, range(1, config.horizons + 1), source=config.source, negatives=config.negatives,
             queries=config.queries if apart else math.ceil(config.queries / config.horizons), apart=apart,
         )  # fmt: skip
+        self.environments = 2 if config.source == "others" else 1
         self.draws = Draws()
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
@@ -59,8 +60,8 @@ class CPCLoss(AuxiliaryLoss):
         z, c = features.vector, features.memory
         contrast = self.cpc(z, c, rollout.first, generator=self.draws.on(z.device))
         shown = curve(contrast)
-        share = shown.pairs / shown.pairs.sum().clamp(min=1)
-        means = {k: (getattr(shown, k) * share).sum() for k in ("accuracy", "chance", "bound", "cap")}
+        share = shown.pairs / shown.pairs.sum()
+        means = {k: (getattr(shown, k).nan_to_num() * share).sum() for k in ("accuracy", "chance", "bound", "cap")}
         K = fitting(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
         self.metrics = {**means, "loss_by_horizon": shown.loss[:K], "accuracy_by_horizon": shown.accuracy[:K]}
         return contrast.value, contrast.mask

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
-from ...backbones.contrastive import ActionContext, draw, fitting, next_actions, pair_mask
+from ...backbones.contrastive import ActionContext, draw, fitting, next_actions, pair_mask, rows_of
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
-from ..reduction import reduce
+from ..reduction import average
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class CPCA(AuxiliaryLoss):
         if not 0 < config.share <= 1:
             raise ValueError(f"CPC|A predicts from a share of rows, above 0 and up to 1, not {config.share}.")
         self.horizons, self.share = tuple(sorted(config.horizons)), config.share
+        self.length = self.horizons[0]
         self.register_buffer("steps", torch.tensor(self.horizons), persistent=False)
         self.actions = ActionContext(sizes.memory, spec.num_actions, config.embedding)
         # The classifier's first layer, a half for each input: z is multiplied once a row, not once a pair.
@@ -75,19 +76,18 @@ class CPCA(AuxiliaryLoss):
         c = torch.where(begins.unsqueeze(-1), features.memory.flatten(0, 1), 0.0)  # row t B + b
         # An action that was ignored, since its row crosses a reset, must not be read.
         done = next_actions(torch.where(rollout.valid, rollout.action, 0), query, self.horizons[K - 1])
-        asked = self.of_query(self.actions(c[query], done)[steps - 1])
+        asked = self.of_query(self.actions(rows_of(c, query), done)[steps - 1])
         offered = self.of_target(features.vector.flatten(0, 1))
-        positive, negative = (self.output(F.relu(asked + offered[i])).squeeze(-1) for i in (target, other))
+        positive, negative = (self.output(F.relu(asked + rows_of(offered, i))).squeeze(-1) for i in (target, other))
         value, mask = binary_contrast(positive, negative), pairs[:, query]
         self.metrics = self._metrics(value.detach(), mask, ((positive > 0).float() + (negative < 0)) / 2)
         return value, mask
 
     def _metrics(self, value: Tensor, mask: Tensor, correct: Tensor) -> dict[str, Tensor]:
-        """Means over the pairs, of all and by horizon; 0 where there is none."""
-        count = mask.sum(-1)
-        by_horizon = torch.where(mask, value, 0.0).sum(-1) / count.clamp(min=1)
+        """Means over the pairs, of all and by horizon."""
+        by_horizon = average(value, mask, -1)
         return {
-            "accuracy": reduce(correct, mask),
+            "accuracy": average(correct, mask),
             "chance": value.new_full((), 0.5),
             **{f"loss_by_horizon/{k}": loss for k, loss in zip(self.horizons, by_horizon, strict=False)},
         }

@@ -15,8 +15,9 @@ from ...backbones.contrastive import ContrastiveHead, info_nce
 from ...backbones.encoder import Encoder
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from ..reduction import average
 from .augment import random_shift
-from .encoding import flat, follow, frozen, mean, width
+from .encoding import flat, follow, frozen, width
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class CURLConfig(LossConfig):
     """The paper's weight is 1."""
 
     batch: int = 128
-    """Frames an update; each is told from all others. The paper: 512."""
+    """Frames an update, drawn with replacement; each is told from all others. The paper: 512."""
     pad: int = 8
     """Pixels that a crop may move each way. 8: a window of 84x84 in 100x100."""
     momentum: float = 0.05
@@ -72,7 +73,7 @@ class CURL(AuxiliaryLoss):
             key = self.key_projection(flat(self.key_encoder, self._crop(frames), there)).squeeze(0)
         own = torch.arange(len(there), device=there.device)
         value, correct = info_nce(self.head(query, key).squeeze(0), own, there & there.unsqueeze(-1))
-        self.metrics = {"accuracy": mean(correct, there), "chance": 1 / there.sum().clamp(min=1)}
+        self.metrics = {"accuracy": average(correct, there), "chance": 1 / there.sum()}
         return value, there
 
     def after_update(self) -> None:

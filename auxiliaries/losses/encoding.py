@@ -1,4 +1,4 @@
-"""What losses share that look at frames themselves: flat features, copies that follow slowly, means for the log."""
+"""What losses share that look at frames themselves: flat features, copies that follow slowly."""
 
 from __future__ import annotations
 
@@ -39,9 +39,3 @@ def frozen(module: Module) -> Module:
 def follow(target: nn.Module, online: nn.Module, share: float) -> None:
     """target <- (1 - share) target + share online, of every weight."""
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), share)
-
-
-@torch.no_grad()
-def mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Over the last dimension, of what ``mask`` names; 0 where that is nothing."""
-    return torch.where(mask, x, 0.0).sum(-1) / mask.sum(-1).clamp(min=1)

@@ -14,7 +14,7 @@ from ...backbones import Features, Sizes
 from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
-from ..reduction import reduce
+from ..reduction import average
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ class InverseDynamics(AuxiliaryLoss):
         """Accuracy, and that of always naming the action that was the commonest."""
         taken = one_hot(action, logits.shape[-1])
         return {
-            "accuracy": reduce((logits.argmax(-1) == action).float(), valid),
-            "chance": (taken & valid.unsqueeze(-1)).sum((0, 1)).max() / valid.sum().clamp(min=1),
+            "accuracy": average((logits.argmax(-1) == action).float(), valid),
+            "chance": (taken & valid.unsqueeze(-1)).sum((0, 1)).max() / valid.sum(),
         }

@@ -25,7 +25,7 @@ class PixelControlConfig(LossConfig):
     cell: int = 4
     """Side of a cell, in pixels."""
     channels: int | None = None
-    """How many of the last channels are compared, those of one frame. None: 3 where that divides them, else 1."""
+    """How many of the last channels are compared, those of one frame. None: those of one of the stacked frames."""
 
 
 class DuelingMaps(nn.ConvTranspose2d):
@@ -54,9 +54,9 @@ class PixelControl(AuxiliaryLoss):
 
     def __init__(self, config: PixelControlConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
-        height, width, stacked = image_shape(spec, "pixel control")
+        height, width, _ = image_shape(spec, "pixel control")
         self.gamma, self.cell = config.gamma, config.cell
-        self.channels = newest_channels(config.channels, stacked)
+        self.channels = newest_channels(config.channels, spec)
         self.head = CellHead(sizes.memory, 1 + spec.num_actions, cell_grid(height, width, config.cell), DuelingMaps)
 
     def q(self, memory: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class ReconstructionConfig(LossConfig):
     """Input reconstruction. A mean over pixels: a weight meant for a sum times H W C (21,168 of 84x84 in colour)."""
 
     channels: int | None = None
-    """How many of the last channels are drawn, those of one frame. None: 3 where that divides them, else 1."""
+    """How many of the last channels are drawn, those of one frame. None: those of one of the stacked frames."""
 
 
 class Reconstruction(AuxiliaryLoss):
@@ -70,8 +70,8 @@ class Reconstruction(AuxiliaryLoss):
 
     def __init__(self, config: ReconstructionConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
-        height, width, stacked = image_shape(spec, "reconstruction")
-        self.channels = newest_channels(config.channels, stacked)
+        height, width, _ = image_shape(spec, "reconstruction")
+        self.channels = newest_channels(config.channels, spec)
         self.decoder = PixelDecoder(sizes.memory, (height, width, self.channels))
 
     def draw(self, memory: Tensor) -> Tensor:

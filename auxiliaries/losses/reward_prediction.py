@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
+from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
-from .encoding import flat, mean, width
+from ..reduction import average
+from .encoding import flat, width
 
 CLASSES = ("zero", "positive", "negative")
 
@@ -61,9 +62,9 @@ class RewardPrediction(AuxiliaryLoss):
         return F.cross_entropy(logits, label, reduction="none"), there
 
     def _measure(self, logits: Tensor, label: Tensor, there: Tensor) -> None:
-        shares = mean(label == torch.arange(len(CLASSES), device=label.device).unsqueeze(-1), there)
+        shares = average(one_hot(label, len(CLASSES)), there.unsqueeze(-1).expand(-1, len(CLASSES)), 0)
         self.metrics = {
-            "accuracy": mean(logits.argmax(-1) == label, there),
+            "accuracy": average(logits.argmax(-1) == label, there),
             "chance": shares.max(),  # of always naming the commonest class
             "rewarding": shares[1:].sum(),
         }

@@ -16,13 +16,14 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...backbones.arithmetic import one_hot
 from ...backbones.contrastive import pair_mask
-from ...backbones.contrastive.pairs import draw
+from ...backbones.contrastive.pairs import draw, fitting
 from ...backbones.encoder import Encoder
 from ...backbones.grid import Grid
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from ..reduction import average
 from .augment import random_intensity, random_shift
-from .encoding import follow, frozen, mean
+from .encoding import follow, frozen
 
 PROJECTION = 256
 """Width of what is compared."""
@@ -117,20 +118,21 @@ class SPR(AuxiliaryLoss):
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""
         first, B = rollout.first, rollout.first.shape[1]
-        pairs = pair_mask(first, self.steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
+        steps = self.steps[: fitting(self.steps.tolist(), len(first))]
+        pairs = pair_mask(first, steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
         start = draw(pairs[0], self.batch, self.draws.on(first.device))  # [M]
         there = pairs[:, start]
-        ahead = (start + B * self.steps.unsqueeze(-1)).clamp(max=first.numel() - 1)  # [K, M]
+        ahead = (start + B * steps.unsqueeze(-1)).clamp(max=first.numel() - 1)  # [K, M]
 
         z = self._latent(rollout, features, start, there[0])
         y = torch.where(there.unsqueeze(-1), self._target(rollout, ahead), 0.0)
         done, predicted = rollout.action.flatten(), []
-        for k in range(len(self.steps)):
+        for k in range(len(steps)):
             z = self.transition(z, done[(start + k * B).clamp(max=len(done) - 1)])
             predicted.append(z.flatten(1))
         loss = torch.where(there, cosine_loss(self.predictor(self.projection(torch.stack(predicted))), y), 0.0)
         self.metrics = {
-            "cosine": 1 - mean(loss.flatten(), there.flatten()) / 2, "loss_by_step": mean(loss, there)
+            "cosine": 1 - average(loss, there) / 2, "loss_by_step": average(loss, there, -1)
         }  # fmt: skip
         return loss, there
 

@@ -11,7 +11,7 @@ from ...backbones import Features, Sizes
 from ...backbones.arithmetic import log_prob
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
-from ..reduction import reduce
+from ..reduction import average
 from ..returns import vtrace
 
 
@@ -57,7 +57,7 @@ class ValueReplay(AuxiliaryLoss):
         if self.correct:
             now, then = (log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
             log_rho = (now - then).detach()
-            self.metrics = {"importance": reduce(log_rho.exp(), valid)}
+            self.metrics = {"importance": average(log_rho.exp(), valid)}
         discount = self.gamma * rollout.discount
         if self.config.timeout_terminates:
             discount = torch.where(rollout.truncated, 0.0, discount)

@@ -5,10 +5,11 @@ from .cpc import CPC, Contrast, Curve, Source, curve
 from .grid import GridContext, GridCPC
 from .head import ContrastiveHead
 from .info_nce import info_nce, mutual_information_bound
-from .pairs import draw, fitting, pair_mask
+from .pairs import draw, fitting, pair_mask, rows_of
 from .sequence import SequenceCPC, WaveEncoder
 
 __all__ = [
     "CPC", "ActionContext", "Contrast", "ContrastiveHead", "Curve", "GridCPC", "GridContext", "SequenceCPC", "Source",
     "WaveEncoder", "curve", "draw", "fitting", "info_nce", "mutual_information_bound", "next_actions", "pair_mask",
+    "rows_of",
 ]  # fmt: skip

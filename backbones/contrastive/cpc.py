@@ -15,7 +15,7 @@ from ..checks import check_shape
 from .actions import ActionContext, next_actions
 from .head import ContrastiveHead, score
 from .info_nce import info_nce, mutual_information_bound
-from .pairs import draw, fitting, pair_mask
+from .pairs import draw, fitting, pair_mask, rows_of
 
 Source = Literal["batch", "others", "sequence", "both"]
 """Where negatives are from: any row; any but the query's own sequence; that sequence alone; half own, half others."""
@@ -31,7 +31,7 @@ class Contrast(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Means over the pairs of each horizon, [K] each; 0 where there is none."""
+    """Means over the pairs of each horizon, [K] each; NaN where there is none."""
 
     loss: Tensor  # nats
     accuracy: Tensor
@@ -48,7 +48,7 @@ def curve(contrast: Contrast) -> Curve:
     pairs = mask.sum(-1)
 
     def mean(x: Tensor) -> Tensor:
-        return torch.where(mask, x, 0.0).sum(-1) / pairs.clamp(min=1)
+        return torch.where(mask, x, 0.0).sum(-1) / pairs
 
     bound = mutual_information_bound(value, candidates)
     return Curve(
@@ -125,9 +125,9 @@ class CPC(nn.Module):
 
         known = None if action is None else torch.where(valid[:-1], action, 0)
         prediction = self.head.predict(self._contexts(c, query, known, K), K)
-        scores, masks = [(prediction * z[target]).sum(-1, keepdim=True)], [there.unsqueeze(-1)]
+        scores, masks = [(prediction * rows_of(z, target)).sum(-1, keepdim=True)], [there.unsqueeze(-1)]
         for rows, free in self._negatives(query, valid, generator):
-            scores.append(score(prediction, z[rows]))
+            scores.append(score(prediction, rows_of(z, rows)))
             masks.append((free & (target != rows)).movedim(0, -1))  # the positive is there already
         mask = torch.cat(masks, dim=-1)
         value, correct = info_nce(torch.cat(scores, dim=-1), torch.zeros_like(target), mask)
@@ -145,8 +145,8 @@ class CPC(nn.Module):
     def _contexts(self, c: Tensor, query: Tensor, action: Tensor | None, K: int) -> Tensor:
         """Contexts of the queries: [K or 1, N, D], or with actions [K, N, D]."""
         if self.actions is None or action is None:
-            return c[query]
-        unrolled: Tensor = self.actions(c[query[0]], next_actions(action, query[0], max(self.horizons[:K])))
+            return rows_of(c, query)
+        unrolled: Tensor = self.actions(rows_of(c, query[0]), next_actions(action, query[0], max(self.horizons[:K])))
         return unrolled[self.steps[:K] - 1]
 
     def _negatives(

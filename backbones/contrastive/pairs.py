@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def from_row_0(x: Tensor) -> Tensor:
@@ -33,6 +34,13 @@ def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
     target = later.clamp(max=T - 1)
     episode = first.cumsum(0)
     return (later < T).unsqueeze(-1) & (episode[target] == episode) & valid[target] & valid
+
+
+def rows_of(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]``, [M, D] and [...] int64 -> [..., D], whose gradient is summed up in the same order every time: that
+    of an index is not, where there are several threads.
+    """
+    return F.embedding(index, x)
 
 
 def draw(allowed: Tensor, count: int | None, generator: torch.Generator | None) -> Tensor:

@@ -24,6 +24,7 @@ class FrameStack(Wrapper):
             raise UserError(f"n images are stacked, at least 1, not {n}")
         height, width, channels = self._image_shape()
         self._show(height, width, n * channels)
+        self.spec = self.spec._replace(stacked=n * self.spec.stacked)
         self._stack = self._memory(height, width, n, channels)
         self._state["stack"] = self._stack
         flat = self._stack.view(-1)
