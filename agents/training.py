@@ -131,7 +131,7 @@ class Training:
         os.chdir(here)  # some environments go elsewhere, and would take the run with them
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, Tensor] = {}
+        self.counts: dict[str, Tensor | int] = {}
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
         self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
@@ -231,10 +231,13 @@ class Training:
         return after >= config.steps or after // config.log_every > self.steps // config.log_every
 
     def _accumulate(self, metrics: dict[str, Tensor]) -> None:
-        """Sums, and of how many: NaN says that there was nothing to average."""
+        """Sums, and of how many: NaN in what a loss says means that there was nothing to average."""
         for k, v in metrics.items():
-            there = ~torch.isnan(v)
-            self.sums[k] = self.sums.get(k, 0.0) + torch.where(there, v, 0.0)
+            there: Tensor | int = 1
+            if k.partition("/")[0] in self.parts.learner.plugins:
+                there = ~torch.isnan(v)
+                v = torch.where(there, v, 0.0)
+            self.sums[k] = self.sums[k] + v if k in self.sums else v
             self.counts[k] = self.counts.get(k, 0) + there
 
     def _record(self, runner: Sync) -> dict[str, Any]:
@@ -331,9 +334,8 @@ class Training:
             parts.actor.load_state_dict(state["actor"])
         if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
             self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
-        self.sums, self.counts = (
-            {k: v.to(self.config.device) for k, v in state[part].items()} for part in ("sums", "counts")
-        )
+        self.sums = {k: v.to(self.config.device) for k, v in state["sums"].items()}
+        self.counts = {k: torch.as_tensor(v, device=self.config.device) for k, v in state["counts"].items()}
         self.done = state["done"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])
