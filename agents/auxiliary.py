@@ -18,20 +18,15 @@ from .presets import Config
 
 
 def losses_of(config: Config, spec: Spec, sizes: Sizes) -> dict[str, Plugin]:
-    """The auxiliary losses of a resolved config. UserError, naming the loss, for one that does not fit the environment,
-    the network or the size of rollouts.
+    """The auxiliary losses of a resolved config. UserError, naming the loss, for one that does not fit the environment
+    or the network.
     """
     plugins = {}
     for name, own in config.aux.items():
-        flag = f"--aux.{name.replace('_', '-')}"
         try:
             module = loss_of(name, own, config.learner, config.seed, spec, sizes)
         except ValueError as error:
-            raise UserError(f"{flag}: {error}") from error
-        if module.length > config.unroll:
-            raise UserError(f"{flag} needs an --unroll of at least {module.length}.")
-        if module.environments > config.num_envs:
-            raise UserError(f"{flag} needs at least {module.environments} environments: raise --num-envs.")
+            raise UserError(f"--aux.{name.replace('_', '-')}: {error}") from error
         plugins[name] = Plugin(module, own.weight)
     return plugins
 

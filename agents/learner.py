@@ -21,7 +21,7 @@ from . import losses
 from .diagnostics import effective_rank, encoder_shares
 from .model import ActorCritic, Output
 from .optim import RMSProp
-from .plugins import Plugin, refuse_reserved
+from .plugins import Plugin, refuse_reserved, refuse_too_small
 from .replay import Replay, cut
 
 
@@ -105,9 +105,6 @@ class Learner:
         for name, plugin in self.plugins.items():
             if plugin.data not in get_args(Data):
                 raise ValueError(f"'{name}' reads '{plugin.data}', which is not one of {', '.join(get_args(Data))}.")
-            needed = plugin.module.length if isinstance(plugin.module, AuxiliaryLoss) else 1
-            if replay is not None and needed > replay.T:
-                raise ValueError(f"'{name}' needs an --unroll of at least {needed}.")
         if replay is None and any(p.data != "rollout" for p in self.plugins.values()):
             raise ValueError(f"{', '.join(k for k, p in self.plugins.items() if p.data != 'rollout')} need a replay.")
         if len(model.values) != len(self.streams):
@@ -146,6 +143,7 @@ class Learner:
         gated on the device instead, and the metric ``finite`` tells). ``diagnose``: also measure what each loss does to
         the encoder, which costs a backward pass a loss.
         """
+        refuse_too_small(self.plugins, *rollout.action.shape)
         if self.replay is not None:
             self.replay.add(rollout)
         out = self.model.unroll(rollout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -32,6 +32,16 @@ class Plugin(NamedTuple):
 
 RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder"}
 """Names of the learner's own streams, losses and norms."""
+
+
+def refuse_too_small(plugins: Mapping[str, Plugin], unroll: int, num_envs: int) -> None:
+    """ValueError for a loss that has nothing to learn from rollouts of ``unroll`` steps in ``num_envs`` environments.
+    """
+    for name, module in ((name, plugin.module) for name, plugin in plugins.items()):
+        if isinstance(module, AuxiliaryLoss) and module.length > unroll:
+            raise ValueError(f"'{name}' needs an --unroll of at least {module.length}, not {unroll}")
+        if isinstance(module, AuxiliaryLoss) and module.environments > num_envs:
+            raise ValueError(f"'{name}' needs {module.environments} environments at least: raise --num-envs")
 
 
 def refuse_reserved(names: Iterable[str]) -> None:

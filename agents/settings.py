@@ -6,9 +6,9 @@ import dataclasses
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -101,9 +101,11 @@ def resolve(config: Config) -> Config:
         if not isinstance(loss, kind):
             raise UserError(f"The loss '{name}' takes a number, its weight, or a {kind.__name__}, not {loss!r}.")
         check(loss, f"aux.{name}.")
-        known = [kind(), *(p.aux[name] for p in PRESETS.values() if name in p.aux)]
-        if not loss.weight and all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
-            raise _off(name)
+        if not loss.weight:
+            known = [kind(), *(p.aux[name] for p in PRESETS.values() if name in p.aux)]
+            if all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
+                flag = _flag(f"aux.{name}.weight")
+                raise UserError(f"The loss '{name}' is given settings at weight 0, where it is off: add {flag} 1.")
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
@@ -123,11 +125,6 @@ def resolve(config: Config) -> Config:
         config, device=str(device), dtype=dtype, threads=config.threads or cores(),
         aux={name: loss for name, loss in config.aux.items() if loss.weight},
     )  # fmt: skip
-
-
-def _off(name: str) -> UserError:
-    flag = _flag(f"aux.{name}.weight")
-    return UserError(f"The loss '{name}' is given settings but no weight, so it is off: add {flag} 1.")
 
 
 def environment_options(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def check(config: Any, prefix: str = "") -> None:
     ``prefix`` goes before its name.
     """
     words = {"torso": ("auto", *TORSOS), "memory": tuple(MEMORIES)}  # registries may have grown
-    for name, kind in get_type_hints(type(config)).items():
+    for name, kind in fields_of(type(config)).items():
         value = getattr(config, name)
         known = words.get(name) or (get_args(kind) if get_origin(kind) is Literal else ())
         if known and value not in known:
@@ -175,10 +172,16 @@ def check_range(name: str, value: Any, prefix: str = "") -> None:
         raise UserError(f"{_flag(prefix + name)} must be {allowed.words}, not {value}.")
 
 
+def fields_of(kind: type[Any]) -> dict[str, Any]:
+    """The types of what a dataclass is built with, by name."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
+
+
 def _is_ours(kind: type, name: str) -> bool:
-    """Whether a field is of a dataclass of this package, or of a loss of somebody's own, who gives it a meaning."""
-    declares = next(c for c in kind.__mro__ if name in inspect.get_annotations(c))
-    return declares.__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Whether a dataclass of this package has the field, or only a loss of somebody's own, who gives it a meaning."""
+    declare = [c for c in kind.__mro__ if name in inspect.get_annotations(c)]
+    return any(c.__module__.partition(".")[0] == __name__.partition(".")[0] for c in declare)
 
 
 def _flag(name: str) -> str:
@@ -186,11 +189,15 @@ def _flag(name: str) -> str:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """isinstance for the types that settings have. An int is a float too, and a bool is no number."""
+    """isinstance for the types that settings have. An int is a float too, and a bool is no number. True for what cannot
+    be told.
+    """
     origin, kinds = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in kinds
-    if origin in (tuple, list):
+    if origin is Final:
+        return _is_a(value, kinds[0])
+    if origin in (tuple, list) and kinds:
         if not isinstance(value, origin):
             return False
         if origin is list or kinds[1:] == (...,):
@@ -198,11 +205,13 @@ def _is_a(value: Any, kind: Any) -> bool:
         return len(value) == len(kinds) and all(map(_is_a, value, kinds))
     if origin in UNIONS:
         return any(_is_a(value, k) for k in kinds)
-    if origin is not None:
-        return isinstance(value, origin)  # a dict: each value is checked by its own fields
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    kind = origin or kind  # of a dict each value is checked by its own fields
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    try:
+        return isinstance(value, (int, float) if kind is float else kind)
+    except TypeError:  # Any, a NewType, a TypedDict
+        return True
 
 
 def least_bytes(config: Config) -> int:
@@ -280,17 +289,18 @@ def from_saved(folder: Path, kind: type[Any], saved: Any) -> Any:
     found = saved if isinstance(saved, dict) else {}
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
         raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
-    hints = get_type_hints(kind)
-    return kind(**{k: _as_written(v, hints[k]) for k, v in found.items()})
+    return kind(**{k: _as_written(found[k], hint) for k, hint in fields_of(kind).items()})
 
 
 def _as_written(value: Any, kind: Any) -> Any:
-    """``value``, which JSON gave back, with tuples where ``kind`` has them."""
-    options = [kind, *get_args(kind)] if get_origin(kind) in UNIONS else [kind]
-    for origin, kinds in ((get_origin(k), get_args(k)) for k in options):
-        if isinstance(value, list) and origin in (tuple, list):
-            each = kinds[:1] * len(value) if origin is list or kinds[1:] == (...,) else kinds
-            return origin(map(_as_written, value, each))
+    """``value``, which JSON gave back, with tuples where ``kind`` has them or any sequence."""
+    options = get_args(kind) if get_origin(kind) in (*UNIONS, Final) else [kind]
+    for origin, kinds in ((get_origin(k) or k, get_args(k)) for k in options):
+        if isinstance(value, dict) and origin is dict and kinds:
+            return {k: _as_written(v, kinds[1]) for k, v in value.items()}
+        if isinstance(value, list) and origin in (tuple, list, Sequence):
+            each = kinds if kinds and origin is tuple and kinds[1:] != (...,) else (*kinds[:1], Any)[:1] * len(value)
+            return (list if origin is list else tuple)(map(_as_written, value, each))
     return value
 
 
@@ -318,9 +328,7 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 
 def _loss(config: Config, name: str, given: Any) -> Any:
-    """A loss by its weight, else as ``config`` has it; or as it is given, with a weight."""
-    if isinstance(given, LossConfig) and not given.weight:
-        raise _off(name)
+    """A loss by its weight, else as ``config`` has it; or as it is given."""
     if isinstance(given, bool) or not isinstance(given, int | float):
         return given
     return dataclasses.replace(config.aux.get(name, _known_loss(name).Config()), weight=float(given))

@@ -30,7 +30,7 @@ from .auxiliary import losses_of
 from .evaluate import SEED, agent_policy, batch_size, evaluate
 from .learner import Learner, NonFiniteError
 from .model import ActorCritic, fitting_torso
-from .plugins import Plugin
+from .plugins import Plugin, refuse_too_small
 from .presets import Config
 from .progress import Progress
 from .replay import Replay
@@ -92,6 +92,7 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
     added = losses_of(config, env.spec, model.sizes) | given
     try:
+        refuse_too_small(added, config.unroll, config.num_envs)
         reads = any(p.data != "rollout" for p in added.values())
         replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
         learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)

@@ -51,7 +51,8 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
     def __init__(self) -> None:
         super().__init__()
         self.metrics: dict[str, Tensor] = {}
-        """What else the latest ``forward`` is worth logging for: detached scalars, or [K] for a curve."""
+        """What else the latest ``forward`` is worth logging for: detached scalars, or [K] for a curve. NaN says that
+        there was nothing to average, and is left out."""
 
     @abc.abstractmethod
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,11 @@ from morello.agents.actor import Actor
 from morello.agents.auxiliary import losses_of
 from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
+from morello.agents.plugins import Plugin
 from morello.agents.presets import PRESETS, Config
 from morello.agents.replay import Replay, ReplayConfig
-from morello.agents.training import environment
+from morello.agents.settings import resolve
+from morello.agents.training import build, environment
 from morello.auxiliaries import AUXILIARY_LOSSES
 from morello.auxiliaries.base import Draws
 from morello.envs.errors import UserError
@@ -146,13 +148,6 @@ def test_what_does_not_fit_is_said_by_its_flag(name, message):
         losses_of(config, env.spec, sizes)
 
 
-def test_an_unroll_must_hold_a_window():
-    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
-    config = Config(unroll=2, aux={"reward_prediction": AUXILIARY_LOSSES["reward_prediction"].Config(weight=1.0)})
-    with pytest.raises(UserError, match=r"--aux.reward-prediction needs an --unroll of at least 3"):
-        losses_of(config, env.spec, ActorCritic(env.spec, torso="shallow").sizes)
-
-
 @pytest.mark.parametrize(("options", "newest"), [
     ({"frame_stack": 3}, 1), ({"grey": False}, 3), ({"preprocessing": "atari", "frame_stack": 6}, 1),
     ({"preprocessing": "icm"}, 1), ({"preprocessing": "rgb", "frame_stack": 2}, 3),
@@ -167,14 +162,20 @@ def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
 
 
 @pytest.mark.parametrize(("name", "settings", "message"), [
-    ("cpc_a", {"horizons": (9, 12)}, "--aux.cpc-a needs an --unroll of at least 9"),
-    ("cpc", {"source": "others"}, "--aux.cpc needs at least 2 environments"),
+    ("reward_prediction", {}, "'reward_prediction' needs an --unroll of at least 3, not 2"),
+    ("cpc_a", {"horizons": (3, 9)}, "'cpc_a' needs an --unroll of at least 3, not 2"),
+    ("cpc", {"source": "others"}, "'cpc' needs 2 environments at least: raise --num-envs"),
 ])  # fmt: skip
-def test_what_would_have_nothing_to_learn_is_refused(name, settings, message):
-    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=1, height=36, width=36)
+@pytest.mark.parametrize("plugin", [False, True])
+def test_what_would_have_nothing_to_learn_is_refused(name, settings, message, plugin):
+    """Whether it comes by a flag or as a plugin."""
     own = AUXILIARY_LOSSES[name].Config(weight=1.0, **settings)
+    config = resolve(Config(env="gym:CartPole-v1", unroll=2, num_envs=1, aux={} if plugin else {name: own}))
+    with closing(environment(config, 1, 0)) as env:
+        sizes = ActorCritic(env.spec, torso="mlp").sizes
+        plugins = {name: Plugin(AUXILIARY_LOSSES[name](own, env.spec, sizes), 1.0)} if plugin else {}
     with pytest.raises(UserError, match=message):
-        losses_of(Config(unroll=8, num_envs=1, aux={name: own}), env.spec, ActorCritic(env.spec).sizes)
+        build(config, plugins)
 
 
 def test_states_of_another_kind_of_device_are_let_go():

@@ -113,11 +113,12 @@ def test_at_weight_zero_not_even_nan_is_felt():
 
 
 def test_a_window_must_fit_an_unroll_whoever_brings_the_loss():
-    _, model, _, replay = parts()
+    _, model, actor, replay = parts()
     long = Notes("transition_replay")
     long.length = T + 1
-    with pytest.raises(ValueError, match=f"'long' needs an --unroll of at least {T + 1}"):
-        Learner(model, CONFIG, 10**6, plugins={"long": Plugin(long, 1.0)}, replay=replay)
+    learner = Learner(model, CONFIG, 10**6, plugins={"long": Plugin(long, 1.0)}, replay=replay)
+    with pytest.raises(ValueError, match=f"'long' needs an --unroll of at least {T + 1}, not {T}"):
+        learner.step(actor.collect())
 
 
 @pytest.mark.parametrize("memory", ["lstm", "transformer"])

@@ -93,7 +93,7 @@ def test_the_head_has_an_answer_for_every_cell(H, W, grid):
     assert cell_grid(H, W, 4) == grid
     head = CellHead(5, 3, grid)
     assert head(torch.randn(7, 5)).shape == (7, 3, *grid)
-    assert head.small == (grid[0] // 2 - 3, grid[1] // 2 - 3, 32)
+    assert head.small == (32, grid[0] // 2 - 3, grid[1] // 2 - 3)
 
 
 def test_the_heads_answers_may_be_negative_and_each_cell_can_differ():

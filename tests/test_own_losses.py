@@ -5,8 +5,9 @@ from morello.agents.settings import read_settings
 from morello.auxiliaries import AUXILIARY_LOSSES
 
 FILE = """
-from dataclasses import dataclass
-from typing import Literal, Optional, Union
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, Optional, Union
 
 import torch
 
@@ -23,6 +24,14 @@ class MineConfig(LossConfig):
     share: float = 2.0
     gamma: float | None = None
     mixed: Union[int, str] = "x"
+    bare: tuple = (1, 2)
+    anything: Any = None
+    several: Sequence[int] = (1, 2)
+    named: dict[str, tuple[int, ...]] = field(default_factory=lambda: {"a": (1, 2)})
+    constant: ClassVar[int] = 3
+    fixed: Final[int] = 4
+    derived: int = field(default=5, init=False)
+    weight: float = 0.0
 
 
 class Mine(AuxiliaryLoss):
@@ -59,6 +68,7 @@ def test_settings_of_any_type_and_a_heat_map(tmp_path, capsys):
         assert main([*words.split(), *given.split(), "--import", str(file), "--run", str(run)]) == 0
         own = read_settings(run)[1].aux["mine"]
         assert (own.mode, own.modes, own.layers, own.pairs) == ("b", ("b", "a"), [64, 32], ((3, 1), (4, 1)))
+        assert (own.bare, own.several, own.named, own.derived) == ((1, 2), (1, 2), {"a": (1, 2)}, 5)
         assert main(["train", "--resume", "--run", str(run), "--steps", "800", "--quiet", "--import", str(file)]) == 0
         assert main(["watch", str(run), "--seconds", "0.2", "--import", str(file)]) == 0
         capsys.readouterr()

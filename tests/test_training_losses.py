@@ -90,8 +90,8 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("morello.agents.replay.total_memory", lambda device: 2**31)
     # 7 rows of 3,888 bytes for 6 steps are 4.2 GiB, and there are states.
     assert "takes 4.3 GiB of memory and there are 2.0" in refused(aux={"curl": 1.0}, replay=ReplayConfig(10**6))
-    for off in (AUXILIARY_LOSSES["cpc"].Config(horizons=7), AUXILIARY_LOSSES["cpc"].Config()):
-        assert "off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
+    off = AUXILIARY_LOSSES["cpc"].Config(horizons=7)
+    assert "at weight 0, where it is off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
     far = AUXILIARY_LOSSES["spr"].Config(weight=1.0, steps=10**9)
     assert "--aux.spr.steps must be 1 to 4096" in refused(aux={"spr": far})
     assert not (tmp_path / "run").exists()
@@ -122,8 +122,10 @@ def test_horizons_that_few_episodes_reach_are_averaged_over_those_updates_that_h
 
 def test_what_a_preset_has_may_be_off():
     """UNREAL's value replay is not as its Config has it."""
-    losses = resolve(with_overrides(PRESETS["unreal"], {"env": SMALL.env, "aux": {"value_replay": 0}})).aux
-    assert list(losses) == ["pixel_control", "reward_prediction"]
+    off = replace(PRESETS["unreal"].aux["value_replay"], weight=0.0)
+    for given in ({"value_replay": 0}, {"value_replay": off, "cpc": CPCLoss.Config()}):
+        losses = resolve(with_overrides(PRESETS["unreal"], {"env": SMALL.env, "aux": given})).aux
+        assert list(losses) == ["pixel_control", "reward_prediction"]
 
 
 class Grown(AuxiliaryLoss):

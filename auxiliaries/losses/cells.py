@@ -85,7 +85,7 @@ class CellHead(nn.Module):
                 f"a grid of {grid[0]}x{grid[1]} cells does not do, it takes an even number each way, {SMALLEST} or "
                 "more: use a larger --frame-size or smaller cells."
             )
-        self.small = (grid[0] // 2 - 3, grid[1] // 2 - 3, 32)
+        self.small = (32, grid[0] // 2 - 3, grid[1] // 2 - 3)
         self.linear = nn.Linear(inputs, math.prod(self.small))
         self.first = nn.ConvTranspose2d(32, 32, 3)
         self.second = last(32, channels, 4, stride=2)
@@ -93,6 +93,6 @@ class CellHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, channels, h, w]."""
         # Channels last, as in the torsos: the transposed 3x3 takes a third of the time so on a CPU.
-        y = F.relu(self.linear(x)).reshape(-1, *self.small).permute(0, 3, 1, 2)
+        y = F.relu(self.linear(x)).reshape(-1, *self.small).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.second(F.relu(self.first(y), inplace=True))
         return maps

@@ -73,7 +73,8 @@ class CURL(AuxiliaryLoss):
             key = self.key_projection(flat(self.key_encoder, self._crop(frames), there)).squeeze(0)
         own = torch.arange(len(there), device=there.device)
         value, correct = info_nce(self.head(query, key).squeeze(0), own, there & there.unsqueeze(-1))
-        self.metrics = {"accuracy": average(correct, there), "chance": 1 / there.sum()}
+        count = there.sum()
+        self.metrics = {"accuracy": average(correct, there), "chance": torch.where(count > 0, 1 / count, torch.nan)}
         return value, there
 
     def after_update(self) -> None:

@@ -38,7 +38,7 @@ class PixelDecoder(nn.Module):
             )
         self.size = (height, width)
         self.middle = (convolved(height, 8, 4), convolved(width, 8, 4))
-        self.small = (convolved(self.middle[0], 4, 2), convolved(self.middle[1], 4, 2), 32)
+        self.small = (32, convolved(self.middle[0], 4, 2), convolved(self.middle[1], 4, 2))
         self.linear = nn.Linear(inputs, math.prod(self.small))
         self.first = nn.ConvTranspose2d(32, 16, 4, stride=2)
         self.second = nn.ConvTranspose2d(16, channels, 8, stride=4)
@@ -46,7 +46,7 @@ class PixelDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, H, W, C]."""
         # Channels last, as the torsos'.
-        y = F.relu(self.linear(x)).reshape(-1, *self.small).permute(0, 3, 1, 2)
+        y = F.relu(self.linear(x)).reshape(-1, *self.small).contiguous(memory_format=torch.channels_last)
         y = F.relu(self.first(y, output_size=self.middle))
         image: Tensor = self.second(y, output_size=self.size)
         return image.permute(0, 2, 3, 1)
