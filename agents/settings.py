@@ -153,14 +153,14 @@ def check(config: Any, prefix: str = "") -> None:
     """
     words = {"torso": ("auto", *TORSOS), "memory": tuple(MEMORIES)}  # registries may have grown
     for name, kind in fields_of(type(config)).items():
-        value = getattr(config, name)
-        known = words.get(name) or (get_args(kind) if get_origin(kind) is Literal else ())
+        value, ours = getattr(config, name), _is_ours(type(config), name)
+        known = (ours and words.get(name)) or (get_args(kind) if get_origin(kind) is Literal else ())
         if known and value not in known:
             raise UserError(f"Unknown {prefix}{name} {value!r}: {suggest(str(value), known)}")
         if not known and not _is_a(value, kind):
             said = getattr(kind, "__name__", kind)
             raise UserError(f"{_flag(prefix + name)} must be of type {said}, not {value!r}.")
-        if _is_ours(type(config), name):
+        if ours:
             check_range(name, value, prefix)
 
 

@@ -25,6 +25,7 @@ class MineConfig(LossConfig):
     gamma: float | None = None
     mixed: Union[int, str] = "x"
     bare: tuple = (1, 2)
+    memory: int = 7
     anything: Any = None
     several: Sequence[int] = (1, 2)
     named: dict[str, tuple[int, ...]] = field(default_factory=lambda: {"a": (1, 2)})
