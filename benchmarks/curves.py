@@ -16,6 +16,7 @@ from ..agents.evaluate import EVALUATION, recorded_references
 from ..agents.runs import PROVENANCE, read_config, read_runs
 from ..envs.errors import UserError
 from ..flags import parse
+from . import side_by_side
 
 COLUMNS = ("step", "valid_steps", "episode_return", "success", "episode_length", "entropy")
 SHARE = "/gradient_share"
@@ -27,11 +28,11 @@ PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
 @dataclass(frozen=True)
 class Settings:
     """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores, and
-    what ``morello eval`` found of the finished agents.
+    what ``morello eval`` found of the finished agents. Of several such records, draw learning-<environment>.png.
     """
 
     runs: Positional[tuple[str, ...]]
-    """Folders of finished runs of one environment with the same settings and different seeds."""
+    """Folders of finished runs of one environment with the same settings and different seeds; or .json records."""
     out: str = "benchmarks/results"
     """Folder the record goes to."""
 
@@ -39,10 +40,16 @@ class Settings:
 def main(words: list[str]) -> int:
     """Collect, draw, write. UserError if the runs are not seeds of one experiment."""
     flags = parse(Settings, words, "morello bench curves")
-    record = collect([Path(run) for run in flags.runs])
-    folder = Path(flags.out)
+    paths, folder = [Path(run) for run in flags.runs], Path(flags.out)
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"learning-{record['env'].replace(':', '-').replace('/', '-')}-{record['preset']}"
+    if paths and all(path.suffix == ".json" for path in paths):
+        records = side_by_side.read(paths)
+        picture = folder / f"{_name(next(iter(records.values()))['env'])}.png"
+        side_by_side.draw(records, picture)
+        print(f"{picture}: {'; '.join(records)}")
+        return 0
+    record = collect(paths)
+    name = f"{_name(record['env'])}-{record['preset']}"
     replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
     draw(record, folder / f"{name}.png")
     print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
@@ -100,6 +107,10 @@ def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
         return {}
     single = ("returns", "lengths", "task")
     return {k: {a: b for a, b in v.items() if a not in single} if isinstance(v, dict) else v for k, v in found.items()}
+
+
+def _name(env: str) -> str:
+    return f"learning-{env.replace(':', '-').replace('/', '-')}"
 
 
 def draw(record: dict[str, Any], path: Path) -> None:

@@ -59,6 +59,23 @@ def test_records_in_which_no_episode_ended_are_left_out(tmp_path, capsys):
     assert "last return" in capsys.readouterr().out
 
 
+def test_records_are_drawn_side_by_side(tmp_path, capsys):
+    files = {}
+    for env, preset, folder in (("a:b", "x", "."), ("a:b", "x", "more"), ("a:b", "y", "."), ("a:c", "x", ".")):
+        runs = [{"curve": {"step": [1, 3 + n], "episode_return": [0.0, 1.0 + n]}} for n in range(2)]
+        (tmp_path / folder).mkdir(exist_ok=True)
+        files[env, preset, folder] = file = tmp_path / folder / f"{env[-1]}{preset}.json"
+        file.write_text(json.dumps({"env": env, "preset": preset, "seeds": runs}))
+    one, two, three, other = map(str, files.values())
+    assert main(["bench", "curves", one, two, three, "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith(f": x, {tmp_path.name}; x, more; y\n")
+    assert (tmp_path / "learning-a-b.png").stat().st_size > 5000
+    (tmp_path / "none.json").write_text("{}")
+    for wrong, said in ((other, "of a:b and a:c: name those of one"), (str(tmp_path / "none.json"), "is no record")):
+        assert main(["bench", "curves", one, wrong, "--out", str(tmp_path)]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_runs_of_different_settings_are_refused(tmp_path, capsys):
     train(SMALL, run=str(tmp_path / "a"), preset="a2c")
     train(SMALL, run=str(tmp_path / "b"), preset="a2c", gamma=0.5)
