@@ -110,6 +110,18 @@ def test_q_becomes_the_true_return_of_known_changes_and_without_the_state_it_can
     assert error > 0.8 if blind else error < 1e-3
 
 
+@pytest.mark.parametrize("blind", [False, True])
+def test_pixel_controls_own_head_learns_them_too(blind):
+    torch.manual_seed(0)
+    ring = Ring()
+    loss = PixelControl(PixelControl.Config(gamma=0.9), SPEC, SIZES)
+    case = ring.rollout(), ring.features(shuffled(ring.memory) if blind else None)
+    train(loss, torch.optim.Adam(loss.parameters(), lr=0.015), 400, lambda: case)
+    true, learnt = true_q(ring.level.flatten(1) / 255), loss.q(torch.eye(S)).flatten(2).detach()
+    error = (learnt - true).square().mean().sqrt() / (true - true.mean(0)).square().mean().sqrt()
+    assert error > 0.8 if blind else error < 0.2
+
+
 @pytest.mark.parametrize("world", ["honest", "random pictures", "random actions"])
 def test_a_change_is_predicted_if_and_only_if_it_can_be(world):
     ring = Ring()
