@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
+from ..auxiliaries.losses.cpc import CPCConfig
 from ..backbones import Sizes
 from ..envs.errors import UserError
 from ..envs.experience import Spec
@@ -23,6 +24,8 @@ def losses_of(config: Config, spec: Spec, sizes: Sizes) -> dict[str, Plugin]:
     """
     plugins = {}
     for name, own in config.aux.items():
+        if isinstance(own, CPCConfig):  # maps of horizons that no unroll holds would be moved along and never learn
+            own = dataclasses.replace(own, horizons=min(own.horizons, config.unroll))
         try:
             module = loss_of(name, own, config.learner, config.seed, spec, sizes)
         except ValueError as error:

@@ -124,7 +124,11 @@ class Replay:
         rows = start + torch.arange(length + 1, device=start.device).unsqueeze(-1)
 
         def take(name: str, count: int) -> Any:
-            return tree_map(lambda x: x[slot, rows[:count], env], self._kept[name])
+            return tree_map(lambda x: pick(x, (slot * x.shape[1] + rows[:count]) * self.B + env), self._kept[name])
+
+        def pick(x: Tensor, at: Tensor) -> Tensor:
+            # Of x [slots, rows, B, ...], several times as fast as by three indices.
+            return x.flatten(0, 2).index_select(0, at.flatten()).view(*at.shape, *x.shape[3:])
 
         long = {name: take(name, length + 1) for name in ("observation", "first", "last", "task", "skill")}
         short = {name: take(name, length) for name in ("action", "logits", "reward", "discount")}

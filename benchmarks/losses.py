@@ -52,6 +52,9 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
         data = plugins[name].data
         if data != "rollout" and replay is None:
             replay = Replay(actor.rollout, config.replay, config.seed)
+            rollout = actor.collect()
+            for _ in range(replay.slots):  # as it is in all but the beginning of a run
+                replay.add(rollout)
         ratios = {name: 1.0, name + HALF: 0.5} if data == "sequence_replay" else {name: 1.0}
         for label, ratio in ratios.items():
             mine = copy.copy(replay) if data != "rollout" else None

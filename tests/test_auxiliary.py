@@ -190,6 +190,13 @@ def test_states_of_another_kind_of_device_are_let_go():
     assert not torch.equal(torch.rand(3, generator=other.on(torch.device("cpu"))), fresh)
 
 
+def test_horizons_that_no_unroll_holds_have_no_weights():
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
+    config = Config(unroll=7, aux={"cpc": AUXILIARY_LOSSES["cpc"].Config(weight=1.0)})
+    module = losses_of(config, env.spec, ActorCritic(env.spec).sizes)["cpc"].module
+    assert module.cpc.horizons == tuple(range(1, 8))
+
+
 def test_two_losses_begin_alike_whoever_else_is_there():
     env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
     sizes = ActorCritic(env.spec, torso="shallow").sizes

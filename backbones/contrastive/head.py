@@ -34,7 +34,9 @@ class ContrastiveHead(nn.Module):
         """``W_k c`` [K, N, E], of contexts [N, D] or [1, N, D], or [K, N, D] where each horizon has its own. K is the
         number of ``horizons`` asked for, the first of them; None: all.
         """
-        return c @ self.weight[:horizons].mT
+        # Of a slice, even of all, the gradient is one more copy of the weights.
+        weight = self.weight if horizons in (None, len(self.weight)) else self.weight[:horizons]
+        return c @ weight.mT
 
     def forward(self, c: Tensor, z: Tensor) -> Tensor:
         """Scores [K, N, M] of every candidate z [M, E] for every context c, [N, D] or [K, N, D]."""
