@@ -57,7 +57,7 @@ class Beside:
         return np.concatenate([frame, np.asarray(canvas)], axis=1)
 
     def _heat(self, canvas: Image.Image, pen: ImageDraw.ImageDraw, box: Box, name: str, heat: Tensor) -> None:
-        values = heat.cpu().numpy()
+        values = heat.float().cpu().numpy()  # a head may answer in bfloat16
         low, high = float(values.min()), float(values.max())
         self.brightest[name] = max(self.brightest[name], high)
         pixels = matplotlib.colormaps["inferno"](values.clip(0) / self.brightest[name], bytes=True)[..., :3]

@@ -75,7 +75,7 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
         """[h, w], what the loss knows at one step (features of T = B = 1), for people to look at. Losses that have
         nothing of the kind leave this out.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # the mark of a loss without a picture: who draws looks for it and never calls it
 
 
 class IntrinsicReward(nn.Module, abc.ABC):

@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_said_by_its_flag(name, message):
     ({"preprocessing": "icm"}, 1), ({"preprocessing": "rgb", "frame_stack": 2}, 3),
 ])  # fmt: skip
 def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
-    pytest.importorskip("envpool")
+    pytest.importorskip("envpool", reason="Atari is an extra, .[envs]")
     config = Config(env="atari:Breakout", num_envs=1, device="cpu", **options)
     config = dataclasses.replace(config, aux={"pixel_control": AUXILIARY_LOSSES["pixel_control"].Config(weight=1.0)})
     with closing(environment(config, 1, 0)) as env:

@@ -20,7 +20,7 @@ class Corner(AuxiliaryLoss):
     """Knows the lower left quarter, as brightly as it is told."""
 
     def forward(self, rollout, features):
-        raise NotImplementedError
+        raise NotImplementedError  # a film never trains
 
     def heat(self, features):
         return torch.tensor([[0.0, 0.0], [float(features), 0.0]])
