@@ -15,9 +15,9 @@ from rich.table import Table
 from ..agents.actor import Actor
 from ..agents.auxiliary import losses_of
 from ..agents.learner import Learner
+from ..agents.parts import build
 from ..agents.presets import Config
 from ..agents.replay import Replay
-from ..agents.training import build
 from ..auxiliaries import AUXILIARY_LOSSES
 from ..envs.errors import UserError, suggest
 from .parts import repeated

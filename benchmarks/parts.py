@@ -12,8 +12,8 @@ from torch import nn
 from ..agents.actor import Actor, gumbel
 from ..agents.learner import Learner
 from ..agents.model import ActorCritic
+from ..agents.parts import build, environment
 from ..agents.presets import Config
-from ..agents.training import build, environment
 from ..envs.experience import AgentState, Rollout, VectorEnv
 from .timing import Part
 

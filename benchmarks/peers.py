@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..agents.parts import environment
 from ..agents.presets import Config
-from ..agents.training import environment
 from ..envs.experience import Timestep, VectorEnv, tree_map
 from .timing import Part
 

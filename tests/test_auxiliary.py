@@ -11,11 +11,11 @@ from morello.agents.actor import Actor
 from morello.agents.auxiliary import losses_of
 from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
+from morello.agents.parts import build, environment
 from morello.agents.plugins import Plugin
 from morello.agents.presets import PRESETS, Config
 from morello.agents.replay import Replay, ReplayConfig
 from morello.agents.settings import resolve
-from morello.agents.training import build, environment
 from morello.auxiliaries import AUXILIARY_LOSSES
 from morello.auxiliaries.base import Draws
 from morello.envs.errors import UserError

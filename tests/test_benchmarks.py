@@ -16,7 +16,7 @@ from morello.__main__ import main
 from morello.agents.learner import Learner
 from morello.agents.model import ActorCritic
 from morello.agents.presets import Config
-from morello.agents.training import resolve
+from morello.agents.settings import resolve
 from morello.backbones.encoder import Encoder
 from morello.benchmarks import peers, throughput, timing
 from morello.benchmarks.parts import own_parts

@@ -231,8 +231,9 @@ def test_every_torso_and_memory_builds():
 
 
 def test_every_preset_builds_and_is_explained():
+    from morello.agents.parts import network
     from morello.agents.presets import ABOUT, PRESETS
-    from morello.agents.training import network, resolve
+    from morello.agents.settings import resolve
     from morello.envs import make
 
     assert ABOUT.keys() == PRESETS.keys()
