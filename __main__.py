@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(words: list[str]) -> int:
     from .agents.learner import NonFiniteError
-    from .agents.presets import Config
+    from .agents.presets import BY_UNROLL, Config
     from .agents.settings import preset_named, saved_settings, with_every_loss
     from .agents.training import train
     from .flags import parse
@@ -71,6 +71,9 @@ def _train(words: list[str]) -> int:
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
     config = parse(Config, words, f"morello train {preset}", with_every_loss(preset_named(preset)))
+    if preset in BY_UNROLL:  # once more, now that it is known
+        follows = preset_named(preset, config.unroll)
+        config = parse(Config, words, f"morello train {preset}", with_every_loss(follows))
     saved = saved_settings(config, typed)
     if saved is not None:  # a run that goes on takes its own settings as defaults
         preset = saved[0]

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.base import Data
 from ..auxiliaries.reduction import explained_variance, reduce
-from ..auxiliaries.returns import across_resets, vtrace
+from ..auxiliaries.returns import across_resets, discounts, vtrace
 from ..backbones import Features
 from ..backbones.arithmetic import log_prob
 from ..envs.experience import AgentState, Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
 from .diagnostics import effective_rank, encoder_shares
-from .model import ActorCritic, Output
+from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
 from .optim import RMSProp
 from .plugins import Plugin, refuse_reserved, refuse_too_small
 from .replay import Replay, cut
@@ -64,9 +64,9 @@ class LearnerConfig:
     """V-trace's clip of the trace; of no account where every rollout is fresh."""
     vtrace_lambda: float = 1.0
     """V-trace's mixing of horizons; 1 is the n-step return."""
-    reward: Literal["raw", "clip", "sign", "asymmetric"] = "raw"
+    reward: Literal["raw", "clip", "sign", "asymmetric", "asymmetric-paper"] = "raw"
     """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign, or IMPALA's asymmetric
-    clipping, 0.3 min(tanh r, 0) + 5 max(tanh r, 0)."""
+    clipping, 5 tanh(r / 5) and 0.3 times that below 0 (its released code), or 5 tanh r and 0.3 tanh r (its paper)."""
     timeout_terminates: bool = False
     """A time limit cuts the return as a termination does, as most papers had it."""
 
@@ -79,8 +79,8 @@ class Learner:
     """Sums K reward streams and any auxiliary losses into one update of the model a rollout.
 
     ``on_policy``: the rollout was collected with the present weights, so log pi - log mu is 0 by definition and
-    V-trace is the n-step return (A2C). ``total_steps`` ends the learning-rate schedule. Heads of the model's
-    value are the streams in order: extrinsic first, then the intrinsic plugins. ``replay`` is for losses that read one.
+    V-trace is the n-step return (A2C). ``total_steps`` ends the learning-rate schedule. The model has a value head for
+    each stream, by name: extrinsic, then the intrinsic plugins. ``replay`` is for losses that read one.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Learner:
         self.model, self.config, self.total_steps, self.on_policy = model, config, total_steps, on_policy
         self.plugins = dict(plugins or {})
         self.intrinsic = {k: p.module for k, p in self.plugins.items() if isinstance(p.module, IntrinsicReward)}
-        self.streams = [Stream("extrinsic", config.gamma)] + [
+        self.streams = [Stream(EXTRINSIC, config.gamma)] + [
             Stream(k, self.plugins[k].gamma, self.plugins[k].weight, m.episodic) for k, m in self.intrinsic.items()
         ]
         refuse_reserved(self.plugins)
@@ -107,10 +107,11 @@ class Learner:
                 raise ValueError(f"'{name}' reads '{plugin.data}', which is not one of {', '.join(get_args(Data))}.")
         if replay is None and any(p.data != "rollout" for p in self.plugins.values()):
             raise ValueError(f"{', '.join(k for k, p in self.plugins.items() if p.data != 'rollout')} need a replay.")
-        if len(model.values) != len(self.streams):
+        streams = tuple(s.name for s in self.streams)
+        if {*model.values} != {*streams}:
             raise ValueError(
-                f"The model has {len(model.values)} value heads for {len(self.streams)} reward streams "
-                f"({', '.join(s.name for s in self.streams)}); build it with streams={len(self.streams)}."
+                f"The model has value heads for {', '.join(model.values)}, and the reward streams are "
+                f"{', '.join(streams)}: build it with streams={streams}."
             )
         self.optimizer = self._rmsprop(model.parameters())
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -208,10 +209,11 @@ class Learner:
         metrics: dict[str, Tensor] = {}
         rewards = self._rewards(rollout, out)
         advantage = torch.zeros_like(rollout.reward)
-        for k, stream in enumerate(self.streams):
-            value = out.value[..., k]
+        for stream in self.streams:
+            value = out.value[stream.name]
             target, part = self._targets(stream, rollout, rewards[stream.name], value.detach(), log_rho)
-            advantage = advantage + stream.weight * part
+            if stream.weight:  # 0 times NaN is no 0
+                advantage = advantage + stream.weight * part
             # A stream that runs across resets bootstraps from the last observation of an episode when a rollout ends
             # there, so its value is learnt on the crossing rows too.
             mask = valid if stream.episodic else torch.ones_like(valid)
@@ -272,7 +274,7 @@ class Learner:
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, out: Output) -> dict[str, Tensor]:
         """[T, B] of each stream. Bonus first, then statistics; the update comes after both."""
-        rewards = {"extrinsic": shaped(rollout.reward, self.config.reward)}
+        rewards = {EXTRINSIC: shaped(rollout.reward, self.config.reward)}
         for name, module in self.intrinsic.items():
             state = self.memories.get(name)
             if state is None:
@@ -289,9 +291,7 @@ class Learner:
     ) -> tuple[Tensor, Tensor]:
         """V-trace target and advantage of one stream."""
         c = self.config
-        valid, discount = rollout.valid, rollout.discount * stream.gamma
-        if c.timeout_terminates:
-            discount = torch.where(rollout.truncated, 0.0, discount)
+        valid, discount = rollout.valid, discounts(rollout, stream.gamma, c.timeout_terminates)
         if not stream.episodic:
             log_rho, reward, discount, valid = across_resets(log_rho, reward, valid, gamma=stream.gamma)
         return vtrace(
@@ -314,10 +314,9 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimiser slots, plugins and their memories, counters."""
-        slots = [self.optimizer.state[p]["mean_square"] for p in self.model.parameters()]
         return {
             "model": self.model.state_dict(),
-            "mean_square": dict(enumerate(slots)),
+            "optimizer": {k: dict(self.optimizer.state[p]) for k, p in self.model.named_parameters()},
             "plugins": {k: p.module.state_dict() for k, p in self.plugins.items()},
             "optimizers": {k: o.state_dict()["state"] for k, o in self.optimizers.items()},
             "memories": self._loaded | self.memories,
@@ -327,9 +326,11 @@ class Learner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state_dict``. ValueError, naming it, for a plugin that has other weights by now."""
-        self.model.load_state_dict(state["model"])
-        for i, p in enumerate(self.model.parameters()):
-            self.optimizer.state[p]["mean_square"].copy_(state["mean_square"][i])
+        self.model.load_state_dict(heads_by_name(state["model"]))
+        for name, p in self.model.named_parameters():
+            slot = self.optimizer.state[p]
+            slot["mean_square"].copy_(state["optimizer"][name]["mean_square"])
+            slot["updates"] = state["optimizer"][name]["updates"]
         for name, plugin in self.plugins.items():
             try:
                 plugin.module.load_state_dict(state["plugins"][name])
@@ -341,15 +342,13 @@ class Learner:
             optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
         self.memories, self._loaded = {}, dict(state["memories"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-        for own in (self.optimizer, *self.optimizers.values()):
-            if isinstance(own, RMSProp):
-                own.updates = self.updates
 
 
 def _detached(features: Features) -> Features:
     """The same without a way back: what learns from them does not reach the agent."""
-    return features._replace(**{k: v.detach() for k, v in features._asdict().items() if v is not None})
+    parts = {k: tree_map(Tensor.detach, v) for k, v in features._asdict().items() if v is not None}
+    return features._replace(**parts)
 
 
 def _value_name(stream: Stream) -> str:
-    return "value" if stream.name == "extrinsic" else f"value/{stream.name}"
+    return "value" if stream.name == EXTRINSIC else f"value/{stream.name}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from ..backbones.arithmetic import one_hot
 from ..backbones.convolutional import orthogonal
 from ..backbones.encoder import Encoder
 from ..envs.experience import AgentState, Rollout, Spec, State
+
+EXTRINSIC = "extrinsic"
+"""The stream of the environment's own reward."""
 
 
 class Output(NamedTuple):
@@ -26,8 +30,8 @@ class Output(NamedTuple):
         return self.features.logits
 
     @property
-    def value(self) -> Tensor:
-        """[T, B, K]."""
+    def value(self) -> dict[str, Tensor]:
+        """[T, B] of each stream, by name."""
         return self.features.value
 
 
@@ -39,8 +43,15 @@ def fitting_torso(spec: Spec) -> str:
     return "nature" if side >= 36 else "shallow" if side >= 20 else "grid"
 
 
+def heads_by_name(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights of an `ActorCritic`, also as older checkpoints have them, whose value heads have numbers: 0 is the
+    extrinsic one.
+    """
+    return {name.replace("values.0.", f"values.{EXTRINSIC}."): value for name, value in weights.items()}
+
+
 class ActorCritic(nn.Module):
-    """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and K value heads.
+    """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and a value head a stream.
 
     The previous action is one-hot and the previous reward clipped to [-1, 1] (Espeholt et al. 2018, figure 3);
     both are zero where an episode begins. ``bfloat16`` runs the torso in that precision; the rest is float32.
@@ -53,7 +64,7 @@ class ActorCritic(nn.Module):
         torso: str = "auto",
         memory: str = "none",
         memory_size: int = 256,
-        streams: int = 1,
+        streams: Sequence[str] = (EXTRINSIC,),
         skill: int = 0,
         bfloat16: bool = False,
     ) -> None:
@@ -63,8 +74,10 @@ class ActorCritic(nn.Module):
         width = self.encoder.size + spec.num_actions + 1 + skill
         self.memory = MEMORIES[memory](width, memory_size)
         self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)
-        # A head a stream, the extrinsic one first: a further stream does not change what the others begin with.
-        self.values = nn.ModuleList(orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for _ in range(streams))
+        # The extrinsic one first: a further stream does not change what the others begin with.
+        self.values = nn.ModuleDict(
+            {name: orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for name in streams}
+        )
 
     @property
     def device(self) -> torch.device:
@@ -104,7 +117,9 @@ class ActorCritic(nn.Module):
         if skill is not None:
             inputs.append(skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
-        value = torch.cat([head(remembered) for head in self.values], dim=-1)
+        # A tensor a head: in one that they share, strides would change the order in which gradients are summed, and so
+        # a stream of weight 0 the last bits of the others.
+        value = {name: head(remembered).squeeze(-1) for name, head in self.values.items()}
         return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory)
 
     def unroll(self, rollout: Rollout) -> Output:

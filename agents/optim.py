@@ -17,10 +17,10 @@ from torch import Tensor
 class RMSProp(torch.optim.Optimizer):
     """ms <- decay ms + (1 - decay) g^2;  p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
 
-    ``initial_mean_square`` None: the mean of the squares seen so far, without a beginning that biases it; the same as
-    Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and momentum are left out: no
-    preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False nothing changes, without the
-    host having to look.
+    ``initial_mean_square`` None: the mean of the squares a parameter has seen so far, without a beginning that biases
+    it; the same as Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and momentum are
+    left out: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False nothing changes,
+    without the host having to look.
     """
 
     def __init__(
@@ -35,24 +35,26 @@ class RMSProp(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "epsilon": epsilon, "epsilon_inside": epsilon_inside})
         self.unbiased = initial_mean_square is None
-        self.updates = 0
         for group in self.param_groups:
             for p in group["params"]:
-                self.state[p]["mean_square"] = torch.full_like(p, initial_mean_square or 0.0)
+                self.state[p] = {"mean_square": torch.full_like(p, initial_mean_square or 0.0), "updates": 0}
 
     @torch.no_grad()
     def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
         """One update from ``p.grad``; parameters without a gradient stay."""
-        self.updates += 1
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
             grads = [p.grad for p in params]
             mean_square = [self.state[p]["mean_square"] for p in params]
-            decay = unbiased_decay(group["decay"], self.updates) if self.unbiased else group["decay"]
-            new = torch._foreach_mul(mean_square, decay)
-            torch._foreach_addcmul_(new, grads, grads, 1 - decay)
+            decays = [group["decay"]] * len(params)
+            if self.unbiased:
+                for p in params:
+                    self.state[p]["updates"] += 1
+                decays = [unbiased_decay(group["decay"], self.state[p]["updates"]) for p in params]
+            new = torch._foreach_mul(mean_square, decays)
+            torch._foreach_addcmul_(new, grads, grads, [1 - decay for decay in decays])
             if group["epsilon_inside"]:
                 root = torch._foreach_add(new, group["epsilon"])
                 torch._foreach_sqrt_(root)

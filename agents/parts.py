@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..envs.experience import Spec, VectorEnv
 from .actor import Actor
 from .auxiliary import losses_of
 from .learner import Learner
-from .model import ActorCritic, fitting_torso
+from .model import EXTRINSIC, ActorCritic, fitting_torso
 from .plugins import Plugin, refuse_too_small
 from .presets import Config
 from .replay import Replay
@@ -39,7 +39,7 @@ def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 
-def network(config: Config, spec: Spec, streams: int = 1) -> ActorCritic:
+def network(config: Config, spec: Spec, streams: Sequence[str] = (EXTRINSIC,)) -> ActorCritic:
     """The untrained model of a config."""
     torso = fitting_torso(spec) if config.torso == "auto" else config.torso
     if torso not in TORSOS:
@@ -72,7 +72,7 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
     given = dict(plugins or {})
     if twice := given.keys() & config.aux.keys():
         raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
-    model = network(config, env.spec, streams=1 + sum(p.is_intrinsic for p in given.values()))
+    model = network(config, env.spec, (EXTRINSIC, *(name for name, p in given.items() if p.is_intrinsic)))
     graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
     added = losses_of(config, env.spec, model.sizes) | given

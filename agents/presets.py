@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -92,36 +93,45 @@ class Config:
     """Print nothing but warnings and errors."""
 
 
-UNREAL = Config(
-    torso="shallow",
-    memory="lstm",
-    unroll=20,
-    learner=LearnerConfig(
-        entropy_cost=1e-3,
-        # The paper draws the rate from 1e-4 to 5e-3 on a logarithmic scale: this is the middle.
-        learning_rate=7e-4,
-        # A3C sums over 20 steps what is a mean here. RMSProp's step g / sqrt(mean square + epsilon) is the same where g
-        # is 20 times smaller and epsilon 20^2 times: 0.1 / 400; and 40 / 20 where gradients are clipped.
-        epsilon=2.5e-4,
-        epsilon_inside=True,
-        max_grad_norm=2.0,
-    ),
-    aux={
-        "pixel_control": PixelControlConfig(weight=20.0),  # 0.05 of a sum over 20 x 20 cells: 0.05 * 400 of their mean
-        "reward_prediction": RewardPredictionConfig(weight=0.05),  # 1 an update beside sums over 20 steps: 1 / 20
-        "value_replay": ValueReplayConfig(weight=1.0, correct=False),
-    },
-    replay=ReplayConfig(capacity=128_000, state="zero"),  # 2,000 steps of each of 64 environments
-)
+def unreal(unroll: int = 20) -> Config:
+    """UNREAL's settings for unrolls of this length: its sums over the steps of an unroll are means here."""
+    return Config(
+        torso="shallow",
+        memory="lstm",
+        unroll=unroll,
+        learner=LearnerConfig(
+            entropy_cost=1e-3,
+            # The paper draws the rate from 1e-4 to 5e-3 on a logarithmic scale: this is the middle.
+            learning_rate=7e-4,
+            # RMSProp's step g / sqrt(mean square + epsilon) is the same where g is T times smaller and epsilon T^2
+            # times, and gradients are clipped alike at a norm T times smaller; the paper's are 0.1 and 40.
+            epsilon=0.1 / unroll**2,
+            epsilon_inside=True,
+            max_grad_norm=40.0 / unroll,
+        ),
+        aux={
+            "pixel_control": PixelControlConfig(weight=0.05),  # of a sum over cells at each step, as in the paper
+            "reward_prediction": RewardPredictionConfig(weight=1.0 / unroll),  # 1 an update, beside sums over T steps
+            "value_replay": ValueReplayConfig(weight=1.0, correct=False),
+        },
+        replay=ReplayConfig(capacity=128_000, state="zero"),  # 2,000 steps of each of 64 environments
+    )
+
 
 PRESETS: dict[str, Config] = {
     "a2c": Config(),
     "a2c-lstm": Config(torso="shallow", memory="lstm"),
     "a2c-deep": Config(torso="deep", memory="lstm"),
     # The paper does not say the weight; at 1 the encoder has little left for the policy (docs/auxiliaries.md).
-    "a2c-cpc": Config(torso="shallow", memory="lstm", num_envs=32, unroll=100, aux={"cpc": CPCConfig(weight=0.1)}),
-    "unreal": UNREAL,
-}
+    "a2c-cpc": Config(
+        torso="shallow", memory="lstm", num_envs=32, unroll=100,
+        learner=LearnerConfig(reward="clip"), aux={"cpc": CPCConfig(weight=0.1)},
+    ),
+    "unreal": unreal(),
+}  # fmt: skip
+
+BY_UNROLL: dict[str, Callable[[int], Config]] = {"unreal": unreal}
+"""Presets of which some settings follow --unroll."""
 
 ABOUT: dict[str, str] = {
     "a2c": "Nature CNN, no memory; n-step actor-critic in lock-step (Mnih et al. 2016; Mnih et al. 2015)",

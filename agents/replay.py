@@ -94,7 +94,9 @@ class Replay:
     def windows(self, reader: str, count: int, length: int, *, skewed: bool = False) -> Rollout:
         """For ``reader``, ``count`` windows of ``length`` steps [length + 1, count, ...]: rows 0 to length - 1 are of
         one episode, and the last step is a transition. With ``skewed``, half of them end with a reward that is not 0
-        (Jaderberg et al. 2017), or all or none where there is nothing to choose from. The state is empty.
+        (Jaderberg et al. 2017), or all or none where there is nothing to choose from; of those, half with a positive
+        and half with a negative one where there are both (so that a living cost does not hide what is rare). The state
+        is empty.
         """
         # Of windows that end with row t, [slots, T - length + 1, B].
         first, last = (self._kept[name][: self.filled] for name in ("first", "last"))
@@ -104,9 +106,12 @@ class Replay:
             whole &= ~first[:, length - 1 - back : self.T - back]
         weight = whole.double()
         if skewed:
-            rewarding = whole & (self._kept["reward"][: self.filled, ends] != 0)
-            counts = torch.stack([rewarding.sum(), (whole & ~rewarding).sum()]).clamp(min=1)
-            weight /= torch.where(rewarding, counts[0], counts[1])
+            reward = self._kept["reward"][: self.filled, ends]
+            kinds = torch.stack([whole & kind for kind in (reward == 0, reward > 0, reward < 0)])
+            counts = kinds.flatten(1).sum(1)
+            share = torch.ones_like(counts, dtype=torch.float64)
+            share[1:] /= (counts[1:] > 0).sum().clamp(min=1)
+            weight = ((share / counts.clamp(min=1)).view(-1, 1, 1, 1) * kinds).sum(0)
         weight = torch.where(weight.sum() > 0, weight, 1.0)  # no such window: what is drawn is for the loss to mask
         pick = torch.multinomial(weight.flatten(), count, replacement=True, generator=self._of(reader))
         slot, start, env = torch.unravel_index(pick, weight.shape)

@@ -36,7 +36,7 @@ from . import checkpoint
 from .agent import Agent
 from .checkpoint import to_stderr
 from .metrics import EVENTS, METRICS, Metrics, read_records
-from .model import ActorCritic
+from .model import ActorCritic, heads_by_name
 from .provenance import changes, provenance
 
 CONFIG, PROVENANCE, LOCK = "config.json", "provenance.json", "lock"
@@ -269,6 +269,7 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
         raise UserError(f"{run} has no checkpoint yet")
     step, weights = found
     try:
+        weights = heads_by_name(weights)
         model = _network(config, spec, weights)
         model.load_state_dict(weights)
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -282,13 +283,13 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
 
 
 def _network(config: Mapping[str, Any], spec: Spec, weights: Mapping[str, torch.Tensor]) -> ActorCritic:
-    """The untrained network of a run; its value heads are counted in the weights unless the config says."""
+    """The untrained network of a run; its value heads are those of the weights."""
     return ActorCritic(
         spec,
         torso=config.get("torso", "auto"),
         memory=config["memory"],
         memory_size=config["memory_size"],
-        streams=config.get("streams", sum(bool(re.fullmatch(r"values\.\d+\.weight", k)) for k in weights)),
+        streams=[k.split(".")[1] for k in weights if re.fullmatch(r"values\.[^.]+\.weight", k)],
         bfloat16=config.get("bfloat16", config.get("dtype") == "bfloat16"),
     )
 

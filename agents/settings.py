@@ -19,7 +19,7 @@ from ..envs.errors import UserError, suggest
 from ..envs.workers import cores
 from . import checkpoint
 from .learner import LearnerConfig
-from .presets import PRESETS, Config
+from .presets import BY_UNROLL, PRESETS, Config
 from .replay import ReplayConfig
 from .runs import CHECKPOINTS, CONFIG, read_config
 
@@ -247,10 +247,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
-def preset_named(name: str) -> Config:
-    """The defaults of a preset."""
+def preset_named(name: str, unroll: int | None = None) -> Config:
+    """The defaults of a preset, those that follow it for an ``unroll`` other than its own."""
     if name not in PRESETS:
         raise UserError(f"Unknown preset '{name}': {suggest(name, PRESETS)}")
+    if name in BY_UNROLL and isinstance(unroll, int) and unroll >= 1:
+        return BY_UNROLL[name](unroll)
     return PRESETS[name]
 
 

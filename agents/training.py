@@ -48,7 +48,7 @@ def train(
     NonFiniteError when training diverges.
     """
     if isinstance(settings, str):
-        preset, settings = settings, preset_named(settings)
+        preset, settings = settings, preset_named(settings, overrides.get("unroll"))
     config = resolve(with_overrides(settings, overrides))
     return Training(preset, config, plugins).run(on_record)
 

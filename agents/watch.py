@@ -27,7 +27,7 @@ from ..envs.experience import Timestep, VectorEnv, closing
 from ..envs.wrappers import unwrapped
 from .beside import Beside, beside
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
-from .model import ActorCritic
+from .model import EXTRINSIC, ActorCritic
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
 from .settings import PLAY, check_range, environment_options, resolve_device
@@ -69,7 +69,7 @@ def moments(
             view=drawn(env) if enlarged is None else _first_image(enlarged),
             map=above,
             vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
-            value=None if output is None else float(output.value[0, 0, 0]),
+            value=None if output is None else float(output.value[EXTRINSIC][0, 0]),
             probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
             action=None if last else int(action[0]),
         )

@@ -35,8 +35,9 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
     ``data`` is what it reads. "rollout": the fresh rollout, and the features of the learner's one unroll of it.
     "sequence_replay": unrolls from the replay, with features of one unroll of them that all such losses share.
     "transition_replay": ``batch`` windows of ``length`` steps, a column each, without features: the loss has
-    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, half without. A loss has
-    nothing to learn from rollouts of less than ``length`` steps, or of fewer than ``environments``.
+    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, positive as often as negative
+    where there are both. A loss has nothing to learn from rollouts of less than ``length`` steps, or of fewer than
+    ``environments``.
     """
 
     Config: ClassVar[type[LossConfig]] = LossConfig

@@ -12,6 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..envs.experience import Rollout
+
+
+def discounts(rollout: Rollout, gamma: float, timeout_terminates: bool | None = False) -> Float[Tensor, "T B"]:
+    """gamma times the environment's discount; with ``timeout_terminates`` 0 where a time limit ended the episode."""
+    discount = gamma * rollout.discount
+    return torch.where(rollout.truncated, 0.0, discount) if timeout_terminates else discount
+
 
 def _bootstrap(discount: Tensor, value: Tensor) -> Tensor:
     """discount * value, and 0 rather than NaN where the value is not to be read."""

@@ -17,7 +17,7 @@ class Features(NamedTuple):
     vector: Tensor  # [T + 1, B, E], the torso's output
     memory: Tensor  # [T + 1, B, D], what the heads read
     logits: Tensor  # [T + 1, B, A], the present policy's
-    value: Tensor  # [T + 1, B, K], of each reward stream
+    value: dict[str, Tensor]  # [T + 1, B] of each reward stream, by name
 
 
 class Sizes(NamedTuple):

@@ -47,7 +47,7 @@ def rollout(spec, T, B, seed=0, ends=0.15):
     )
 
 
-def features(sizes: Sizes, T, B, actions=5, streams=1, seed=0):
+def features(sizes: Sizes, T, B, actions=5, streams=("extrinsic",), seed=0):
     """Leaves that ask for gradients."""
     g = torch.Generator().manual_seed(seed)
 
@@ -55,5 +55,5 @@ def features(sizes: Sizes, T, B, actions=5, streams=1, seed=0):
         return torch.randn(shape, generator=g).requires_grad_()
 
     maps = None if sizes.map is None else leaf((T + 1) * B, *sizes.map)
-    widths = (sizes.vector, sizes.memory, actions, streams)
-    return Features(maps, *(leaf(T + 1, B, width) for width in widths))
+    widths = (sizes.vector, sizes.memory, actions)
+    return Features(maps, *(leaf(T + 1, B, width) for width in widths), {name: leaf(T + 1, B) for name in streams})

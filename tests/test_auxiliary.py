@@ -13,13 +13,20 @@ from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.parts import build, environment
 from morello.agents.plugins import Plugin
-from morello.agents.presets import PRESETS, Config
+from morello.agents.presets import Config
 from morello.agents.replay import Replay, ReplayConfig
-from morello.agents.settings import resolve
+from morello.agents.settings import preset_named, resolve
 from morello.auxiliaries import AUXILIARY_LOSSES
 from morello.auxiliaries.base import Draws
+from morello.auxiliaries.losses.cells import cell_change
+from morello.auxiliaries.losses.control import q_targets
+from morello.auxiliaries.losses.feature_control import FeatureControlConfig
+from morello.auxiliaries.losses.pixel_control import PixelControlConfig
+from morello.backbones import Sizes
 from morello.envs.errors import UserError
 from morello.envs.experience import closing
+
+from .rollouts import features, rollout, spec
 
 B, T = 5, 11
 LEARNER = LearnerConfig(learning_rate=0.01, max_grad_norm=1e9, constant_rate=True)
@@ -206,11 +213,47 @@ def test_two_losses_begin_alike_whoever_else_is_there():
     assert torch.equal(both["cpc"].module.cpc.head.weight, alone["cpc"].module.cpc.head.weight)
 
 
-def test_unreals_preset_is_the_papers():
-    unreal = PRESETS["unreal"]
-    assert unreal.aux["pixel_control"].weight == pytest.approx(0.05 * 400)
+@pytest.mark.parametrize("unroll", [None, 50])
+def test_unreals_preset_is_the_papers(unroll):
+    unreal = preset_named("unreal", unroll)
+    assert unreal.unroll == (unroll or 20)
+    assert unreal.aux["pixel_control"].weight == 0.05
     assert unreal.aux["reward_prediction"].weight == pytest.approx(1 / unreal.unroll)
     assert unreal.aux["value_replay"].weight == 1
     assert unreal.learner.epsilon == pytest.approx(0.1 / unreal.unroll**2)
     assert unreal.learner.max_grad_norm == pytest.approx(40 / unreal.unroll)
     assert unreal.replay.capacity == 2000 * unreal.num_envs
+
+
+@pytest.mark.parametrize(("size", "cells"), [(84, 400), (36, 64)])
+def test_pixel_controls_weight_is_that_of_a_sum_over_cells(size, cells):
+    """The mean over cells, times the number of cells there are."""
+    world = spec(image=(size, size, 3))
+    loss = losses_of(Config(aux={"pixel_control": PixelControlConfig(weight=1.0)}), world, Sizes(None, 7, 11))
+    seen, given = rollout(world, 5, 3, seed=1), features(Sizes(None, 7, 11), 5, 3)
+    module = loss["pixel_control"].module
+    value, mask = module(seen, given)
+    q = module.q(given.memory).flatten(3)
+    change = cell_change(seen.observation["image"], 4).flatten(2)
+    target = q_targets(q, change, 0.9 * seen.discount, seen.valid)
+    taken = q[:-1].gather(2, seen.action[..., None, None].expand(-1, -1, 1, cells)).squeeze(2)
+    by_hand = cells * ((target - taken) ** 2 / 2).mean(-1)
+    torch.testing.assert_close(value[mask], by_hand[mask])
+
+
+@pytest.mark.parametrize("kind", [PixelControlConfig, FeatureControlConfig])
+def test_a_time_limit_cuts_what_a_loss_looks_forward_to_as_the_learner_says(kind):
+    """Where it does, what comes after it is not read; where it does not, it is."""
+    world, sizes = spec(image=(36, 36, 3)), Sizes(None, 7, 11)
+    seen, given = rollout(world, 11, 5, seed=3), features(sizes, 11, 5)
+    assert seen.truncated.any()
+    after = torch.zeros(12, 5, dtype=torch.bool)
+    after[1:] = seen.truncated
+    name = kind.__name__.removesuffix("Config")
+    name = {"PixelControl": "pixel_control", "FeatureControl": "feature_control"}[name]
+    for terminates in (True, False):
+        config = Config(learner=LearnerConfig(timeout_terminates=terminates), aux={name: kind(weight=1.0)})
+        module = losses_of(config, world, sizes)[name].module
+        moved = given._replace(memory=torch.where(after.unsqueeze(-1), given.memory + 1, given.memory))
+        before, now = (module(seen, f)[0][seen.truncated] for f in (given, moved))
+        assert torch.equal(before, now) == terminates

@@ -169,7 +169,7 @@ def test_an_old_policys_value_is_corrected():
     for logits, counts in ((sure, True), (-sure, False)):
         loss = ValueReplay(ValueReplayConfig(gamma=0.9), None, None)
         value, mask = loss(rollout, now._replace(logits=logits))
-        expected = (rollout.reward - now.value[:-1, :, 0]).square() / 2 if counts else torch.zeros(T, B)
+        expected = (rollout.reward - now.value["extrinsic"][:-1]).square() / 2 if counts else torch.zeros(T, B)
         torch.testing.assert_close(value[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
 

@@ -111,7 +111,7 @@ def test_the_critic_of_a_fixed_walk_is_the_solution_of_its_linear_equations():
     seen = torch.eye(5).unsqueeze(0)
     # The previous action and reward are inputs too: average over what they may be.
     values = [
-        model({"vector": seen}, first, state.memory, torch.full((1, 5), a), torch.zeros(1, 5)).value[0, :, 0]
+        model({"vector": seen}, first, state.memory, torch.full((1, 5), a), torch.zeros(1, 5)).value["extrinsic"][0]
         for a in range(2)
     ]
     torch.testing.assert_close(torch.stack(values).mean(0).detach(), exact, atol=0.05, rtol=0)

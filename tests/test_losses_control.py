@@ -91,7 +91,7 @@ def brute_force(q, change, rollout):
                         ret += factor * max(q[k, b, :, n].tolist())
                         break
                 total += (ret - q[t, b, action[t][b], n].item()) ** 2 / 2
-            values[t][b] = total / N
+            values[t][b] = total
     return values
 
 
@@ -147,7 +147,8 @@ def test_gradients_reach_memory_and_head_and_no_target_gives_any(kind):
     value, mask = loss(rollout, features)
     reduced(value, mask).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in loss.parameters())
-    assert [x.grad is None for x in features[1:]] == [True, False, True, True]
+    seen = (features.vector, features.memory, features.logits, *features.value.values())
+    assert [x.grad is None for x in seen] == [True, False, True, True]
     grad = features.memory.grad.abs().sum(-1)
     assert torch.isfinite(grad).all()
     assert torch.equal(grad[:-1] > 0, mask)  # rows that are only bootstrapped from, or cross a reset, get nothing
@@ -195,6 +196,6 @@ def test_one_step_of_learning_moves_q_towards_its_target_only_where_acted():
     reward = torch.tensor([[[2.0, -4.0]]])
     value, _ = q_learning(q, torch.tensor([[1]]), reward, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
     value.sum().backward()
-    assert value.item() == pytest.approx((4 + 16) / 4)
-    assert q.grad[0, 0].tolist() == [[0, 0], [-1, 2], [0, 0]]
+    assert value.item() == pytest.approx((4 + 16) / 2)
+    assert q.grad[0, 0].tolist() == [[0, 0], [-2, 4], [0, 0]]
     assert (q.grad[1] == 0).all()

@@ -186,7 +186,7 @@ def test_gradients_reach_encoder_memory_and_head_and_nothing_else():
     for x in (seen.vector, seen.memory, *loss.parameters()):
         assert torch.isfinite(x.grad).all()
         assert x.grad.abs().sum() > 0
-    assert [x.grad for x in (seen.map, seen.logits, seen.value)] == [None] * 3
+    assert [x.grad for x in (seen.map, seen.logits, *seen.value.values())] == [None] * 3
     assert not any(x.requires_grad for x in loss.metrics.values())
 
 

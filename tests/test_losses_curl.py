@@ -95,6 +95,18 @@ def built(seed=0, bfloat16=False):
     return loss, encoder
 
 
+@pytest.mark.parametrize(("side", "pad"), [(84, 8), (36, 3), (7, 1)])
+def test_crops_move_by_the_papers_share_of_the_frame(side, pad):
+    world = WORLD._replace(observation={"image": ((side, side + 5, 3), torch.uint8)})
+    assert CURL(CURLConfig(batch=N), world, Sizes(None, 7, 11)).pad == pad
+
+
+def test_crops_beyond_the_frame_are_refused():
+    world = WORLD._replace(observation={"image": ((7, 7, 3), torch.uint8)})
+    with pytest.raises(ValueError, match="7x7 frames move by less than their size, not by 8"):
+        CURL(CURLConfig(batch=N, pad=8), world, Sizes(None, 7, 11))
+
+
 def test_query_and_key_see_crops_of_their_own_of_the_first_frame():
     loss, encoder = built()
     seen, shown = rollout(WORLD, 1, N, ends=0), []

@@ -108,7 +108,7 @@ def test_gradients_reach_encoder_and_head_and_nothing_else():
     for x in (seen.vector, *loss.parameters()):
         assert torch.isfinite(x.grad).all()
         assert x.grad.abs().sum() > 0
-    assert [x.grad for x in (seen.map, seen.memory, seen.logits, seen.value)] == [None] * 4
+    assert [x.grad for x in (seen.map, seen.memory, seen.logits, *seen.value.values())] == [None] * 4
     assert not any(x.requires_grad for x in loss.metrics.values())
 
 

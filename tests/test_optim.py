@@ -52,6 +52,17 @@ def test_without_a_beginning_it_is_adam_without_momentum(steps):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_a_parameter_whose_first_gradient_comes_late_begins_then():
+    early, late = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimizer = RMSProp([early, late], lr=1.0, epsilon=0.0, initial_mean_square=None)
+    for n in range(200):
+        early.grad = torch.tensor([0.5])
+        late.grad = torch.tensor([0.5]) if n == 199 else None
+        optimizer.step()
+    assert late.item() == pytest.approx(-1)  # one step of the learning rate, not 10
+    assert early.item() == pytest.approx(-200)
+
+
 def test_outside_and_zero_is_torchs():
     torch.manual_seed(0)
     ours, theirs = (torch.nn.Linear(7, 5) for _ in range(2))

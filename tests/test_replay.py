@@ -127,6 +127,24 @@ def test_half_of_skewed_windows_end_with_a_reward():
     assert (plain.reward[2] != 0).float().mean().item() == pytest.approx(0.01, abs=0.01)
 
 
+def test_under_a_living_cost_what_is_rare_is_as_frequent():
+    """No step is without a reward, and one in a hundred has a positive one."""
+    replay = made_up(0.01)
+    reward = replay._kept["reward"]
+    reward.copy_(torch.where(reward == 0, -0.01, 1.0))
+    drawn = replay.windows("it", 10_000, 3, skewed=True).reward[2]
+    assert (drawn > 0).float().mean().item() == pytest.approx(0.5, abs=0.015)
+
+
+def test_zeros_are_half_where_there_are_all_three():
+    replay = made_up(0.1)
+    reward = replay._kept["reward"]
+    reward[:, ::200] = 3.0
+    drawn = replay.windows("it", 10_000, 3, skewed=True).reward[2]
+    shares = [(drawn == 0).float().mean().item(), (drawn > 0).float().mean().item()]
+    assert shares == pytest.approx([0.5, 0.25], abs=0.015)
+
+
 @pytest.mark.parametrize("rewarding", [0.0, 1.0])
 def test_where_there_is_one_kind_all_windows_are_of_it(rewarding):
     drawn = made_up(rewarding).windows("it", 500, 3, skewed=True)

@@ -56,11 +56,11 @@ def test_moments_by_the_step_cross_resets():
 
 def test_an_agent_shows_what_it_expects_and_does():
     env = counting(height=41, width=43)
-    policy = agent_policy(counting_model(env, streams=2), 1, greedy=True)
+    policy = agent_policy(counting_model(env, streams=("extrinsic", "bonus")), 1, greedy=True)
     for m in moments(policy, env, steps=9):
         logits = policy.output.logits[0, 0]
         np.testing.assert_allclose(m.probabilities, torch.softmax(logits, -1).numpy(), rtol=1e-6)
-        assert m.value == float(policy.output.value[0, 0, 0])
+        assert m.value == float(policy.output.value["extrinsic"][0, 0])
         assert m.action is None or m.action == int(logits.argmax())
 
 

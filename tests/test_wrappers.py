@@ -368,7 +368,8 @@ REWARDS = {
     "raw": lambda r: r,
     "clip": lambda r: max(-1.0, min(1.0, r)),
     "sign": lambda r: float((r > 0) - (r < 0)),
-    "asymmetric": lambda r: 5 * math.tanh(r) if r > 0 else 0.3 * math.tanh(r),
+    "asymmetric": lambda r: 5 * math.tanh(r / 5) * (1.0 if r > 0 else 0.3),
+    "asymmetric-paper": lambda r: 5 * math.tanh(r) if r > 0 else 0.3 * math.tanh(r),
 }
 
 
@@ -383,10 +384,12 @@ def test_rewards_are_shaped(how, written):
     torch.testing.assert_close(torch.stack([x.reward for x in answers]), torch.tensor(expected), rtol=1e-6, atol=1e-7)
 
 
-def test_the_asymmetric_squash_by_hand():
+def test_the_asymmetric_squashes_by_hand():
     reward = torch.tensor([[-100.0, -1.0, 0.0], [0.5, 1.0, 100.0]])
-    expected = torch.tensor([[-0.3, -0.228478, 0.0], [2.310586, 3.807971, 5.0]])
-    torch.testing.assert_close(shaped(reward, "asymmetric"), expected)
+    paper = torch.tensor([[-0.3, -0.228478, 0.0], [2.310586, 3.807971, 5.0]])
+    torch.testing.assert_close(shaped(reward, "asymmetric-paper"), paper)
+    released = torch.tensor([[-1.5, -0.296063, 0.0], [0.498340, 0.986877, 5.0]])
+    torch.testing.assert_close(shaped(reward, "asymmetric"), released)
 
 
 # Time limits

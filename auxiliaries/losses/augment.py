@@ -21,6 +21,11 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return images[item, rows.unsqueeze(-1), columns.unsqueeze(-2)]
 
 
+def scaled(pixels: int, height: int, width: int) -> int:
+    """How far frames of this size are shifted where the 84x84 ones of a paper are by ``pixels``; at least 1."""
+    return max(1, round(pixels * min(height, width) / 84))
+
+
 def random_shift(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     """Each image by its own shift, uniform in [-pad, pad] both ways: a random crop of an image padded by ``pad``."""
     down, right = torch.randint(-pad, pad + 1, (2, len(images)), generator=generator, device=images.device)

@@ -27,14 +27,14 @@ def q_targets(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> Ten
 def q_learning(
     q: Tensor, action: Tensor, reward: Tensor, discount: Tensor, valid: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """``mean_n (R_n[t] - Q_n[t, a[t]])^2 / 2``, [T, B], and metrics over ``valid``.
+    """``sum_n (R_n[t] - Q_n[t, a[t]])^2 / 2``, [T, B], and metrics over ``valid``.
 
     Shapes as in ``q_targets``, action [T, B] int64. Metrics: the reward ("change"), Q of the action taken ("q") and
     how much of the targets' variance, over rows and rewards, Q explains.
     """
     target = q_targets(q, reward, discount, valid)
     taken = q[:-1].gather(2, action[..., None, None].expand(-1, -1, 1, q.shape[-1])).squeeze(2).float()
-    value = (target - taken).square().mean(-1) / 2
+    value = (target - taken).square().sum(-1) / 2
     mask, guess = valid.unsqueeze(-1).expand_as(taken), taken.detach()
     metrics = {
         "change": average(reward, mask),

@@ -16,7 +16,7 @@ from ...backbones.encoder import Encoder
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
 from ..reduction import average
-from .augment import random_shift
+from .augment import random_shift, scaled
 from .encoding import flat, follow, frozen, width
 
 
@@ -26,8 +26,8 @@ class CURLConfig(LossConfig):
 
     batch: int = 128
     """Frames an update, drawn with replacement; each is told from all others. The paper: 512."""
-    pad: int = 8
-    """Pixels that a crop may move each way. 8: a window of 84x84 in 100x100."""
+    pad: int | None = None
+    """Pixels that a crop may move each way. None: as the paper's window of 84x84 in 100x100, 8 of 84."""
     momentum: float = 0.05
     """Share of the new weights in the key encoder after an update."""
     latent: int = 50
@@ -50,10 +50,13 @@ class CURL(AuxiliaryLoss):
 
     def __init__(self, config: CURLConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
-        image_shape(spec, "CURL")
+        height, across, _ = image_shape(spec, "CURL")
         if config.batch < 2:
             raise ValueError(f"CURL tells frames from each other: it needs a batch of 2 or more, not {config.batch}")
-        self.batch, self.pad, self.momentum = config.batch, config.pad, config.momentum
+        self.pad = scaled(8, height, across) if config.pad is None else config.pad
+        if self.pad >= min(height, across):
+            raise ValueError(f"crops of {height}x{across} frames move by less than their size, not by {self.pad}.")
+        self.batch, self.momentum = config.batch, config.momentum
         self.projection = nn.Sequential(nn.Linear(width(sizes), config.latent), nn.LayerNorm(config.latent))
         self.key_projection = frozen(self.projection)
         self.head = ContrastiveHead(config.latent, config.latent, horizons=1)

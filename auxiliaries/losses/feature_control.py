@@ -9,22 +9,25 @@ from torch import Tensor, nn
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
+from ..returns import discounts
 from .control import dueling, q_learning
 
 
 @dataclass(frozen=True)
 class FeatureControlConfig(LossConfig):
-    """Feature control. Averaged over units where the paper sums: a weight meant for a sum times their number."""
+    """Feature control. The loss of a step is a sum over units, as in the paper."""
 
     gamma: float = 0.9
     """Discount per step of the changes to come."""
     hidden: int = 128
     """Width of the head's one hidden layer."""
+    timeout_terminates: bool | None = None
+    """A time limit cuts the return as a termination does; None: as the learner has it."""
 
 
 class FeatureControl(AuxiliaryLoss):
     """Its own Q for each unit of the torso's output, whose reward is how much that unit changes. The learning is pixel
-    control's, the mean is over units. The rewards are constants to the gradient, yet move as the torso learns.
+    control's, the value is a sum over units. The rewards are constants to the gradient, yet move as the torso learns.
     """
 
     Config = FeatureControlConfig
@@ -33,7 +36,8 @@ class FeatureControl(AuxiliaryLoss):
 
     def __init__(self, config: FeatureControlConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
-        self.gamma, self.shape = config.gamma, (1 + spec.num_actions, sizes.vector)
+        self.gamma, self.timeout_terminates = config.gamma, config.timeout_terminates
+        self.shape = (1 + spec.num_actions, sizes.vector)
         outputs = self.shape[0] * self.shape[1]
         self.head = nn.Sequential(
             nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
@@ -50,6 +54,6 @@ class FeatureControl(AuxiliaryLoss):
         """(value, mask) [T, B]."""
         vector = features.vector.detach()
         change = (vector[1:] - vector[:-1]).abs_()
-        discount = self.gamma * rollout.discount
+        discount = discounts(rollout, self.gamma, self.timeout_terminates)
         value, self.metrics = q_learning(self.q(features.memory), rollout.action, change, discount, rollout.valid)
         return value, rollout.valid

@@ -12,13 +12,14 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
+from ..returns import discounts
 from .cells import CellHead, cell_change, cell_grid, newest_channels
 from .control import dueling, q_learning
 
 
 @dataclass(frozen=True)
 class PixelControlConfig(LossConfig):
-    """Pixel control. The paper sums over 400 cells, here they are averaged: its weight 0.05 is 0.05 * 400 = 20."""
+    """Pixel control. The loss of a step is a sum over cells, as in the paper, whose weights are 0.01 to 0.1."""
 
     gamma: float = 0.9
     """Discount per step of the changes to come."""
@@ -26,6 +27,8 @@ class PixelControlConfig(LossConfig):
     """Side of a cell, in pixels."""
     channels: int | None = None
     """How many of the last channels are compared, those of one frame. None: those of one of the stacked frames."""
+    timeout_terminates: bool | None = None
+    """A time limit cuts the return as a termination does; None: as the learner has it."""
 
 
 class DuelingMaps(nn.ConvTranspose2d):
@@ -45,7 +48,8 @@ class PixelControl(AuxiliaryLoss):
     """Its own Q for each cell of the picture, whose reward is how much that cell changes: n-step Q-learning to the end
     of the unroll, bootstrapped with the largest Q. No target network; the behaviour policy is not corrected for.
 
-    The value is a mean over cells (see the Config on its weight). ValueError without images, or with ones too small.
+    The value is a sum over cells, so that its weight means the same whatever the size of frames. ValueError without
+    images, or with ones too small.
     """
 
     Config = PixelControlConfig
@@ -55,7 +59,7 @@ class PixelControl(AuxiliaryLoss):
     def __init__(self, config: PixelControlConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
         height, width, _ = image_shape(spec, "pixel control")
-        self.gamma, self.cell = config.gamma, config.cell
+        self.gamma, self.cell, self.timeout_terminates = config.gamma, config.cell, config.timeout_terminates
         self.channels = newest_channels(config.channels, spec)
         self.head = CellHead(sizes.memory, 1 + spec.num_actions, cell_grid(height, width, config.cell), DuelingMaps)
 
@@ -73,5 +77,6 @@ class PixelControl(AuxiliaryLoss):
         """(value, mask) [T, B]."""
         change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)
         q = self.q(features.memory).flatten(3)
-        value, self.metrics = q_learning(q, rollout.action, change, self.gamma * rollout.discount, rollout.valid)
+        discount = discounts(rollout, self.gamma, self.timeout_terminates)
+        value, self.metrics = q_learning(q, rollout.action, change, discount, rollout.valid)
         return value, rollout.valid

@@ -22,13 +22,11 @@ from ...backbones.grid import Grid
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
 from ..reduction import average
-from .augment import random_intensity, random_shift
+from .augment import random_intensity, random_shift, scaled
 from .encoding import follow, frozen
 
 PROJECTION = 256
 """Width of what is compared."""
-SHIFT = 4
-"""Pixels that augmentation moves a frame at most, each way."""
 AUGMENTED = "SPR with augmentation (--aux.spr.no-augment is without)"
 """The loss, where it is augmentation that does not fit."""
 INTENSITY = 0.05
@@ -94,7 +92,8 @@ class SPR(AuxiliaryLoss):
     def __init__(self, config: SPRConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__()
         if config.augment:
-            image_shape(spec, AUGMENTED)
+            height, width, _ = image_shape(spec, AUGMENTED)
+            self.shift = scaled(4, height, width)  # the paper's 4 pixels
         if config.steps < 1:
             raise ValueError(f"SPR predicts 1 step ahead or more, not {config.steps}")
         self.batch, self.augment, self.momentum = config.batch, config.augment, config.momentum
@@ -166,7 +165,7 @@ class SPR(AuxiliaryLoss):
         seen = {k: x.flatten(0, 1)[rows] for k, x in rollout.observation.items()}
         if self.augment:
             generator = self.draws.on(rows.device)
-            image = random_shift(seen["image"].flatten(0, 1), SHIFT, generator)
+            image = random_shift(seen["image"].flatten(0, 1), self.shift, generator)
             seen["image"] = random_intensity(image, INTENSITY, generator).view_as(seen["image"])
         return seen
 

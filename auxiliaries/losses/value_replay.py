@@ -12,7 +12,7 @@ from ...backbones.arithmetic import log_prob
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..reduction import average
-from ..returns import vtrace
+from ..returns import discounts, vtrace
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,12 @@ class ValueReplay(AuxiliaryLoss):
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """(value, mask) [T, B]."""
-        value, valid = features.value[..., 0], rollout.valid
+        value, valid = features.value["extrinsic"], rollout.valid
         log_rho = torch.zeros_like(rollout.reward)
         if self.correct:
             now, then = (log_prob(x, rollout.action) for x in (features.logits[:-1], rollout.logits))
             log_rho = (now - then).detach()
             self.metrics = {"importance": average(log_rho.exp(), valid)}
-        discount = self.gamma * rollout.discount
-        if self.config.timeout_terminates:
-            discount = torch.where(rollout.truncated, 0.0, discount)
+        discount = discounts(rollout, self.gamma, self.config.timeout_terminates)
         target, _ = vtrace(log_rho, rollout.reward, discount, value.detach(), valid, **self.trace)
         return (target - value[:-1]).square() / 2, valid

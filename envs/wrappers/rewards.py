@@ -13,9 +13,15 @@ from .base import Wrapper
 
 
 def asymmetric(reward: Tensor) -> Tensor:
-    """``0.3 min(tanh r, 0) + 5 max(tanh r, 0)``: the optimistic asymmetric clipping of Espeholt et al., "IMPALA"
-    (ICML 2018), for DMLab-30.
+    """``5 tanh(r / 5)``, times 0.3 where r < 0: the optimistic asymmetric clipping for DMLab-30, as the code that was
+    released with Espeholt et al., "IMPALA" (ICML 2018) has it.
     """
+    squashed = 5.0 * torch.tanh(reward / 5.0)
+    return torch.where(reward < 0, 0.3 * squashed, squashed)
+
+
+def asymmetric_paper(reward: Tensor) -> Tensor:
+    """``0.3 min(tanh r, 0) + 5 max(tanh r, 0)``: the same as the text of that paper has it, 5 times as steep at 0."""
     squashed = torch.tanh(reward)
     return 0.3 * squashed.clamp(max=0) + 5.0 * squashed.clamp(min=0)
 
@@ -25,8 +31,9 @@ SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "clip": lambda reward: reward.clamp(-1, 1),
     "sign": torch.sign,
     "asymmetric": asymmetric,
+    "asymmetric-paper": asymmetric_paper,
 }
-"""What may be made of a reward: itself, clipped to [-1, 1], its sign, `asymmetric`."""
+"""What may be made of a reward: itself, clipped to [-1, 1], its sign, `asymmetric`, `asymmetric_paper`."""
 
 
 def shaped(reward: Tensor, how: str) -> Tensor:
