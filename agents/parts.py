@@ -18,7 +18,7 @@ from .actor import Actor
 from .auxiliary import losses_of
 from .learner import Learner
 from .model import EXTRINSIC, ActorCritic, fitting_torso
-from .plugins import Plugin, refuse_too_small
+from .plugins import Plugin, refuse_reserved, refuse_too_small
 from .presets import Config
 from .replay import Replay
 from .settings import environment_options
@@ -72,6 +72,7 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
     given = dict(plugins or {})
     if twice := given.keys() & config.aux.keys():
         raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
+    refuse_reserved(given)
     model = network(config, env.spec, (EXTRINSIC, *(name for name, p in given.items() if p.is_intrinsic)))
     graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)

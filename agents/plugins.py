@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..envs.errors import UserError
 
 
 class Plugin(NamedTuple):
@@ -30,8 +32,8 @@ class Plugin(NamedTuple):
         return self.module.data if isinstance(self.module, AuxiliaryLoss) else "rollout"
 
 
-RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder"}
-"""Names of the learner's own streams, losses and norms."""
+RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
+"""Names of the learner's own streams, losses and norms, and those that records begin with."""
 
 
 def refuse_too_small(plugins: Mapping[str, Plugin], unroll: int, num_envs: int) -> None:
@@ -45,7 +47,9 @@ def refuse_too_small(plugins: Mapping[str, Plugin], unroll: int, num_envs: int) 
 
 
 def refuse_reserved(names: Iterable[str]) -> None:
-    """ValueError for a plugin that would replace a loss of the learner's own."""
+    """UserError for a plugin that would replace what is the learner's own, or whose name no module can have."""
     for name in names:
         if name in RESERVED:
-            raise ValueError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
+            raise UserError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
+        if not name or "." in name or hasattr(nn.ModuleDict, name):  # a value head goes by it
+            raise UserError(f"A plugin cannot be called '{name}': give it a name without dots that torch does not use.")

@@ -1,0 +1,66 @@
+"""Value heads go by the names of their streams, in checkpoints too, also in those of the time when they had numbers."""
+
+import json
+
+import pytest
+import torch
+
+from morello.agents.model import ActorCritic, heads_by_name
+from morello.agents.plugins import Plugin
+from morello.agents.training import train
+from morello.auxiliaries import IntrinsicReward
+from morello.envs.experience import Spec
+
+SPEC = Spec({"vector": ((5,), torch.float32)}, 3, ("a", "b", "c"), ("task",), 1, None, True)
+SHORT = {
+    "env": "gym:CartPole-v1", "num_envs": 8, "unroll": 8, "threads": 1, "quiet": True, "checkpoint_every": 0,
+    "log_every": 2560, "seed": 0, "constant_rate": True, "learning_rate": 3e-3,
+}  # fmt: skip
+
+
+class Always(IntrinsicReward):
+    """The same bonus at every step."""
+
+    episodic = False
+
+    def __init__(self, bonus):
+        super().__init__()
+        self.bonus = bonus
+
+    def reward(self, rollout, features, state):
+        return torch.full_like(rollout.reward, self.bonus), state
+
+    def forward(self, rollout, features):
+        return torch.zeros_like(rollout.reward), rollout.valid
+
+
+def test_a_resumed_run_may_name_its_rewards_in_another_order(tmp_path):
+    one, nothing = (("one", 1.0), ("nothing", 0.0))
+
+    def rewards(*named):
+        return {name: Plugin(Always(bonus), 0.1, gamma=0.5) for name, bonus in named}
+
+    folder = str(tmp_path / "run")
+    train("a2c", steps=15_360, run=folder, plugins=rewards(one, nothing), **SHORT)
+    train("a2c", steps=15_424, run=folder, plugins=rewards(nothing, one), resume=True, **SHORT)
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 15_424
+    assert last["one/value"] == pytest.approx(2, abs=0.2)  # 1 / (1 - gamma)
+    assert last["nothing/value"] == pytest.approx(0, abs=0.2)
+
+
+def test_numbered_heads_are_read():
+    model, other = (ActorCritic(SPEC, torso="mlp", streams=("extrinsic", "1")) for _ in range(2))
+    numbered = {k.replace("values.extrinsic.", "values.0."): v for k, v in model.state_dict().items()}
+    assert "values.0.weight" in numbered
+    other.load_state_dict(heads_by_name(numbered))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_a_head_a_stream():
+    model = ActorCritic(SPEC, torso="mlp", streams=("extrinsic", "b", "a"))
+    out = model.act({"vector": torch.randn(7, 5)}, torch.ones(7, dtype=torch.bool), model.initial_state(7))
+    assert [*out.value] == ["extrinsic", "b", "a"]
+    assert all(v.shape == (1, 7) for v in out.value.values())
+    bases = {v.untyped_storage().data_ptr() for v in out.value.values()}
+    assert len(bases) == 3  # none shares memory with another
