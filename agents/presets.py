@@ -118,6 +118,8 @@ def unreal(unroll: int = 20) -> Config:
     )
 
 
+UNREAL = unreal()
+
 PRESETS: dict[str, Config] = {
     "a2c": Config(),
     "a2c-lstm": Config(torso="shallow", memory="lstm"),
@@ -127,7 +129,7 @@ PRESETS: dict[str, Config] = {
         torso="shallow", memory="lstm", num_envs=32, unroll=100,
         learner=LearnerConfig(reward="clip"), aux={"cpc": CPCConfig(weight=0.1)},
     ),
-    "unreal": unreal(),
+    "unreal": UNREAL,
 }  # fmt: skip
 
 BY_UNROLL: dict[str, Callable[[int], Config]] = {"unreal": unreal}
