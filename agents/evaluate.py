@@ -132,7 +132,10 @@ def evaluate(
             f"only {done} of {wanted} episodes ended in {max_steps:,} steps each: train with a --time-limit"
         )
     returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
-    return Evaluation(returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks)
+    return Evaluation(
+        returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks,
+        env.spec.success,
+    )  # fmt: skip
 
 
 def _restarts(env: VectorEnv) -> Tensor | None:

@@ -19,7 +19,6 @@ from rich.text import Text
 
 from .presets import Config
 
-RECENT_EPISODES = 100
 SPARKS = 24
 CHERRY, STEEL, DIM = "#e0475b", "#6ea8d8", "dim"
 TIME_COLOURS = (STEEL, "#e8b25a", CHERRY, "#8a8f98", "#8fbf7f")
@@ -46,7 +45,7 @@ class Progress:
         self.warnings = console or Console(stderr=True)
         self.began = clock()
         self.record: Mapping[str, Any] = {}
-        self.returns: deque[tuple[float, float]] = deque(maxlen=40)  # mean return, episodes
+        self.returns: deque[float] = deque(maxlen=SPARKS)  # of records in which an episode ended
         self.marks = deque([(self.began, step)], maxlen=11)  # time, step: of the last ten records
         self.latest = (self.began, step)
         self.messages: deque[Text] = deque(maxlen=3)
@@ -72,7 +71,7 @@ class Progress:
         self.marks.append(self.latest)
         self.evaluation = record.get("eval/return", self.evaluation)
         if record.get("episodes") and "episode_return" in record:
-            self.returns.append((record["episode_return"], record["episodes"]))
+            self.returns.append(record["episode_return"])
         if self._live is not None:
             self._live.refresh()
         elif not self.config.quiet:
@@ -110,14 +109,11 @@ class Progress:
         return max(0, self.config.steps - self.latest[1]) / rate if rate > 0 else None
 
     @property
-    def episode_return(self) -> float | None:
-        """Mean over the last hundred episodes or so; None before the first has ended."""
-        total = weight = 0.0
-        for mean, episodes in reversed(self.returns):
-            total, weight = total + mean * episodes, weight + episodes
-            if weight >= RECENT_EPISODES:
-                break
-        return total / weight if weight else None
+    def no_return_yet(self) -> str:
+        """Why there is none; empty where there is one, or nothing to say."""
+        waiting = self.record.get("environments_in_first_episode")
+        plural = "s" if waiting != 1 else ""
+        return f"none until {waiting:,.0f} more environment{plural} ended an episode" if waiting else ""
 
     def line(self) -> Text:
         """The last record in one line."""
@@ -128,10 +124,10 @@ class Progress:
             f"{self.steps_per_second:,.0f} steps/s",
         ]
         parts += [] if left is None else [f"{duration(left)} left"]
-        parts += [] if self.episode_return is None else [f"return {number(self.episode_return)}"]
-        if r.get("episodes"):
-            parts += [f"{r['episodes']:,.0f} episodes"]
-            parts += [f"success {r.get('success', 0):.0%}"] if r.get("terminated") else []
+        parts += [f"return {number(r['episode_return'])}"] if "episode_return" in r else []
+        parts += [f"return {self.no_return_yet}"] if self.no_return_yet else []
+        parts += [f"{r['episodes']:,.0f} episodes"] if r.get("episodes") else []
+        parts += [f"success {r['success']:.0%}"] if "success" in r else []
         parts += [f"{name} {number(r[name])}" for name in ("entropy", "loss/policy", "loss/value") if name in r]
         return Text("  ".join(parts))
 
@@ -172,15 +168,16 @@ class Progress:
         return Group(bar, _facts(facts, unit_last=True))
 
     def _episodes(self) -> RenderableType | None:
-        mean, r = self.episode_return, self.record
-        if mean is None:
-            return None
-        line = _facts([("episode return", number(mean))])
-        recent = [m for m, _ in self.returns][-SPARKS:]
-        line.append("  ").append(sparkline(recent, ascii_only=self.console.options.ascii_only), CHERRY)
+        r = self.record
+        if "episode_return" not in r:
+            return _facts([("episode return", self.no_return_yet)]) if self.no_return_yet else None
+        line = _facts([("episode return", number(r["episode_return"]))])
+        recent = sparkline(self.returns, ascii_only=self.console.options.ascii_only)
+        line.append("  ").append(recent, CHERRY)
         facts = [("length", f"{r['episode_length']:,.0f}")] if "episode_length" in r else []
-        if r.get("terminated"):
-            facts.append(("success", f"{r.get('success', 0):.0%}"))
+        facts += [("mean of", f"{r['window_episodes']:,.0f} episodes")] if "window_episodes" in r else []
+        if "success" in r:
+            facts.append(("success", f"{r['success']:.0%}"))
         if self.evaluation is not None:
             facts.append(("evaluation", number(self.evaluation)))
         return line.append("   ").append(_facts(facts))

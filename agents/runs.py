@@ -351,6 +351,9 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
             raise ValueError(f"{dtype!r} is no dtype")
         observation[name] = tuple(shape), getattr(torch, dtype)
     names = {key: tuple(data[key]) for key in ("action_names", "tasks")}
+    names["success"] = tuple(map(bool, data.get("success", ())))  # not in runs of earlier versions
+    if len(names["success"]) not in (0, len(names["tasks"])):
+        raise ValueError(f"{len(names['tasks'])} tasks, and for {len(names['success'])} it is said what success is")
     return Spec(**{**data, **names, "observation": observation})
 
 

@@ -23,9 +23,10 @@ class Evaluation:
     returns: Floats  # [N], undiscounted
     lengths: NDArray[np.int64]  # [N] steps
     terminated: NDArray[np.bool_]  # [N], ended by the task, not by a time limit
-    successes: NDArray[np.bool_]  # [N], terminated on a positive reward: reached a goal
+    successes: NDArray[np.bool_]  # [N], terminated on a positive reward: where its task has a goal, reached it
     task: NDArray[np.int64]  # [N], index into tasks
     tasks: tuple[str, ...]
+    goals: tuple[bool, ...] = ()  # which of the tasks have one; (): none
 
     @property
     def mean(self) -> float:
@@ -47,9 +48,10 @@ class Evaluation:
         return bootstrap_means(self.returns, seed=seed)
 
     @property
-    def success(self) -> float:
-        """Share of episodes that reached a goal."""
-        return float(self.successes.mean())
+    def success(self) -> float | None:
+        """Share of episodes that reached their goal; None if a task that was played has none."""
+        defined = bool(self.goals) and all(self.goals[k] for k in set(self.task.tolist()))
+        return float(self.successes.mean()) if defined else None
 
     def by_task(self) -> dict[str, Evaluation]:
         """The episodes of each task that was played."""
@@ -64,6 +66,7 @@ class Evaluation:
             successes=self.successes[mask],
             task=self.task[mask],
             tasks=self.tasks,
+            goals=self.goals,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,7 +79,7 @@ class Evaluation:
             "episodes": self.episodes,
             "mean_length": float(self.lengths.mean()),
             "terminated": float(self.terminated.mean()),
-            "success": self.success,
+            **({} if self.success is None else {"success": self.success}),
             "returns": self.returns.tolist(),
             "lengths": self.lengths.tolist(),
             "task": [self.tasks[k] for k in self.task],
@@ -172,28 +175,28 @@ def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
     shown.padding = (0, 2, 0, 0)
     shown.caption, shown.caption_justify = "* as recorded for this environment" if recorded else None, "left"
     shown.add_column("", no_wrap=True)
-    names = ["return (95 %)", "episodes", "steps", "success", "normalised (95 %)"]
-    for name in names if reference else names[:-1]:
+    goals = any(isinstance(score, Evaluation) and any(score.goals) for score in scores.values())
+    names = ["return (95 %)", "episodes", "steps"] + ["success"] * goals + ["normalised (95 %)"] * bool(reference)
+    for name in names:
         shown.add_column(name, justify="right", no_wrap=True)
     for name, score in scores.items():
         others = reference if name not in ("random", "oracle") else None
         label = f"{name}*" if isinstance(score, Recorded) else name
-        shown.add_row(label, *map(Text, _cells(score, others)), style="bold" if others else None)
+        shown.add_row(label, *map(Text, _cells(score, goals, others)), style="bold" if others else None)
         tasks = score.by_task()
         if others and len(tasks) > 1:
             random, oracle = (other.by_task() for other in others)
             for task, part in tasks.items():
-                shown.add_row(f"  {task}", *map(Text, _cells(part, (random[task], oracle[task]))))
+                shown.add_row(f"  {task}", *map(Text, _cells(part, goals, (random[task], oracle[task]))))
     return shown
 
 
-def _cells(score: Score, reference: tuple[Score, Score] | None) -> list[str]:
+def _cells(score: Score, goals: bool, reference: tuple[Score, Score] | None) -> list[str]:
     cells = [_with_interval(score.mean, *score.interval) if score.episodes > 1 else f"{score.mean:.2f}"]
     cells.append(f"{score.episodes:,}")
-    if isinstance(score, Evaluation):
-        cells += [f"{score.lengths.mean():,.0f}", f"{score.success:.0%}" if score.terminated.any() else "-"]
-    else:
-        cells += ["-", "-"]
+    cells.append(f"{score.lengths.mean():,.0f}" if isinstance(score, Evaluation) else "-")
+    success = score.success if isinstance(score, Evaluation) else None
+    cells += ["-" if success is None else f"{success:.0%}"] * goals
     if reference is not None:
         ratio = normalised_score(score, *reference)
         cells.append("-" if math.isnan(ratio[0]) else _with_interval(*ratio))

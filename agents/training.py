@@ -192,7 +192,7 @@ class Training:
             "step": self.steps,
             "frames": self.steps * self.parts.env.spec.frames_per_step,
             "updates": self.parts.learner.updates,
-            **self.statistics.report(self.parts.env.spec.tasks),
+            **self.statistics.report(self.parts.env.spec.tasks, self.parts.env.spec.success),
             **means,
             **({"restarts": self.restarts} if self.config.restart_envs else {}),
             "learning_rate": self.parts.learner.learning_rate,
@@ -218,7 +218,8 @@ class Training:
 
             with closing(environment(config, 1, config.seed + SEED)) as env:
                 self.folder.video("evaluation", clip(model, env), self.steps)
-        return {"eval/return": result.mean, "eval/low": low, "eval/high": high, "eval/success": result.success}
+        success = {} if result.success is None else {"eval/success": result.success}
+        return {"eval/return": result.mean, "eval/low": low, "eval/high": high, **success}
 
     def _checkpoint(self, progress: Progress) -> OSError | None:
         """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one."""

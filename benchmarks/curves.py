@@ -17,8 +17,12 @@ from ..agents.runs import PROVENANCE, read_config, read_runs
 from ..envs.errors import UserError
 from ..flags import parse
 from . import side_by_side
+from .smoothing import drawn
 
-COLUMNS = ("step", "valid_steps", "episode_return", "success", "episode_length", "entropy")
+COLUMNS = (
+    "step", "valid_steps", "episodes", "window_episodes", "episode_return", "episode_return_std", "success",
+    "episode_length", "entropy",
+)  # fmt: skip
 SHARE = "/gradient_share"
 """How the columns end that say how much each loss has of the encoder's gradient."""
 PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
@@ -75,7 +79,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         table = read_runs(folder)
         if "episode_return" not in table or np.isnan(table["episode_return"]).all():
             raise UserError(f"No episode ended in {folder}: there is no curve to keep.")
-        # All environments of a timed level end at once: between two endings there are records without a return.
+        # None before every environment has ended an episode.
         ended = ~np.isnan(table["episode_return"])
         starts = json.loads((folder / PROVENANCE).read_text())["starts"]
         code = starts[0]["git"]["morello"]  # none where morello was installed without its history
@@ -124,11 +128,12 @@ def draw(record: dict[str, Any], path: Path) -> None:
     colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
     for seed, colour in zip(record["seeds"], colours * len(record["seeds"]), strict=False):
         curve = seed["curve"]
-        steps = np.array(curve["step"], dtype=float) / 1e6
-        axes.plot(steps, curve["episode_return"], color=colour, label=f"seed {seed['seed']}")
+        steps, returns = drawn(curve)
+        axes.plot(steps / 1e6, returns, color=colour, label=f"seed {seed['seed']}")
         if agent := seed["evaluation"].get("agent"):
             ends = [[agent["mean"] - agent["low"]], [agent["high"] - agent["mean"]]]
-            axes.errorbar(steps[-1:], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
+            end = curve["step"][-1] / 1e6
+            axes.errorbar([end], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
     levels = {name: reference["mean"] for name, reference in record["references"].items()}
     played = [s["evaluation"]["random"]["mean"] for s in record["seeds"] if "random" in s["evaluation"]]
     if played and "random" not in levels:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..envs.errors import UserError
+from .smoothing import drawn
 
 COLOURS = ("#555555", "#c2334d", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 
@@ -43,9 +44,9 @@ def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
-        curves = [seed["curve"] for seed in record["seeds"]]
-        steps = np.unique(np.concatenate([curve["step"] for curve in curves]))
-        each = np.array([np.interp(steps, curve["step"], curve["episode_return"]) for curve in curves])
+        curves = [drawn(seed["curve"]) for seed in record["seeds"]]
+        steps = np.unique(np.concatenate([one for one, _ in curves]))
+        each = np.array([np.interp(steps, *curve) for curve in curves])
         axes.plot(steps / 1e6, each.mean(0), color=colour, label=f"{name} ({len(curves)} seeds)")
         axes.fill_between(steps / 1e6, each.min(0), each.max(0), color=colour, alpha=0.15, linewidth=0)
     env = next(iter(records.values()))["env"]

@@ -52,6 +52,7 @@ class Task(NamedTuple):
     # Steps of an episode at the most. Where EnvPool's own limit strikes, an episode that the task ended on that very
     # step looks cut short, unless it was paid for: None, EnvPool's own, is for tasks that never end unpaid.
     limit: int | None = None
+    goal: bool = False  # is an episode that terminates on a positive reward a success?
     # For simulators that start in a folder and write there: what to lay into it, and settings that follow.
     prepare: Callable[[Path], dict[str, Any]] | None = None
 
@@ -102,6 +103,7 @@ class EnvPool:
             max_steps=task.limit or int(self.pool.config["max_episode_steps"]),
             resumable=False,
             stacked=task.settings.get("stack_num", 1),
+            success=(task.goal,),
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places

@@ -34,7 +34,8 @@ class Spec(NamedTuple):
     ``observation`` maps "image" (uint8) and/or "vector" (float32) to the shape of one observation and its dtype.
     ``max_steps`` is the longest episode in agent steps, None if unbounded. ``resumable``: ``state_dict`` holds
     everything, so that a loaded environment continues bit for bit. ``stacked``: how many frames an image is of, side by
-    side in its channels, the oldest first.
+    side in its channels, the oldest first. ``success``: for each task whether it has a goal, which an episode reached
+    that terminates on a positive reward; () where none has one. Other tasks have no such thing as success.
     """
 
     observation: dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -45,6 +46,7 @@ class Spec(NamedTuple):
     max_steps: int | None
     resumable: bool
     stacked: int = 1
+    success: tuple[bool, ...] = ()
 
 
 class Timestep(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .envpool import Info, Task, known, package, tasks
+from .goals import has_goal
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 SIDE = 25
@@ -59,7 +60,10 @@ def task(name: str) -> Task:
     """
     names = known_tasks()
     theirs, settings = names[known(name, names, "minigrid")]
-    made = Task(theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE)
+    made = Task(
+        theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE,
+        goal=has_goal(theirs),
+    )  # fmt: skip
     if not name.startswith(MAY_FAIL):
         return made
     limit = int(package().make_spec(theirs, **settings).config.max_episode_steps)

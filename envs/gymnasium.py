@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import BrokenEnvironmentError, UserError, suggest
 from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, hand_out, leaves
 from .faults import ATTEMPTS, Faults
+from .goals import has_goal
 from .spaces import Reader, actions, one_line
 
 FLAGS = (bool, np.bool_, int)
@@ -78,6 +79,7 @@ class Gymnasium:
             frames_per_step=1,
             max_steps=one.spec.max_episode_steps if one.spec else None,
             resumable=False,
+            success=(has_goal(name),),
         )
         self._told = False  # that numbers are beyond their bounds
         self._seeded = [False] * num_envs  # has its generator been given its seed?

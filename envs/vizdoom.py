@@ -105,6 +105,7 @@ def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task
         actions=pressed(name),
         frames_per_step=repeat,
         variables=() if scenario.variable is None else (scenario.variable,),
+        goal=scenario.end > 0,
         buttons=table,
         rewards=lambda num_envs: ScenarioRewards(scenario, repeat, num_envs),
         prepare=lambda folder: endless(name, folder),

@@ -46,7 +46,7 @@ def test_what_eval_found_of_the_finished_agent_is_kept(tmp_path, capsys):
         assert json.loads(path.read_text())["seeds"][0]["evaluation"] == {}
 
 
-def test_records_in_which_no_episode_ended_are_left_out(tmp_path, capsys):
+def test_records_before_every_environment_ended_an_episode_are_left_out(tmp_path, capsys):
     train(SMALL, run=str(tmp_path / "a"), preset="a2c", steps=1800, log_every=600)
     provenance = tmp_path / "a" / "provenance.json"
     starts = json.loads(provenance.read_text())
@@ -54,7 +54,12 @@ def test_records_in_which_no_episode_ended_are_left_out(tmp_path, capsys):
     provenance.write_text(json.dumps(starts))
     assert main(["bench", "curves", str(tmp_path / "a"), "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
-    assert record["seeds"][0]["curve"]["step"] == [1200]
+    curve = record["seeds"][0]["curve"]
+    assert curve["step"] == [1200, 1800]
+    assert curve["episodes"] == [4, 0]
+    assert curve["window_episodes"] == [4, 4]
+    assert curve["episode_return"][0] == curve["episode_return"][1]
+    assert "success" not in curve
     assert record["seeds"][0]["commit"] is None
     assert "last return" in capsys.readouterr().out
 

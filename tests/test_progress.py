@@ -11,12 +11,12 @@ from morello.agents.progress import Progress, duration, number, sparkline
 
 ENV = "labyrinth:seekavoid_arena_01"
 RECORD = {
-    "step": 20_000, "frames": 80_000, "episodes": 64.0, "episode_return": 3.25, "episode_length": 300.0,
-    "terminated": 0.5, "success": 0.37, "loss/policy": -0.0123, "loss/value": 0.5, "loss/entropy": -1.7,
-    "loss/rnd": 0.2, "entropy": 1.71, "learning_rate": 3e-4, "gradient_norm/agent": 0.61, "extrinsic/reward": 0.012,
-    "extrinsic/value": 0.53, "extrinsic/explained_variance": 0.72, "rnd/reward": 1.2, "rnd/value": 20.4,
-    "rnd/explained_variance": -0.3, "time/seconds": 4.0, "time/steps_per_second": 5000.0, "time/environment": 2.0,
-    "time/acting": 1.0, "time/learning": 0.8, "time/other": 0.2,
+    "step": 20_000, "frames": 80_000, "episodes": 64.0, "window_episodes": 112.0, "episode_return": 3.25,
+    "episode_length": 300.0, "terminated": 0.5, "success": 0.37, "loss/policy": -0.0123, "loss/value": 0.5,
+    "loss/entropy": -1.7, "loss/rnd": 0.2, "entropy": 1.71, "learning_rate": 3e-4, "gradient_norm/agent": 0.61,
+    "extrinsic/reward": 0.012, "extrinsic/value": 0.53, "extrinsic/explained_variance": 0.72, "rnd/reward": 1.2,
+    "rnd/value": 20.4, "rnd/explained_variance": -0.3, "time/seconds": 4.0, "time/steps_per_second": 5000.0,
+    "time/environment": 2.0, "time/acting": 1.0, "time/learning": 0.8, "time/other": 0.2,
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def test_the_panel_shows_all_of_a_record():
         text = panel(view)
     for shown in (
         ENV, "runs/here/0-now", "40,000 of 1,000,000 steps", "4%", "10,000 steps/s", "40,000 frames/s", "0:01:36 left",
-        "episode return 3.25", "length 300", "success 37%", "evaluation 7.25", "environment 50%", "acting 25%",
-        "learning 20%", "other 5%",
+        "episode return 3.25", "length 300", "mean of 112 episodes", "success 37%", "evaluation 7.25",
+        "environment 50%", "acting 25%", "learning 20%", "other 5%",
     ):  # fmt: skip
         assert shown in text, shown
     words = " ".join(text.split())
@@ -79,8 +79,9 @@ def test_the_panel_says_only_what_it_knows():
     text = panel(view)
     for absent in ("waiting", "episode return", "stream", "loss", "environment", "success"):
         assert absent not in text
-    view.update({"step": 500, "episodes": 3, "episode_return": 1.0, "terminated": 0.0, "success": 0.0})
-    assert "success" not in panel(view)  # where nothing terminates there is none to speak of
+    view.update({"step": 500, "episodes": 3, "episode_return": 1.0, "terminated": 1.0})
+    assert "success" not in panel(view)  # of a task without a goal
+    assert "success" not in str(view.line())
 
 
 def test_rates_are_recent_and_so_is_the_time_left():
@@ -115,12 +116,18 @@ def test_ticks_move_the_bar_between_records_at_most_once_a_second():
     assert output(view) == ""
 
 
-def test_the_return_is_that_of_the_last_hundred_episodes():
+def test_the_return_is_the_records_and_why_there_is_none_is_said():
     view = progress(True)
-    for mean, episodes in ((100.0, 500), (1.0, 60), (4.0, 40)):
-        view.update({"step": 1, "episode_return": mean, "episodes": episodes})
-    view.update({"step": 2, "episodes": 0})
-    assert view.episode_return == pytest.approx(2.2)
+    view.update({"step": 1, "episodes": 5, "environments_in_first_episode": 3})
+    assert "return none until 3 more environments ended an episode" in str(view.line())
+    assert "episode return none until 3 more environments ended an episode" in panel(view)
+    view.update({"step": 2, "episodes": 5, "environments_in_first_episode": 1})
+    assert "1 more environment ended" in panel(view)
+    for n, (mean, episodes) in enumerate(((1.0, 9), (8.0, 1), (8.0, 0), (4.0, 2))):
+        view.update({"step": 3 + n, "episodes": episodes, "episode_return": mean})
+    assert "return 4.00" in str(view.line())
+    assert "none until" not in panel(view)
+    assert "▁█▄" in panel(view)  # no point for a record in which nothing ended
 
 
 def test_elsewhere_than_on_a_terminal_each_record_is_a_line():

@@ -20,12 +20,13 @@ from morello.agents.scores import (
 )
 
 
-def evaluation(returns, task=None, tasks=("maze",), terminated=None):
+def evaluation(returns, task=None, tasks=("maze",), terminated=None, goals=True):
     returns = np.asarray(returns, np.float64)
     n = len(returns)
     over = np.ones(n, bool) if terminated is None else np.asarray(terminated)
     task = np.zeros(n, np.int64) if task is None else np.asarray(task)
-    return Evaluation(returns, np.arange(1, n + 1), over, over & (returns > 2), task, tasks)
+    defined = goals if isinstance(goals, tuple) else (goals,) * len(tasks)
+    return Evaluation(returns, np.arange(1, n + 1), over, over & (returns > 2), task, tasks, defined)
 
 
 def test_bootstrap_means_have_the_spread_of_the_mean():
@@ -134,7 +135,23 @@ def test_the_table_shows_every_policy_and_task():
 def test_the_table_leaves_out_what_cannot_be_said():
     text = shown({"agent": evaluation([2.0], terminated=[False])})
     assert "normalised" not in text
-    assert text.split()[-5:] == ["agent", "2.00", "1", "1", "-"]
+    assert text.split()[-5:] == ["agent", "2.00", "1", "1", "0%"]
+
+
+def test_there_is_no_success_without_a_goal():
+    """Whatever pays as it ends, as CartPole does."""
+    scores = {"agent": evaluation([5.0, 7.0], goals=False), "random": Recorded(0.0, -1.0, 1.0, 9)}
+    assert scores["agent"].success is None
+    assert "success" not in shown(scores)
+    assert "success" not in as_dict(scores)["agent"]
+    assert Evaluation(*(getattr(scores["agent"], k) for k in list(vars(scores["agent"]))[:-1])).success is None
+    mixed = evaluation([1.0, 3.0, 3.0, 9.0], [0, 0, 1, 1], ("goal", "none"), goals=(True, False))
+    assert mixed.success is None
+    assert {name: part.success for name, part in mixed.by_task().items()} == {"goal": 0.5, "none": None}
+    rest = {name: evaluation([0.0, 1.0, 2.0, 3.0], [0, 0, 1, 1], ("goal", "none")) for name in ("random", "oracle")}
+    lines = {line.split()[0]: line for line in shown({"agent": mixed, **rest}).splitlines() if line.strip()}
+    assert "50%" in lines["goal"]
+    assert "%" not in lines["agent"] + lines["none"]
 
 
 def test_the_file_holds_every_episode_and_only_json():

@@ -19,7 +19,7 @@ from .maps import num_cells
 from .pixels import MAX_PIXELS
 from .render import look_row, render, render_depth
 from .rules import step_worlds
-from .tables import compile_levels, new_world
+from .tables import compile_levels, have_goals, new_world
 from .textures import TEXTURES, texture_table
 
 ROWS = ("reward", "discount", "first", "last", "task", "position", "heading", "cell")
@@ -66,6 +66,7 @@ class Labyrinth:
                 raise UserError(f"{levels[0]} and {level.name} have different actions and cannot share a batch")
         self.num_envs = num_envs
         self.device = torch.device(device)
+        self.tables = compile_levels(self.levels, self.device)
         self.spec = Spec(
             observation={"image": ((height, width, 3), torch.uint8)}
             | ({"depth": ((height, width), torch.float32)} if depth else {}),
@@ -75,9 +76,9 @@ class Labyrinth:
             frames_per_step=REPEAT,
             max_steps=max(level.max_steps for level in self.levels),
             resumable=True,
+            success=have_goals(self.tables),
         )
         self.num_cells = max(num_cells(level) for level in self.levels)
-        self.tables = compile_levels(self.levels, self.device)
         self.world = new_world(self.tables, num_envs, seed, env_offset)
         cells = int((self.tables.height * self.tables.width).max())
         self._scratch = torch.zeros(num_envs, 2 * cells, dtype=torch.int32, device=self.device)

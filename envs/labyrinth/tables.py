@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .items import KIND
-from .level import DrawnGoal, Level, MazeGenerator
+from .items import END, KIND, KINDS
+from .level import REPEAT, DrawnGoal, Level, MazeGenerator
 from .maps import plan
 from .textures import TEXTURES
 from .world import Tables, World
@@ -81,6 +81,16 @@ def compile_levels(levels: list[Level], device: torch.device) -> Tables:
         first_decal=ints([TEXTURES[level.decals[0]] if level.decals else 0 for level in levels]),
         num_decals=ints([len(level.decals) for level in levels]),
     )
+
+
+def have_goals(tables: Tables) -> tuple[bool, ...]:
+    """For each level whether something in it ends the episode and pays, even for a whole step's ticks."""
+    ends = torch.tensor([kind.effect == END for kind in KINDS], device=tables.tick_reward.device)
+    pays = torch.tensor([kind.reward for kind in KINDS], device=tables.tick_reward.device)
+    drawn = torch.where(tables.goal == GOAL_FIXED, 0, tables.goal_kind)
+    kinds = torch.cat([tables.item_kind.long(), drawn.long().unsqueeze(-1)], dim=-1)  # [K, I]; 0 is nothing
+    goal = ends[kinds] & (pays[kinds] + REPEAT * tables.tick_reward.unsqueeze(-1) > 0)
+    return tuple(goal.any(-1).tolist())
 
 
 def new_world(tables: Tables, num_envs: int, seed: int, env_offset: int) -> World:
