@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,8 +20,32 @@ Each command explains its flags with --help. --import FILE runs a Python file fi
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. 2, with one sentence on standard error, is what the user got wrong."""
+    """Run one command; returns the exit code. 2, with one sentence on standard error, is what the user got wrong, 1
+    what failed, 128 + n the end by signal n.
+    """
+    from .agents.console import forgiving, open_standard_files
+    from .agents.signals import Stopped, stoppable
+
     words = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard_files()
+    with forgiving() as output:
+        try:
+            with stoppable():
+                code = _run(words)
+        except Stopped as stopped:
+            if not stopped.said:
+                print(f"morello: {stopped}", file=sys.stderr)
+            return stopped.code
+        refused = output.out.error
+        # A reader may have had enough (`morello list envs | head`), and training is more than what it says.
+        if code or refused is None or isinstance(refused, BrokenPipeError) or words[0] == "train":
+            return code
+        why = getattr(refused, "strerror", None) or refused
+        print(f"morello: standard output cannot be written: {why}", file=sys.stderr)
+        return 1
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if words else 2
@@ -43,30 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_installed()
         if words[0] not in COMMANDS:
             raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
-        code = COMMANDS[words[0]](words[1:])
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # `morello list envs | head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return COMMANDS[words[0]](words[1:])
     except UserError as error:
         print(f"morello: {error}", file=sys.stderr)
         return 2
     except BrokenEnvironmentError as error:
         print(f"morello: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("morello: interrupted", file=sys.stderr)
-        return 130
 
 
 def _train(words: list[str]) -> int:
-    from .agents.learner import NonFiniteError
-    from .agents.presets import BY_UNROLL, Config
-    from .agents.settings import preset_named, saved_settings, with_every_loss
-    from .agents.training import train
-    from .flags import parse
+    from pathlib import Path
 
+    from .agents.learner import NonFiniteError
+    from .agents.paths import typed as as_typed
+    from .agents.presets import BY_UNROLL, Config
+    from .agents.settings import preset_named, resolve, saved_settings, with_every_loss
+    from .agents.training import start
+    from .flags import parse
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
@@ -79,12 +96,13 @@ def _train(words: list[str]) -> int:
         preset = saved[0]
         config = parse(Config, words, f"morello train {preset}", with_every_loss(saved[1]))
     try:
-        run = train(config, preset=preset)
+        run = start(preset, resolve(config))
     except (NonFiniteError, OSError) as error:
         print(f"morello: {error}", file=sys.stderr)
         return 1
     if not config.quiet:
-        print(f"next:  morello eval {run.path}    morello watch {run.path}")
+        folder = as_typed(run.path, Path.cwd())
+        print(f"next:  morello eval {folder}    morello watch {folder}")
     return 0
 
 

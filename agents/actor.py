@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class Actor:
         for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
             mine.copy_(theirs)
         self.seconds = {"environment": 0.0, "acting": 0.0}
+        self.check: Callable[[], None] = lambda: None  # before each step; what it raises ends the rollout
         self._graph: Any = torch.cuda.CUDAGraph() if graph else None
         self._captured = False
 
@@ -81,6 +83,7 @@ class Actor:
         tree_map(Tensor.copy_, r.state, self.state)
         states = [tree_map(lambda x, columns=columns: x[columns], self.state) for columns, *_ in self._parts]
         for t in range(len(r.action)):
+            self.check()
             for i, (columns, pool, rows) in enumerate(self._parts):
                 if t > 0:
                     self._receive(pool, rows[t - 1])

@@ -24,6 +24,8 @@ from . import checkpoint
 from .actor import gumbel
 from .agent import Agent
 from .model import ActorCritic, Output
+from .paths import same_directory
+from .presets import EVAL_LIMIT
 from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
 from .settings import PLAY, check_range, environment_options, resolve_device
@@ -92,13 +94,21 @@ def batch_size(episodes: int, tasks: int = 1, limit: int = 64) -> int:
 
 @torch.no_grad()
 def evaluate(
-    policy: Policy, env: VectorEnv, episodes: int, *, seed: int | None = None, max_steps: int = 1_000_000
+    policy: Policy,
+    env: VectorEnv,
+    episodes: int,
+    *,
+    seed: int | None = None,
+    limit: int = EVAL_LIMIT,
+    each_step: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Play at least ``episodes`` whole episodes in ``env``, whose episodes are begun anew (with ``seed``).
 
     Each of the B environments plays the same number, ``episodes / B`` rounded up, and only those count:
     taking the first episodes to finish anywhere would favour short ones. An episode in which an environment broke and
-    was made anew does not count. Raises UserError if ``max_steps`` steps of every environment do not suffice.
+    was made anew does not count. Raises UserError where episodes take more than ``limit`` steps on average, if the
+    environment has no longer limit of its own. ``each_step`` is called before each step; what it raises ends the
+    evaluation.
     """
     if episodes < 1:
         raise UserError(f"an evaluation plays at least 1 episode, not {episodes}")
@@ -110,7 +120,9 @@ def evaluate(
     running = torch.zeros(2, env.num_envs, dtype=torch.float64, device=device)  # return and length
     played = torch.zeros(5, rounds + 1, env.num_envs, dtype=torch.float64, device=device)  # last row: surplus
     broken = _restarts(env)
+    max_steps = rounds * max(limit, (env.spec.max_steps or 0) + 1)
     for steps in range(1, max_steps + 1):
+        each_step()
         timestep = env.step(policy(timestep))
         moved = ~timestep.first
         step = torch.stack([timestep.reward, torch.ones_like(timestep.reward)])
@@ -129,7 +141,8 @@ def evaluate(
     else:
         done, wanted = int(count.clamp(max=rounds).sum()), rounds * env.num_envs
         raise UserError(
-            f"only {done} of {wanted} episodes ended in {max_steps:,} steps each: train with a --time-limit"
+            f"only {done} of {wanted} episodes ended in {max_steps:,} steps of each environment: raise the limit of "
+            f"{limit:,} steps an episode (--eval-limit of train, --limit of eval), or train with a --time-limit"
         )
     returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
     return Evaluation(
@@ -183,6 +196,8 @@ class EvalFlags:
     """Take the likeliest action instead of sampling."""
     play_references: bool = False
     """Play random and oracle on the same episodes instead of taking the scores recorded for the environment."""
+    limit: int = EVAL_LIMIT
+    """Steps an episode may take, on average, where the environment has no longer limit of its own."""
     seed: int = SEED
     """Of the environments and the policies; the episodes begin alike for all."""
     device: str = "auto"
@@ -192,21 +207,23 @@ class EvalFlags:
 def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     """``morello eval``: print the table and write ``evaluation.json`` into the run folder."""
     check_range("seed", flags.seed)
+    check_range("eval_limit", flags.limit)
+    path = Path(flags.run).absolute() / EVALUATION  # before there is an environment, which may go elsewhere
     agent = load(flags.run, resolve_device(flags.device))
     console = console or Console()
-    with console.status("") as status:
+    with console.status("") as status, same_directory():
         scores = evaluate_agent(
             agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed,
-            play_references=flags.play_references, tell=status.update,
+            play_references=flags.play_references, limit=flags.limit, tell=status.update,
         )  # fmt: skip
-    name, path = flags.env or agent.config["env"], Path(flags.run) / EVALUATION
-    console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
-    console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
+    name = flags.env or agent.config["env"]
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
     try:
         checkpoint.replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
+    console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
     console.print(f"every episode: {path}", style="dim", soft_wrap=True, highlight=False)
     return 0
 
@@ -219,6 +236,7 @@ def evaluate_agent(
     greedy: bool = False,
     seed: int = SEED,
     play_references: bool = False,
+    limit: int = EVAL_LIMIT,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Score]:
     """Scores of the agent and, to measure them by, of a random policy and of the environment's oracle: as
@@ -232,12 +250,12 @@ def evaluate_agent(
             spec = one.spec
     num_envs = batch_size(episodes, len(spec.tasks))
     with closing(environment_for(agent, name, num_envs, seed)) as world:
-        return _scores(agent, world, name, episodes, greedy, seed, play_references, tell)
+        return _scores(agent, world, name, episodes, greedy, seed, play_references, limit, tell)
 
 
 def _scores(
     agent: Agent, world: VectorEnv, name: str, episodes: int, greedy: bool, seed: int, play_references: bool,
-    tell: Callable[[str], None],
+    limit: int, tell: Callable[[str], None],
 ) -> dict[str, Score]:  # fmt: skip
     num_envs = world.num_envs
     options = environment_options(agent.config, name)
@@ -251,7 +269,7 @@ def _scores(
     scores: dict[str, Score] = {}
     for player, policy in policies.items():
         tell(f"{episodes} episodes of {name}: {player}")
-        scores[player] = evaluate(policy, world, episodes, seed=seed)
+        scores[player] = evaluate(policy, world, episodes, seed=seed, limit=limit)
     return scores | recorded
 
 

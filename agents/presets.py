@@ -16,6 +16,8 @@ from ..auxiliaries.losses.value_replay import ValueReplayConfig
 from .learner import LearnerConfig
 from .replay import ReplayConfig
 
+EVAL_LIMIT = 10_000
+
 
 @dataclass(frozen=True)
 class Config:
@@ -81,6 +83,9 @@ class Config:
     """Steps between two evaluations; 0 is never."""
     eval_episodes: int = 64
     """Episodes an evaluation plays."""
+    eval_limit: int = EVAL_LIMIT
+    """Steps an episode of an evaluation may take, on average, where the environment has no longer limit of its own; an
+    evaluation that takes longer is given up, with a warning."""
     eval_video: bool = False
     """Put a video of an episode into TensorBoard at each evaluation."""
     checkpoint_every: int = 200_000

@@ -1,4 +1,4 @@
-"""What a person sees while an agent trains: a live panel on a terminal, plain lines elsewhere."""
+"""What a person sees while an agent trains: a live panel on a terminal that can show one, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Progress:
         self.latest = (self.began, step)
         self.messages: deque[Text] = deque(maxlen=3)
         self.evaluation: float | None = None
-        live = self.console.is_terminal and not config.quiet
+        live = self.console.is_interactive and not config.quiet
         self._live = Live(console=self.console, auto_refresh=False, get_renderable=self.panel) if live else None
 
     def __enter__(self) -> Self:

@@ -24,8 +24,8 @@ from .replay import ReplayConfig
 from .runs import CHECKPOINTS, CONFIG, read_config
 
 FREE_TO_CHANGE = {
-    "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_video", "checkpoint_every",
-    "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers",
+    "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
+    "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers",
 }  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
 
@@ -63,7 +63,7 @@ NOT_NEGATIVE = Range(lambda x: 0 <= x < math.inf, "0 or more and finite")
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("steps", "num_envs", "unroll", "frame_size", "capacity"), COUNT),
     "memory_size": Range(lambda x: 2 <= x < 2**63, "at least 2 and below 2^63"),  # a transformer's norm leaves 0 of one
-    **dict.fromkeys(("log_every", "eval_episodes", "keep"), COUNT),
+    **dict.fromkeys(("log_every", "eval_episodes", "eval_limit", "keep"), COUNT),
     **dict.fromkeys(("frame_stack", "action_repeat"), Range(lambda x: 1 <= x <= 1024, "1 to 1024")),
     "time_limit": COUNT,
     "env_workers": Range(lambda x: 0 <= x <= 1024, "0 (in this process) to 1024"),

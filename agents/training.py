@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +16,22 @@ from torch import Tensor
 
 from ..envs.errors import UserError
 from ..envs.experience import closing
+from ..envs.spaces import one_line
 from ..envs.statistics import EpisodeStatistics
 from . import checkpoint, generators
-from .evaluate import SEED, agent_policy, batch_size, evaluate
+from .console import forgiving
+from .interim import film, score
 from .learner import NonFiniteError
-from .parts import build, environment
+from .parts import build
+from .paths import same_directory, typed
 from .plugins import Plugin
 from .presets import Config
 from .progress import Progress
+from .resuming import refuse_fewer_steps, refuse_other
 from .runners import Sync
 from .runs import CHECKPOINTS, Run, default_folder
 from .settings import FREE_TO_CHANGE, preset_named, resolve, with_overrides
+from .signals import Stop, Stopped, stoppable
 
 
 def train(
@@ -45,50 +47,84 @@ def train(
     ``settings`` is the name of a preset or a whole Config (which ``preset`` names); ``overrides`` are fields of Config
     or LearnerConfig (``env=..., steps=..., learning_rate=...``). ``plugins`` are auxiliary losses and intrinsic rewards
     by name. ``on_record`` sees each record of metrics. Raises UserError for what the caller can put right and
-    NonFiniteError when training diverges.
+    NonFiniteError when training diverges; after a signal, and the checkpoint it leads to, KeyboardInterrupt for Ctrl-C
+    and SystemExit for the others.
     """
     if isinstance(settings, str):
         preset, settings = settings, preset_named(settings, overrides.get("unroll"))
     config = resolve(with_overrides(settings, overrides))
-    return Training(preset, config, plugins).run(on_record)
+    try:
+        return start(preset, config, plugins, on_record)
+    except Stopped as stopped:
+        if stopped.number == signal.SIGINT:
+            raise
+        raise SystemExit(stopped.code) from stopped
+
+
+def start(
+    preset: str,
+    config: Config,
+    plugins: Mapping[str, Plugin] | None = None,
+    on_record: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
+    """`train` with settings that are resolved; raises `Stopped` after a signal."""
+    with forgiving(), same_directory(), stoppable() as stop:
+        return Training(preset, config, plugins, stop).run(on_record)
 
 
 class Training:
-    """One run in its folder, from the first step or from its newest checkpoint."""
+    """One run in its folder, from the first step or from its newest checkpoint. ``stop`` may end it early."""
 
-    def __init__(self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None) -> None:
-        here = Path.cwd()
-        self.config = config
+    def __init__(
+        self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None, stop: Stop | None = None
+    ) -> None:
+        self.config, self.stop = config, Stop() if stop is None else stop
+        here = Path.cwd()  # before there is an environment, which may go elsewhere
+        folder = here / (config.run or default_folder(config.env, preset, config.seed))
+        self.shown = typed(folder, here)
         self.parts = build(config, plugins)
-        os.chdir(here)  # some environments go elsewhere, and would take the run with them
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Tensor | int] = {}
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
+        self.saved: int | None = None  # the step of the newest checkpoint
+        self.alarmed = False  # something went wrong since: keep what there is
+        self.owed: dict[str, Any] | None = None  # a record whose evaluation was dropped
         self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
         self.started = time.perf_counter()
         self.mark = (0.0, 0)  # seconds and steps at the last record
         added = {k: [type(p.module).__name__, p.weight, p.gamma] for k, p in (plugins or {}).items()}
         settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
-        folder = Path(config.run) if config.run else default_folder(config.env, preset, config.seed)
-        if config.resume and checkpoint.exists(folder / CHECKPOINTS):
-            self.folder = Run.open(folder)
-            with ExitStack() as undo:
-                undo.callback(self.folder.close)
-                self._refuse_other(settings)
-                kept = FREE_TO_CHANGE - {"run", "resume", "quiet"}
-                self.folder.update_config({k: v for k, v in settings.items() if k in kept})
-                found = checkpoint.load(folder / CHECKPOINTS)
-                assert found is not None
-                try:
-                    self._restore(found[1])
-                except ValueError as error:  # a loss whose file has changed
-                    raise UserError(f"{self.folder.path} cannot go on: {error}.") from error
-                self.folder.truncate_metrics(self.steps)
-                undo.pop_all()
-        else:
-            self.folder = Run.create(folder, settings, self.parts.env.spec, restart=config.resume)
+        try:
+            if config.resume and checkpoint.exists(folder / CHECKPOINTS):
+                self._resume(folder, settings)
+            else:
+                self.folder = Run.create(folder, settings, self.parts.env.spec, restart=config.resume)
+        except BaseException:
+            with closing(self.parts.env):
+                raise
+
+    def _resume(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Go on from the newest checkpoint. Nothing is written before all is known to fit."""
+        self.folder = Run.open(folder)
+        with ExitStack() as undo:
+            undo.callback(self.folder.close)
+            begun = self.folder.config
+            refuse_other(self.shown, begun, settings)
+            found = checkpoint.load(self.folder.checkpoints)
+            assert found is not None
+            made, state = found
+            refuse_fewer_steps(self.shown, begun["steps"], self.config.steps, made)
+            try:
+                self._restore(state)
+            except ValueError as error:  # a loss whose file has changed
+                raise UserError(f"{self.shown} cannot go on: {error}.") from error
+            kept = FREE_TO_CHANGE - {"run", "resume", "quiet"}
+            self.folder.update_config({k: v for k, v in settings.items() if k in kept})
+            self.folder.truncate_metrics(self.steps - (self.owed is not None))
+            undo.pop_all()
+        self.saved = self.steps
 
     @property
     def steps(self) -> int:
@@ -107,48 +143,110 @@ class Training:
         return self.restarts_before + sum(now)
 
     def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
-        """Train to the end of the budget, or until a signal asks to stop."""
-        config = self.config
+        """Train to the end of the budget. Raises `Stopped` after a signal; whatever ends it early, a checkpoint keeps
+        what was learned, if it is known to be whole.
+        """
         runner = Sync(self.parts.actor, self.parts.learner)
+        if not self.parts.env.spec.resumable:  # else the rollout under way is finished, to go on bit for bit
+            self.parts.actor.check = self.stop.check
         self.started = time.perf_counter()
         self.mark = (self.seconds, self.steps)
-        failed: OSError | None = None
         with (
             closing(self.parts.env),
             self.folder,
-            Progress(config, self.folder.path, self.steps) as progress,
-            stop_requested() as stop,
+            Progress(self.config, self.shown, self.steps) as progress,
+            self.stop.noted(),
         ):
-            for change in self.folder.changes:
-                progress.message(f"not as at the last start: {change}", warning=True)
-            for note in self.notes:
-                progress.message(note, warning=True)
-            if self.steps == 0:
-                failed = self._checkpoint(progress)
-            runner.diagnose = self._logs_next()
-            for rollout, metrics in runner:
-                self.statistics.update(rollout)
-                self._accumulate(metrics)
-                progress.tick(self.steps)
-                finished = self.steps >= config.steps
-                runner.diagnose = self._logs_next()
-                log, score = self._due("log", config.log_every), self._due("eval", config.eval_every)
-                if log or score or finished:
-                    record = self._record(runner)
-                    if score or (finished and config.eval_every):
-                        record |= self._evaluate(progress)
-                    self.folder.log(record)
-                    progress.update(record)
-                    if on_record is not None:
-                        on_record(record)
-                if self._due("checkpoint", config.checkpoint_every) or finished or stop:
-                    failed = self._checkpoint(progress)
-                if stop:
-                    progress.message(f"stopped at step {self.steps:,}; go on with --resume --run {self.folder.path}")
-                    break
+            try:
+                failed = self._train(runner, progress, on_record or (lambda record: None))
+            except Stopped as stopped:
+                if stopped.whole:
+                    self._leave(runner, progress, stopped)
+                raise
+            except NonFiniteError:
+                raise
+            except (Exception, SystemExit) as error:
+                if self.stop.number is not None:  # it reaches simulators too, which may end of it
+                    signalled = Stopped(self.stop.number)
+                    self._leave(runner, progress, signalled)
+                    raise signalled from error
+                if self._keep(runner, progress):
+                    said = f"an error ends the run at step {self.steps:,}; to go on: {self.command}"
+                    progress.message(said, warning=True)
+                raise
+        self.stop.check()
         if failed is not None:
             raise failed
         return self.folder
+
+    def _train(
+        self, runner: Sync, progress: Progress, on_record: Callable[[dict[str, Any]], None]
+    ) -> OSError | None:
+        """Update by update. What the disk has against the last checkpoint, if anything."""
+        config, failed = self.config, None
+        for change in self.folder.changes:
+            progress.message(f"not as at the last start: {change}", warning=True)
+        for note in self.notes:
+            progress.message(note, warning=True)
+        if self.owed is not None:
+            record, self.owed = self.owed, None
+            on_record(self._log(record, progress, score=config.eval_every > 0))
+            self.saved = None
+        elif self.steps >= config.steps:
+            more = f"{self.command} --steps {2 * self.steps}"
+            progress.message(f"{self.shown} is finished, with {self.steps:,} steps; to train longer: {more}")
+        if self.saved is None:
+            failed = self._checkpoint(progress)
+        self.stop.check()
+        runner.diagnose = self._logs_next()
+        for rollout, metrics in runner:
+            self.statistics.update(rollout)
+            self._accumulate(metrics)
+            progress.tick(self.steps)
+            finished = self.steps >= config.steps
+            runner.diagnose = self._logs_next()
+            log, score = self._due("log", config.log_every), self._due("eval", config.eval_every)
+            if log or score or finished:
+                on_record(self._log(self._record(runner), progress, score or (finished and config.eval_every > 0)))
+            if self._due("checkpoint", config.checkpoint_every) or finished or self.alarmed:
+                failed = self._checkpoint(progress)
+            if not finished:
+                self.stop.check()
+        return failed
+
+    def _log(self, record: dict[str, Any], progress: Progress, score: bool) -> dict[str, Any]:
+        """Keep a record, after an evaluation if there is to be one."""
+        try:
+            if score:
+                record = record | self._evaluate(progress)
+        except Stopped:
+            self.owed = record  # who goes on from here evaluates first
+            raise
+        finally:
+            self.folder.log(record)
+            progress.update(record)
+        return record
+
+    @property
+    def command(self) -> str:
+        """What goes on with this run."""
+        return f"morello train --run {self.shown} --resume"
+
+    def _leave(self, runner: Sync, progress: Progress, stopped: Stopped) -> None:
+        """Keep what there is, and say how to go on."""
+        kept = self._keep(runner, progress)
+        lost = "" if kept else ", without a checkpoint of it"
+        progress.message(f"{stopped} at step {self.steps:,}{lost}; to go on: {self.command}", warning=True)
+        stopped.said = True
+
+    def _keep(self, runner: Sync, progress: Progress) -> bool:
+        """A checkpoint of this step, if there is none; False where there can be none."""
+        if self.saved != self.steps and runner.doing != "learning":
+            try:
+                self._checkpoint(progress, anew=runner.doing == "acting")
+            except Exception as error:  # what is to be told is why the run ends
+                progress.message(f"checkpoint of step {self.steps:,} not written: {one_line(error)}", warning=True)
+        return self.saved == self.steps
 
     def _due(self, what: str, every: int) -> bool:
         """Whether a multiple of ``every`` steps was passed since the last time."""
@@ -205,25 +303,31 @@ class Training:
         return record
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
-        """Score of the present policy in environments of its own, seeded by the step."""
-        config, model = self.config, self.parts.model
-        tasks = len(self.parts.env.spec.tasks)
-        num_envs = batch_size(config.eval_episodes, tasks, config.num_envs)
-        with closing(environment(config, num_envs, config.seed + SEED)) as env:
-            result = evaluate(agent_policy(model, num_envs, seed=self.steps), env, config.eval_episodes)
-        low, high = result.interval
-        progress.message(f"evaluation at step {self.steps:,}: {result.mean:.2f} [{low:.2f}, {high:.2f}]")
-        if config.eval_video:
-            from .watch import clip
+        """Score of the present policy, or nothing where that fails: training does not depend on it."""
+        config, model, check = self.config, self.parts.model, self.stop.check
+        found: dict[str, float] = {}
+        try:
+            result = score(config, model, len(self.parts.env.spec.tasks), self.steps, check)
+            low, high = result.interval
+            progress.message(f"evaluation at step {self.steps:,}: {result.mean:.2f} [{low:.2f}, {high:.2f}]")
+            found = {"eval/return": result.mean, "eval/low": low, "eval/high": high}
+            if result.success is not None:
+                found["eval/success"] = result.success
+            if config.eval_video:
+                self.folder.video("evaluation", film(config, model, check), self.steps)
+        except Exception as error:
+            check()  # a signal reaches simulators too, which may end of it
+            self.alarmed = True
+            what = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
+            missing = "film" if found else "evaluation"
+            progress.message(f"no {missing} at step {self.steps:,}: {what}", warning=True)
+        return found
 
-            with closing(environment(config, 1, config.seed + SEED)) as env:
-                self.folder.video("evaluation", clip(model, env), self.steps)
-        success = {} if result.success is None else {"eval/success": result.success}
-        return {"eval/return": result.mean, "eval/low": low, "eval/high": high, **success}
-
-    def _checkpoint(self, progress: Progress) -> OSError | None:
-        """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one."""
-        self.done["checkpoint"] = self.steps
+    def _checkpoint(self, progress: Progress, anew: bool = False) -> OSError | None:
+        """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one. With
+        ``anew`` the environments' state is left out, and their episodes begin anew.
+        """
+        self.done["checkpoint"], self.alarmed = self.steps, False
         for name, p in self.parts.model.named_parameters():
             if not torch.isfinite(p).all():
                 raise NonFiniteError(
@@ -231,24 +335,26 @@ class Training:
                     "newest. Lower --learning-rate, or raise --epsilon."
                 )
         try:
-            checkpoint.save(self.folder.path / CHECKPOINTS, self.steps, self._state(), self.config.keep)
+            checkpoint.save(self.folder.path / CHECKPOINTS, self.steps, self._state(anew), self.config.keep)
         except checkpoint.CheckpointNotWritten as error:
             progress.message(str(error), warning=True)
             return error
+        self.saved = self.steps
         progress.message(f"checkpoint at step {self.steps:,}")
         return None
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, anew: bool) -> dict[str, Any]:
         """Everything the rest of the run depends on."""
         env, replay = self.parts.env, self.parts.learner.replay
         return {
             "learner": self.parts.learner.state_dict(),
             "actor": self.parts.actor.state_dict(),
-            "environment": env.state_dict() if env.spec.resumable else None,
+            "environment": env.state_dict() if env.spec.resumable and not anew else None,
             "statistics": self.statistics.state_dict(),
             "sums": self.sums,
             "counts": self.counts,
             "done": self.done,
+            "owed": self.owed,
             "seconds": self.seconds,
             "restarts": self.restarts,
             "generators": generators.state_dict(),
@@ -260,7 +366,8 @@ class Training:
         parts.learner.load_state_dict(state["learner"])
         self.statistics.load_state_dict(state["statistics"])
         if state["environment"] is None:
-            self.notes.append(f"{self.config.env} cannot save its state: its episodes begin anew.")
+            why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"
+            self.notes.append(f"{self.config.env} {why}: its episodes begin anew.")
             parts.actor.begin_anew(state["actor"], (self.config.seed + self.steps) % 2**30)
         else:
             parts.env.load_state_dict(state["environment"])
@@ -269,7 +376,7 @@ class Training:
             self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
         self.sums = {k: v.to(self.config.device) for k, v in state["sums"].items()}
         self.counts = {k: torch.as_tensor(v, device=self.config.device) for k, v in state["counts"].items()}
-        self.done = state["done"]
+        self.done, self.owed = state["done"], state["owed"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])
         if parts.learner.replay is not None:
@@ -277,38 +384,3 @@ class Training:
                 self.notes.append("the replay was not in the checkpoint (--checkpoint-replay): it begins empty.")
             else:
                 parts.learner.replay.load_state_dict(state["replay"])
-
-    def _refuse_other(self, settings: dict[str, Any]) -> None:
-        """A resumed run must be the run that was begun."""
-        for name, value in settings.items():
-            begun = self.folder.config.get(name)
-            if name not in FREE_TO_CHANGE and _plain(value) != _plain(begun):
-                raise UserError(
-                    f"{self.folder.path} was begun with {name} = {begun}, not {value}: resume it "
-                    "with its own settings, or start another run in another folder."
-                )
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    return json.loads(json.dumps(value))
-
-
-@contextmanager
-def stop_requested() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM, SIGINT or SIGUSR1 asks to stop; a second signal stops at once."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    before = {int(n): signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

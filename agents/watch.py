@@ -28,6 +28,7 @@ from ..envs.wrappers import unwrapped
 from .beside import Beside, beside
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
 from .model import EXTRINSIC, ActorCritic
+from .paths import same_directory
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
 from .runs import VIDEOS, load
 from .settings import PLAY, check_range, environment_options, resolve_device
@@ -176,10 +177,11 @@ def watch(
     agent = load(run, resolve_device(device))
     name = env or str(agent.config["env"])
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
-    path = Path(run) / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out)
+    run = Path(run).absolute()  # before there is an environment, which may go elsewhere
+    path = run / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out).absolute()
     options = environment_options(agent.config, name)
     played = {k: v for k, v in options.items() if k in PLAY}
-    with closing(environment_for(agent, env, 1, seed, render=True)) as world:
+    with same_directory(), closing(environment_for(agent, env, 1, seed, render=True)) as world:
         pictures = frames(
             agent_policy(agent.model, 1, seed=seed, greedy=greedy),
             world,
@@ -188,7 +190,7 @@ def watch(
             steps=None if seconds is None else max(1, round(seconds * FPS)),
             title=name,
             note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
-            column=beside(agent, Path(run)),
+            column=beside(agent, run),
         )
         write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path
@@ -209,12 +211,22 @@ def enlarged(
     return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
 
 
-def clip(model: ActorCritic, env: VectorEnv, length: int = 100, every: int = 3) -> Pixels:
+def clip(
+    model: ActorCritic,
+    env: VectorEnv,
+    length: int = 100,
+    every: int = 3,
+    each_step: Callable[[], None] = lambda: None,
+) -> Pixels:
     """uint8 [T <= length, 270, 480, 3]: an episode's beginning, every third step, at half the size (for
-    TensorBoard).
+    TensorBoard). What ``each_step`` raises ends it.
     """
-    shown = frames(agent_policy(model, env.num_envs, seed=SEED), env, title=" + ".join(env.spec.tasks))
-    return np.stack([frame[::2, ::2] for frame in itertools.islice(shown, 0, length * every, every)])
+    shown, kept = frames(agent_policy(model, env.num_envs, seed=SEED), env, title=" + ".join(env.spec.tasks)), []
+    for n, frame in enumerate(itertools.islice(shown, 0, (length - 1) * every + 1)):
+        each_step()
+        if n % every == 0:
+            kept.append(frame[::2, ::2])
+    return np.stack(kept)
 
 
 def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
@@ -233,7 +245,10 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile() as complaints:
-            ffmpeg = subprocess.Popen([_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints)
+            # A session of its own: Ctrl-C is for us, who end it.
+            ffmpeg = subprocess.Popen(
+                [_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
+            )
             try:
                 assert ffmpeg.stdin is not None
                 with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:

@@ -105,8 +105,10 @@ def test_the_seed_reaches_the_environment_and_the_counting_one_is_counted():
 
 def test_what_never_ends_is_said():
     schedule = Schedule([[1000], [3]], [0.0, 0.0])
-    with pytest.raises(UserError, match=r"only 2 of 4 episodes ended in 30 steps .*--time-limit"):
-        evaluate(random_policy(schedule.spec), schedule, episodes=3, max_steps=30)
+    with pytest.raises(UserError, match=r"only 2 of 4 episodes ended in 30 steps .*15 steps .*--eval-limit.*--limit"):
+        evaluate(random_policy(schedule.spec), schedule, episodes=3, limit=15)
+    schedule.spec = schedule.spec._replace(max_steps=1000)  # its own limit is longer, and is waited for
+    assert evaluate(random_policy(schedule.spec), schedule, episodes=3, limit=15).lengths.tolist() == [1000, 1000, 3, 3]
     with pytest.raises(UserError, match="at least 1 episode"):
         evaluate(random_policy(schedule.spec), schedule, episodes=0)
 

@@ -30,7 +30,8 @@ class Clock:
 
 
 def console(terminal):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=110, height=50, color_system="truecolor")
+    return Console(file=io.StringIO(), force_terminal=terminal, width=110, height=50, color_system="truecolor",
+                   _environ={"TERM": "xterm"})  # fmt: skip
 
 
 def progress(terminal, *, quiet=False, steps=1_000_000, step=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 from torch import Tensor
 
@@ -13,19 +14,27 @@ from ..learner import Learner
 
 
 class Sync:
-    """Iterates over (rollout, metrics), one update each, until the learner has seen ``total_steps``."""
+    """Iterates over (rollout, metrics), one update each, until the learner has seen ``total_steps``.
+
+    ``doing`` says how far an error or a signal interrupted it: "nothing" is between two updates, where actor, learner
+    and environment are of the same step; while "acting" the learner still is; while "learning" nothing can be told.
+    """
 
     def __init__(self, actor: Actor, learner: Learner) -> None:
         self.actor, self.learner = actor, learner
         self.seconds = {"learning": 0.0}
         self.diagnose = False  # whether the next update measures what is costly
+        self.doing: Literal["nothing", "acting", "learning"] = "nothing"
 
     def __iter__(self) -> Iterator[tuple[Rollout, dict[str, Tensor]]]:
         while self.learner.steps < self.learner.total_steps:
+            self.doing = "acting"
             rollout = self.actor.collect()
+            self.doing = "learning"
             before = time.perf_counter()
             metrics = self.learner.step(rollout, diagnose=self.diagnose)
             self.seconds["learning"] += time.perf_counter() - before
+            self.doing = "nothing"
             yield rollout, metrics
 
     def drain_seconds(self) -> dict[str, float]:

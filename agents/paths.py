@@ -1,0 +1,25 @@
+"""Paths, fixed once: some environments change the working directory, and would take a run's files with them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def same_directory() -> Iterator[Path]:
+    """The working directory, which is what it was when the block ends."""
+    here = os.open(os.curdir, os.O_RDONLY)
+    try:
+        yield Path.cwd()
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def typed(path: Path, directory: Path) -> str:
+    """``path`` as one would type it to a shell in ``directory``."""
+    return shlex.quote(str(path.relative_to(directory) if path.is_relative_to(directory) else path))
