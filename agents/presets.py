@@ -35,6 +35,8 @@ class Config:
     """Make a Gymnasium or MiniWorld environment that breaks anew, and go on, instead of ending the run."""
     env_workers: int | None = None
     """Processes for Gymnasium's or MiniWorld's environments, 0 is this one; the family's default if not given."""
+    env_timeout: float | None = None
+    """Seconds a worker of --env-workers may take to answer before it counts as broken; 60 if not given."""
     preprocessing: Literal["own", "atari", "icm", "rgb"] = "own"
     """What the agent is shown: as is the family's own way, or as in a paper: atari (84x84 grey, 4 frames stacked, 4 a
     step), icm (42x42 grey, 4 stacked, 4 a step), rgb (colour, one frame, 4 a step). Flags of their own go first."""

@@ -25,7 +25,7 @@ from .runs import CHECKPOINTS, CONFIG, read_config
 
 FREE_TO_CHANGE = {
     "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
-    "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers",
+    "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers", "env_timeout",
 }  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
 
@@ -40,6 +40,7 @@ class Range(NamedTuple):
 ENVIRONMENT = {
     "restart_envs": "restart",
     "env_workers": "workers",
+    "env_timeout": "timeout",
     "preprocessing": "preprocessing",
     "grey": "grey",
     "frame_stack": "stack",
@@ -72,7 +73,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(lambda x: 0 <= x < 2**62, "0 or more and below 2^62"),  # evaluations add theirs to it
     **dict.fromkeys(("gamma", "vtrace_lambda", "sticky_actions", "momentum", "share"), SHARE),
     "rms_decay": Range(lambda x: 0 <= x < 1, "0 or more and below 1"),
-    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar"), POSITIVE),
+    **dict.fromkeys(("learning_rate", "epsilon", "max_grad_norm", "rho_bar", "c_bar", "env_timeout"), POSITIVE),
     "ratio": Range(lambda x: 0 < x <= 1000, "more than 0 and at most 1000"),
     **dict.fromkeys(("hidden", "latent", "embedding", "batch", "queries", "negatives"), WIDTH),
     **dict.fromkeys(("horizons", "cell", "channels"), Range(lambda x: 1 <= x <= 4096, "1 to 4096")),

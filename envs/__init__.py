@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 def _labyrinth(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, threads: int | None = None, env_offset: int = 0, depth: bool = False,
+    time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """Labyrinth levels; ``a+b`` mixes several in one batch."""
     from .labyrinth.labyrinth import Labyrinth
 
     return Labyrinth(
         name.split("+"), num_envs, device, seed,
-        height=height, width=width, threads=threads, env_offset=env_offset, depth=depth,
+        height=height, width=width, threads=threads, env_offset=env_offset, depth=depth, time_limit=time_limit,
     )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ def _counting(
 
 def _gym(
     name: str, num_envs: int, device: torch.device, seed: int, *,
-    env_offset: int = 0, restart: bool = False, workers: int = 0, timeout: float = 60.0, render: bool = False,
+    env_offset: int = 0, restart: bool = False, workers: int = 0, timeout: float | None = None, render: bool = False,
+    time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """Whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first.
 
@@ -50,18 +52,20 @@ def _gym(
     """
     from .gymnasium import Gymnasium
 
+    build = partial(Gymnasium, name, time_limit=time_limit)
     options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:  # pictures do not travel
-        return Gymnasium(name, num_envs, device, seed, render=render, **options)
+        _refuse(timeout, workers)
+        return build(num_envs, device, seed, render=render, **options)
     from .workers import Workers
 
-    return Workers(partial(Gymnasium, name), num_envs, device, seed, workers=workers, timeout=timeout, **options)
+    return Workers(build, num_envs, device, seed, workers=workers, timeout=timeout, **options)
 
 
 def _miniworld(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 60, width: int = 80, env_offset: int = 0, restart: bool = False, workers: int | None = None,
-    timeout: float = 60.0, render: bool = False,
+    timeout: float | None = None, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """MiniWorld's ``MiniWorld-{name}-v0``, one worker a core (``workers`` 0: in this process)."""
     from .miniworld import MiniWorld, way_to_draw
@@ -69,6 +73,7 @@ def _miniworld(
     build = partial(MiniWorld, name, height=height, width=width, way=way_to_draw())
     options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:
+        _refuse(timeout, workers)
         return build(num_envs, device, seed, render=render, **options)
     from .workers import Workers, cores
 
@@ -80,12 +85,13 @@ def _vizdoom(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, stack: int = 1, repeat: int = 4,
     pools: int = 2, threads: int | None = None, env_offset: int = 0, render: bool = False,
+    time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """ViZDoom's scenarios, in colour, through EnvPool; ``repeat`` tics a step."""
     from .envpool import pools as made
     from .vizdoom import task
 
-    chosen = task(name, height=height, width=width, stack=stack, repeat=repeat)
+    chosen = task(name, height=height, width=width, stack=stack, repeat=repeat, time_limit=time_limit)
     return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
 
 
@@ -93,15 +99,16 @@ def _atari(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     height: int = 84, width: int = 84, grey: bool = True, stack: int = 4, repeat: int = 4, sticky: float = 0.0,
     life_loss: bool = False, pools: int = 2,
-    threads: int | None = None, env_offset: int = 0, render: bool = False,
+    threads: int | None = None, env_offset: int = 0, render: bool = False, time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """Atari games through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky`` 0.25 is Machado et al. 2018."""
     from .atari import task
     from .envpool import pools as made
 
     chosen = task(
-        name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss
-    )
+        name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss,
+        time_limit=time_limit,
+    )  # fmt: skip
     return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
 
 
@@ -121,6 +128,12 @@ def _minigrid(
         return NoisyRooms(name, num_envs, device, seed, env_offset=env_offset, render=render)
 
     return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
+
+
+def _refuse(timeout: float | None, workers: int | None) -> None:
+    """UserError for a ``timeout`` of workers that are not wanted."""
+    if timeout is not None and workers == 0:
+        raise UserError("only workers are waited for with a timeout (--env-timeout): add workers (--env-workers)")
 
 
 # Underscores keep these functions apart from the modules of the same names.

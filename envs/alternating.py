@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import UserError
-from .experience import Timestep, VectorEnv, check_action, check_mask, fitting, hand_out, leaves, tree_map
+from .experience import Timestep, VectorEnv, check_action, check_mask, fitting, leaves, tree_map
 
 
 class Pool(VectorEnv, Protocol):
@@ -66,7 +66,7 @@ class Alternating:
         ]
         self.num_envs, self.spec = num_envs, self.parts[0][1].spec
         self.device = getattr(self.parts[0][1], "device", "cpu")
-        self._own: Timestep | None = None
+        self._shapes: Timestep | None = None  # of an answer, on the device that holds nothing
 
     def wrap(self, wrapper: Callable[[Any, int], Any]) -> None:
         """From here on each pool is in what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
@@ -79,25 +79,24 @@ class Alternating:
             raise UserError("two pools give a new seed to all environments or to none")
         check_mask(mask, self.num_envs)
         answers = [pool.reset(seed, None if mask is None else mask[columns]) for columns, pool in self.parts]
-        if self._own is None:
-            self._own = tree_map(lambda *halves: torch.cat(halves), *answers)
-        for (columns, _), answer in zip(self.parts, answers, strict=True):
-            hand_out(answer, part_of(self._own, columns))
-        return self._own
+        answer: Timestep = tree_map(lambda *halves: torch.cat(halves), *answers)
+        self._shapes = tree_map(lambda x: x.to("meta"), answer)
+        return answer
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64, in both parts at once."""
-        if self._own is None:
+        if self._shapes is None:
             raise UserError("reset the environment before its first step")
         check_action(action, self.num_envs, self.spec.num_actions)
-        if out is not None:
-            fitting(leaves(self._own), out)  # before anything has happened
-        answer = self._own if out is None else out
+        if out is None:
+            out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
+        else:
+            fitting(leaves(self._shapes), out)  # before anything has happened
         for columns, pool in self.parts:
             pool.send(action[columns])
         for columns, pool in self.parts:
-            pool.recv(part_of(answer, columns))
-        return answer
+            pool.recv(part_of(out, columns))
+        return out
 
     def render(self) -> NDArray[np.uint8] | None:
         """Environment 0 for people, where its pool shows it."""

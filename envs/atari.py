@@ -73,11 +73,12 @@ def heeded(name: str) -> tuple[str, ...]:
 
 
 def task(
-    name: str, *, height: int, width: int, grey: bool, stack: int, repeat: int, sticky: float, life_loss: bool
-) -> Task:
+    name: str, *, height: int, width: int, grey: bool, stack: int, repeat: int, sticky: float, life_loss: bool,
+    time_limit: int | None = None,
+) -> Task:  # fmt: skip
     """The task ``atari:name``. Each action is held for ``repeat`` frames, of which the last two are joined by their
     maximum; an episode begins with up to 30 frames of doing nothing and, where a game waits for it, a press of fire.
-    UserError for unknown names.
+    ``time_limit`` is in steps, or else 108,000 frames. UserError for unknown names.
     """
     names = {i.removesuffix("-v5"): i for i in tasks("atari")}
     chosen = names[known(name, names, "atari")]
@@ -89,7 +90,7 @@ def task(
         id=chosen,
         name=name,
         settings=settings,
-        limit=-(-108_000 // repeat),
+        limit=time_limit or -(-108_000 // repeat),
         actions=heeded(name),
         frames_per_step=repeat,
         variables=("lives",) if life_loss else (),

@@ -107,10 +107,8 @@ class EnvPool:
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places
-        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)
+        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)  # what numpy writes for other devices
         self._leaves = leaves(self._own)
-        # What a CUDA device is given; on a CPU it is the memory that numpy writes.
-        self._answer = None if device.type == "cpu" else tree_map(lambda x: x.to(device), self._own)
         self._pending = False  # is an answer on its way?
         self._ids = np.arange(num_envs, dtype=np.int32)
         # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
@@ -177,8 +175,7 @@ class EnvPool:
             if self._rewards is not None:
                 self._rewards.begin(chosen, self._seen)
             self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
-        self._write(_arrays(self._leaves))
-        return hand_out(self._own, self._answer)
+        return self._write(self._rows(None), None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -206,12 +203,16 @@ class EnvPool:
         self._expect(True)
         return self._receive(self._rows(out), out)
 
-    def _rows(self, out: Timestep | None) -> dict[str, Tensor]:
-        """What is written: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
-        return self._leaves if out is None or self._answer is not None else fitting(self._leaves, out)
+    def _rows(self, out: Timestep | None) -> Timestep:
+        """What numpy writes: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
+        if out is not None:
+            fitting(self._leaves, out)
+        if self.device.type != "cpu":
+            return self._own
+        fresh: Timestep = tree_map(torch.empty_like, self._own) if out is None else out
+        return fresh
 
-    def _receive(self, named: dict[str, Tensor], out: Timestep | None) -> Timestep:
-        rows = _arrays(named)  # while the simulation runs
+    def _receive(self, rows: Timestep, out: Timestep | None) -> Timestep:
         said = self.pool._recv()
         self._pending = False
         self._look(said)
@@ -231,10 +232,7 @@ class EnvPool:
         self._reward, self._discount = reward, ~done
         if self._rewards is not None:
             self._reward, self._discount = self._rewards(reward, done, self._first, self._seen)
-        self._write(rows)
-        if self._answer is not None:
-            return hand_out(self._own, self._answer if out is None else out)
-        return self._own if out is None else out
+        return self._write(rows, out)
 
     def _late(self, limit: int, done: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """[B], whose time is up though the task goes on; None if it is nobody's. Looked at only when it may be."""
@@ -262,7 +260,9 @@ class EnvPool:
                 v[chosen] = some[k]
         self._seen = seen
 
-    def _write(self, rows: dict[str, NDArray[Any]]) -> None:
+    def _write(self, step: Timestep, out: Timestep | None) -> Timestep:
+        """Fill ``step``; it, or what it becomes on another device."""
+        rows = {name: tensor.numpy() for name, tensor in leaves(step).items()}  # the same memory
         rows["reward"][:], rows["discount"][:] = self._reward, self._discount
         rows["first"][:], rows["last"][:], rows["task"][:] = self._first, self._last, 0
         if len(self._parts) == 1:
@@ -277,6 +277,7 @@ class EnvPool:
         if self.task.side is not None:
             place = self._seen["agent_pos"]
             rows["position"][:], rows["cell"][:] = place, place @ np.array([1, self.task.side])
+        return step if self.device.type == "cpu" else hand_out(step, out, self.device)
 
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
@@ -306,11 +307,6 @@ def pools(
     if pools not in (1, 2):
         raise UserError(f"there are 1 or 2 pools, not {pools}")
     return Alternating(make, num_envs, env_offset) if min(pools, num_envs) > 1 else make(num_envs, env_offset)
-
-
-def _arrays(named: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """The same memory."""
-    return {name: tensor.numpy() for name, tensor in named.items()}
 
 
 def package() -> Any:

@@ -17,6 +17,11 @@ class BrokenEnvironmentError(RuntimeError):
     """An environment raised, or answered with what cannot be. The message names it, its seed and its step."""
 
 
+def beyond_limit(name: str, limit: int | None) -> str:
+    """Why environment ``name`` takes no longer time limit than its own."""
+    return f"{name} ends its episodes after {limit} steps itself: a time limit (--time-limit) is at most that"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown ``name``: its near misses among ``known``; if it has none all of them, or some if they are
     many.

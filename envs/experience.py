@@ -116,8 +116,9 @@ class VectorEnv(Protocol):
     """B environments, torch-native and batched from the start.
 
     After ``reset`` every row is ``first``. ``step`` writes into the rows of ``out`` when given (same shapes,
-    dtypes and device as a returned Timestep), else into memory of its own that is valid until the next call.
-    ``reset(mask=...)`` begins a new episode where mask is True and leaves the others as they were.
+    dtypes and device as a returned Timestep); without it, as ``reset`` always does, it answers in fresh memory, which
+    is the caller's to keep. ``reset(mask=...)`` begins a new episode where mask is True and leaves the others as they
+    were.
 
     A picture for people is optional, and looked up with getattr: ``render() -> NDArray[uint8] | None`` [H, W, 3] shows
     environment 0 as it was last answered. A family that must be told beforehand has the option ``render``.
@@ -190,12 +191,13 @@ def fitting(own: Mapping[str, Tensor], out: Timestep) -> dict[str, Tensor]:
     return {name: theirs[name] for name in own}
 
 
-def hand_out(own: Timestep, out: Timestep | None) -> Timestep:
-    """``own``, copied into the rows of ``out`` if there are any. ValueError, before anything is written, for rows that
-    do not fit.
+def hand_out(own: Timestep, out: Timestep | None, device: torch.device | str = "cpu") -> Timestep:
+    """``own``, which its environment will write again, copied into the rows of ``out``, or into fresh memory on
+    ``device``. ValueError, before anything is written, for rows that do not fit.
     """
     if out is None:
-        return own
+        copied: Timestep = tree_map(lambda x: x.to(device, copy=True), own)
+        return copied
     ours = leaves(own)
     for name, row in fitting(ours, out).items():
         row.copy_(ours[name])

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import BrokenEnvironmentError, UserError, suggest
+from .errors import BrokenEnvironmentError, UserError, beyond_limit, suggest
 from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, hand_out, leaves
 from .faults import ATTEMPTS, Faults
 from .goals import has_goal
+from .gym_interface import episode_limit, first_observation, old_interface, step_answer
 from .spaces import Reader, actions, one_line
 
 FLAGS = (bool, np.bool_, int)
@@ -47,7 +48,8 @@ class Gymnasium:
     given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives both. Finite
     numbers beyond the bounds of their Box are taken, with one warning that names environment, seed and step.
 
-    With ``render`` environment 0 is made so that it can be drawn, if it can.
+    ``time_limit`` takes the place of the limit an environment was registered with; UserError for one beyond what the
+    environment counts itself. With ``render`` environment 0 is made so that it can be drawn, if it can.
     """
 
     def __init__(
@@ -60,39 +62,45 @@ class Gymnasium:
         env_offset: int = 0,
         restart: bool = False,
         render: bool = False,
+        time_limit: int | None = None,
         **arguments: Any,
     ) -> None:
         if not 0 <= seed < 2**62:
             raise UserError(f"Gymnasium's seeds are 0 or more (and below 2 ** 62), not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
         self.codes = name.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-"))  # not colours
+        if time_limit is not None:
+            arguments["max_episode_steps"] = time_limit
         self._arguments, self._restart, self._drawn = arguments, restart, render
         self._envs = [self._new(i) for i in range(num_envs)]
         one = self._envs[0]
         self._reader = Reader(one.observation_space, name)
         self._start, names = actions(one.action_space, one, name)
+        limit = episode_limit(one)
+        if time_limit is not None and limit != time_limit:  # it has another one inside
+            raise UserError(beyond_limit(name, limit))
         self.spec = Spec(
             observation=self._reader.observation,
             num_actions=len(names),
             action_names=names,
             tasks=(name,),
             frames_per_step=1,
-            max_steps=one.spec.max_episode_steps if one.spec else None,
+            max_steps=limit,
             resumable=False,
             success=(has_goal(name),),
         )
         self._told = False  # that numbers are beyond their bounds
         self._seeded = [False] * num_envs  # has its generator been given its seed?
-        self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
         self.adopt(empty_timestep(self.spec, num_envs), Faults.new(seed, num_envs, name, env_offset), started=False)
 
-    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> None:
+    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
         """Keep answers and faults in this memory from now on. ``started``: the ``rows`` are those of environments like
-        these, which continue there.
+        these, which continue there. The answer is what ``step`` may be given as ``out``, so that nothing is copied.
         """
         self._own, self.faults, self._started = rows, faults, started
         self._rows = {k: v.numpy() for k, v in leaves(rows).items()}  # the same memory
         self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(self.num_envs)]
+        return rows
 
     @property
     def restarts(self) -> list[int]:
@@ -134,8 +142,8 @@ class Gymnasium:
         for attempt in range(1, ATTEMPTS + 1):
             faults.step[i] = 0
             try:
-                observation, _ = self._envs[i].reset(seed=None if self._seeded[i] else int(faults.seed[i]))
-                self._see(i, observation)
+                answer = self._envs[i].reset(seed=None if self._seeded[i] else int(faults.seed[i]))
+                self._see(i, first_observation(answer))
                 break
             except OURS:
                 raise
@@ -150,7 +158,8 @@ class Gymnasium:
         faults.turn[0] = i
         faults.step[i] += 1
         try:
-            observation, reward, terminated, truncated, _ = self._envs[i].step(np.int64(action + self._start))
+            answer = self._envs[i].step(np.int64(action + self._start))
+            observation, reward, terminated, truncated, _ = step_answer(answer)
             paid = np.nan if isinstance(reward, str) else float(reward)
             if not abs(paid) <= LARGEST:
                 raise ValueError(f"its reward is {reward!r}")
@@ -176,7 +185,9 @@ class Gymnasium:
             warnings.warn(f"{what}: {beyond}; played on, and not said again", RuntimeWarning, stacklevel=2)
 
     def _repair(self, i: int, error: BaseException, last: bool = False) -> None:
-        """Make environment i anew, or give up."""
+        """Make environment i anew, or give up. UserError for one that speaks Gym's old interface."""
+        if (old := old_interface(error)) is not None:
+            raise UserError(f"{self.name} {old}") from error
         reason = f"{type(error).__name__}: {one_line(error)}"
         what = self.faults.blame(i, reason, self._restart, last=last, error=error)
         self._close(i)
@@ -196,7 +207,7 @@ class Gymnasium:
         rows["reward"][i], rows["discount"][i], rows["first"][i], rows["last"][i] = reward, discount, first, last
 
     def _give(self, out: Timestep | None) -> Timestep:
-        return hand_out(self._own, self._answer if out is None else out)
+        return hand_out(self._own, out, self.device)
 
     def _new(self, i: int) -> gymnasium.Env[Any, Any]:
         """Environment i; the first with pictures, if they are asked for and it has them."""

@@ -46,10 +46,10 @@ class NoisyRooms(Gymnasium):
         super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
         self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
 
-    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> None:
+    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
         """As `Gymnasium`, with the agent's place in ``info``."""
         places = {"position": torch.zeros(self.num_envs, 2), "cell": torch.zeros(self.num_envs, dtype=torch.int64)}
-        super().adopt(rows._replace(info=places), faults, started)
+        return super().adopt(rows._replace(info=places), faults, started)
 
     def _see(self, i: int, observation: Any) -> None:
         super()._see(i, observation)

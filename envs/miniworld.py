@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import math
 import os
 import subprocess
 import sys
@@ -64,9 +63,6 @@ class MiniWorld(Gymnasium):
             f"MiniWorld-{name}-v0", num_envs, device, seed,
             env_offset=env_offset, restart=restart, render=render, **sizes,
         )  # fmt: skip
-        world: Any = self._envs[0].unwrapped
-        longest = world.max_episode_steps  # Gymnasium does not know it
-        self.spec = self.spec._replace(max_steps=None if longest == math.inf else int(longest))
 
     def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:
         _turn[0] = number = next(_numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,6 +68,9 @@ def _check(options: Mapping[str, Any]) -> None:
                         ("pools", 1), ("workers", 0), ("time_limit", 1)):  # fmt: skip
         if name in options and not (type(options[name]) is int and least <= options[name] <= LARGEST):
             raise UserError(f"{name} is a whole number from {least} to {LARGEST}, not {options[name]!r}")
+    timeout = options.get("timeout", 1)
+    if type(timeout) not in (int, float) or not 0 < timeout < math.inf:
+        raise UserError(f"timeout is a number of seconds, more than 0 and finite, not {timeout!r}")
     sticky = options.get("sticky", 0)
     if not isinstance(sticky, (int, float)) or not 0 <= sticky <= 1:
         raise UserError(f"sticky is the probability that an action is repeated, 0 to 1, not {sticky!r}")

@@ -150,16 +150,16 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
         said.clear()
         shared = memory.tensors(pipe.recv(), share.num_envs, share.workers)
         rows, faults = shared.of(share)
-        if adopt is not None:
-            adopt(rows, faults, started=share.again)
-        _answer_commands(pipe, env, shared, share, said, in_place=adopt is not None)
+        own = None if adopt is None else adopt(rows, faults, started=share.again)
+        _answer_commands(pipe, env, shared, share, said, own)
     if hasattr(env, "close"):
         env.close()
 
 
 def _answer_commands(
-    pipe: Connection, env: VectorEnv, shared: Shared, share: Share, said: list[Any], in_place: bool
+    pipe: Connection, env: VectorEnv, shared: Shared, share: Share, said: list[Any], own: Timestep | None
 ) -> None:
+    """``own``: the environments' own rows, if they lie in the shared memory."""
     here = slice(share.begin, share.end)
     rows, _ = shared.of(share)
     action, chosen = shared.action[here], shared.chosen[here]
@@ -170,10 +170,10 @@ def _answer_commands(
         problem = None
         try:
             if command == "step":
-                answer = env.step(action)
+                answer = env.step(action, own)
             else:
                 answer = env.reset(seed, None if chosen.all() else chosen.clone())
-            if not in_place:
+            if own is None:
                 hand_out(answer._replace(info={}), rows)
         except BaseException as error:
             problem = _in_words(error)

@@ -91,8 +91,12 @@ def pressed(name: str) -> tuple[str, ...]:
     return "none", *(button.lower().replace("_", " ") for button in buttons)
 
 
-def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task:
-    """The task ``vizdoom:name``, each action held for ``repeat`` tics. UserError for unknown names."""
+def task(
+    name: str, *, height: int, width: int, stack: int, repeat: int, time_limit: int | None = None
+) -> Task:
+    """The task ``vizdoom:name``, each action held for ``repeat`` tics; ``time_limit`` in steps, or else the scenario's.
+    UserError for unknown names.
+    """
     scenario = SCENARIOS[known(name, SCENARIOS, "vizdoom")]
     buttons = available(name)
     table = np.array([[float(b == p) for b in buttons] for p in (None, *(scenario.buttons or buttons))])
@@ -101,7 +105,7 @@ def task(name: str, *, height: int, width: int, stack: int, repeat: int) -> Task
         id=f"{name}-v1",
         name=name,
         settings=settings,
-        limit=-(-(scenario.tics or 2100) // repeat),
+        limit=time_limit or -(-(scenario.tics or 2100) // repeat),
         actions=pressed(name),
         frames_per_step=repeat,
         variables=() if scenario.variable is None else (scenario.variable,),

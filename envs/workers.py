@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from .errors import BrokenEnvironmentError, UserError
-from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, empty_timestep, hand_out
+from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, hand_out
 from .faults import ATTEMPTS, Faults
 from .serving import ERRORS, SIGNALS, Memory, Reply, Share, Shared, serve
 
 START_SECONDS = 300.0
 """How long a worker may take to import and build its environments."""
+ANSWER_SECONDS = 60.0
+"""How long a worker may take to answer, if not said otherwise."""
 CLOSE_SECONDS = 5.0
 """How long workers may take to end once told to."""
 UNGUARDED = 'a script that starts workers needs `if __name__ == "__main__":` around what it does'
@@ -45,7 +47,7 @@ class Workers:
 
     ``build(num_envs=, device=, seed=, env_offset=, restart=)`` makes a share, in the worker; it must be picklable. Each
     environment gets the seed it would have in one process, so answers are the same whatever the number of workers. They
-    lie in shared memory: `step` without ``out`` hands that out itself.
+    lie in shared memory, and the caller is handed copies.
 
     A worker that dies, or does not answer within ``timeout`` seconds (then it is killed), is a BrokenEnvironmentError
     that names the environment whose turn it was, its seed and step. With ``restart`` a new one takes over instead:
@@ -66,14 +68,14 @@ class Workers:
         workers: int,
         env_offset: int = 0,
         restart: bool = False,
-        timeout: float = 60.0,
+        timeout: float | None = None,
     ) -> None:
         if workers < 1:
             raise UserError(f"workers must be at least 1, not {workers}")
-        if timeout <= 0:
+        if timeout is not None and timeout <= 0:
             raise UserError(f"timeout must be some seconds, not {timeout:g}")
         self.num_envs, self.device, self._build = num_envs, device, build
-        self._restart, self._timeout = restart, timeout
+        self._restart, self._timeout = restart, timeout or ANSWER_SECONDS
         self._memory, self._workers = Memory(), list[_Worker]()
         # Run before multiprocessing waits for its processes.
         self._finalizer = Finalize(self, _shut_down, (self._workers, self._memory.file), exitpriority=10)
@@ -97,7 +99,6 @@ class Workers:
         except BaseException:
             self.close()
             raise
-        self._answer = None if device.type == "cpu" else empty_timestep(self.spec, num_envs, device)
         self._started = False
         self._asked: list[_Worker] = []  # whose replies are still to come
         for reply in replies:
@@ -119,7 +120,7 @@ class Workers:
         self._ask("reset", seed, [w for w in self._workers if begin[w.share.begin : w.share.end].any()])
         self._started = True
         self._collect(step=False)
-        return hand_out(self._shared.rows, self._answer)
+        return hand_out(self._shared.rows, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -141,7 +142,7 @@ class Workers:
         if not self._asked:
             raise UserError("send actions before receiving their answers")
         self._collect(step=True)
-        return hand_out(self._shared.rows, self._answer if out is None else out)
+        return hand_out(self._shared.rows, out, self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What lives in another process is not saved. Raises UserError."""
@@ -152,7 +153,7 @@ class Workers:
         raise UserError(f"{self._name} in worker processes cannot load a state")
 
     def close(self) -> None:
-        """End the workers; again is harmless. Answers handed out stay readable."""
+        """End the workers; again is harmless. """
         self._finalizer()
 
     def _free(self) -> None:
@@ -258,7 +259,7 @@ class Workers:
 
     def _greeting(self, worker: _Worker) -> Reply:
         """What a worker says once its environments are built. Raises what went wrong there."""
-        replies, dead = _listen([worker], START_SECONDS)
+        replies, dead = _listen([worker], max(START_SECONDS, self._timeout))
         share = worker.share
         if dead:
             which = f"environments {share.offset + share.begin} to {share.offset + share.end - 1}"
@@ -294,7 +295,7 @@ def _listen(
             turns[number] = turn
             if left[number] <= 0:
                 pending.remove(worker)
-                dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds")))
+                dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds (--env-timeout)")))
         for worker in [w for w in pending if w.pipe in ready or w.process.sentinel in ready]:
             pending.remove(worker)
             try:

@@ -222,6 +222,29 @@ def test_rows_written_in_place_equal_rows_allocated(case: Case) -> None:
         assert_same(rollout.row(t + 1), x)
 
 
+def test_answers_are_the_callers_to_keep_and_to_change(case: Case) -> None:
+    env, twin = case.make(3, 3), case.make(3, 3)
+    mask = torch.tensor([False, True, False])
+    kept, seen = [env.reset()], [copy(twin.reset())]
+    for t, a in enumerate(actions(env, 7)):
+        if t == 5:
+            kept.append(env.reset(mask=mask))
+            seen.append(copy(twin.reset(mask=mask)))
+        kept.append(env.step(a))
+        seen.append(copy(twin.step(a)))
+    kept.append(env.reset())
+    seen.append(copy(twin.reset()))
+    for x, y in zip(kept, seen, strict=True):
+        assert_same(x, y)
+    places = [x.data_ptr() for step in kept for x in leaves(step).values()]
+    assert len({*places}) == len(places)
+    for step in kept:
+        for x in leaves(step).values():
+            x.fill_(1)
+    for a in actions(env, 3, seed=1):
+        assert_same(env.step(a), twin.step(a))
+
+
 def test_a_saved_state_continues_bit_for_bit(case: Case) -> None:
     env = case.make(3, 4)
     if not env.spec.resumable:

@@ -243,7 +243,7 @@ def test_one_whole_episode_clears_its_name():
     [
         ((np.full(3, 1e300), 1.0, False, False, {}), "not finite in float32"),
         ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "terminated array"),
-        ((np.ones(3, np.float32), 1.0, False, False), "unpack"),
+        ((np.ones(3, np.float32), 1.0, False), "answers 3 values"),
         ((None, 1.0, False, False, {}), "is object|shape"),
         ((np.ones(3, np.float32), 1e300, False, False, {}), "reward is 1e\\+300"),
     ],

@@ -29,9 +29,10 @@ def test_wrappers_stand_in_the_order_in_which_they_are_needed():
         "gym:tests.gymnasium_worlds:Parts-v0", 2,
         time_limit=3, stack=5, noisy_tv="region", grey=True, height=4, width=3, sticky=0.5,
     )  # fmt: skip
-    assert layers(env) == [StickyActions, Resize, Grey, NoisyTV, FrameStack, TimeLimit]
+    assert layers(env) == [StickyActions, Resize, Grey, NoisyTV, FrameStack]  # a limit is the family's own
     assert shape(env) == (4, 3, 5)
     assert env.spec.max_steps == 3
+    assert layers(morello.make("counting:steps", 2, time_limit=3, stack=2)) == [FrameStack, TimeLimit]
 
 
 def test_what_asks_for_nothing_adds_nothing():

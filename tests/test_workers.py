@@ -11,7 +11,6 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -82,7 +81,8 @@ def test_a_caller_is_free_between_sending_and_receiving():
         a.send(torch.ones(2, dtype=torch.int64))
     now = b.recv()
     assert a.recv().reward.tolist() == now.reward.tolist() == [16, 16]
-    assert now.reward.data_ptr() == b.step(torch.ones(2, dtype=torch.int64)).reward.data_ptr()
+    b.step(torch.ones(2, dtype=torch.int64))
+    assert now.reward.tolist() == [16, 16]  # its own memory
     with pytest.raises(UserError, match="send actions"):
         a.recv()
     with pytest.raises(ValueError, match="out needs reward"):
@@ -97,7 +97,6 @@ def test_a_caller_is_free_between_sending_and_receiving():
     a.close()
     with pytest.raises(UserError, match="closed"):
         a.step(torch.ones(2, dtype=torch.int64))
-    assert now.reward.tolist() == [26, 26]  # still readable
     del b, env
     assert not any(map(alive, pids))
 
@@ -108,7 +107,7 @@ def test_a_caller_is_free_between_sending_and_receiving():
         ("nan", 60, "step 2 .*not finite"),
         ("killed", 60, "step 2 .*ended by SIGKILL"),
         ("leave", 60, "step 2 .*exited with code 7"),
-        ("sleep", 3, "step 2 .*not answer within 3 seconds"),
+        ("sleep", 3, r"step 2 .*not answer within 3 seconds \(--env-timeout\)"),
     ],
 )
 def test_a_broken_environment_is_named(fault, timeout, words):
@@ -248,10 +247,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 
 def test_shared_rows_begin_where_cache_lines_do():
     env = morello.make(f"gym:{WORLDS}:Parts-v0", 3, workers=1)
-    for name, x in leaves(env.reset()).items():
+    env.reset()
+    for name, x in leaves(env._shared.rows).items():
         assert x.data_ptr() % 64 == 0, name
         assert x.shape == leaves(empty_timestep(env.spec, 3))[name].shape
-    assert np.shares_memory(env.reset().reward.numpy(), env._shared.rows.reward.numpy())
 
 
 def test_what_an_environment_starts_can_be_stopped_and_ends_with_its_worker():

@@ -54,14 +54,14 @@ def _worlds(level: str, num_envs: int, **options: Any) -> Labyrinth:
 
 
 def _numpy(answer: Timestep) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
-    """Observation, reward, terminated, truncated, info of all environments, copied."""
+    """Observation, reward, terminated, truncated, info of all environments."""
 
-    def fresh(tensor: Tensor) -> Array:
-        return tensor.cpu().numpy().copy()
+    def array(tensor: Tensor) -> Array:
+        return tensor.cpu().numpy()
 
-    last, discount = fresh(answer.last), fresh(answer.discount)
-    info = {name: fresh(value) for name, value in answer.info.items()}
-    image, reward = fresh(answer.observation["image"]), fresh(answer.reward)
+    last, discount = array(answer.last), array(answer.discount)
+    info = {name: array(value) for name, value in answer.info.items()}
+    image, reward = array(answer.observation["image"]), array(answer.reward)
     return image, reward, last & (discount == 0), last & (discount == 1), info
 
 
@@ -78,6 +78,7 @@ class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
         self._worlds = _worlds(level, 1, height=height, width=width, device=device)
         self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
         self.action_space = spaces.Discrete(self._worlds.spec.num_actions)
+        self.max_steps = self._worlds.spec.max_steps
         self._frame: Array | None = None
         self._seeded = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import warp as wp
 from torch import Tensor
 
 from ..errors import UserError, suggest
-from ..experience import Spec, Timestep, empty_timestep, leaves
+from ..experience import Spec, Timestep, empty_timestep, hand_out, leaves
 from .arrays import Levels, Worlds, view, view_all
 from .items import kinds_table
 from .launcher import Launcher
@@ -35,6 +36,7 @@ class Labyrinth:
     index of environment 0; with the seed it decides every episode, whatever else shares the batch. ``info`` holds
     ``position`` [B, 2] in map units, ``heading`` [B] in radians, and ``cell`` [B], the number below ``num_cells`` of
     the square of the floor the agent stands on. ``depth`` adds an observation: map units along the view direction.
+    ``time_limit``, in steps, takes the place of the levels' own.
     """
 
     capturable = True  # on CUDA, step may be recorded in a graph: it neither waits nor allocates
@@ -51,6 +53,7 @@ class Labyrinth:
         threads: int | None = None,
         env_offset: int = 0,
         depth: bool = False,
+        time_limit: int | None = None,
     ) -> None:
         for name in levels:
             if name not in LEVELS:
@@ -59,7 +62,7 @@ class Labyrinth:
             raise UserError("num_envs, height, width and threads must be at least 1")
         if height * width > MAX_PIXELS:
             raise UserError(f"a frame of {height} x {width} has more than {MAX_PIXELS} pixels; make it smaller")
-        self.levels = [LEVELS[name] for name in levels]
+        self.levels = [_lasting(LEVELS[name], time_limit) for name in levels]
         actions = tuple(self.levels[0].actions)
         for level in self.levels:
             if tuple(level.actions) != actions:
@@ -111,7 +114,7 @@ class Labyrinth:
             self.world.episode.masked_fill_(self._chosen, 0)
         self._started = True
         self._run(self._own, resetting=True)
-        return self._own
+        return hand_out(self._own, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -124,9 +127,8 @@ class Labyrinth:
         if self.device.type == "cpu" and not 0 <= int(action.min()) <= int(action.max()) < self.spec.num_actions:
             raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}")
         self._action.copy_(action)
-        answer = self._own if out is None else out
-        self._run(answer, resetting=False)
-        return answer
+        self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded anew
+        return hand_out(self._own, None, self.device) if out is None else out
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides the future."""
@@ -169,6 +171,11 @@ class Labyrinth:
             ]
 
         self._launcher.run((int(resetting), *(tensor.data_ptr() for tensor in outputs.values())), record)
+
+
+def _lasting(level: Level, steps: int | None) -> Level:
+    """``level`` with episodes of so many steps of the agent at the most."""
+    return level if steps is None else replace(level, seconds=steps * REPEAT / level.physics.hz)
 
 
 def _look(level: Level) -> list[float]:

@@ -1,9 +1,9 @@
 """What every wrapper shares: it is a `VectorEnv` over another one.
 
 A wrapper changes a few tensors of the answer. Given ``out``, the environments inside write all others into its rows
-themselves; asked without, they hand on their own memory, and only what changed lies in the wrapper's. What is shown is
-always a function of the inner answer and of the wrapper's state, so that a masked reset can show the rows that it
-leaves alone once more, wherever the last ones were written to.
+themselves; asked without, they answer in fresh memory, and the wrapper adds more of it for what it changes. What is
+shown is always a function of the inner answer and of the wrapper's state, so that a masked reset can show the rows that
+it leaves alone once more, wherever the last ones were written to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Wrapper:
         self.num_envs, self.spec = env.num_envs, env.spec
         self.device = torch.device(getattr(env, "device", "cpu"))
         self._state: dict[str, Tensor] = {}  # what decides the future; changed in place, as CUDA graphs need it
-        self._own: dict[str, Tensor] = {}  # what is changed, by name, and its memory where no rows are given
+        self._changed: dict[str, Tensor] = {}  # what is changed, by name: tensors of that kind, without memory
         self._frame: Tensor | None = None  # where the inner image goes, if it is not shown as it is
 
     @property
@@ -48,8 +48,7 @@ class Wrapper:
         if seed is not None:
             self._reseed(seed, begun)
         self._update(now, begun, stepped=False)
-        self._write(now, self._own)
-        return _with(now, self._own)
+        return self._show(now, None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -71,15 +70,22 @@ class Wrapper:
         """
         if out is None:
             return None
-        fitting(self._own, out)
+        fitting(self._changed, out)
         return out if self._frame is None else _with(out, {"image": self._frame})
 
     def _finish(self, now: Timestep, inside: Timestep | None, out: Timestep | None) -> Timestep:
         now = self._then(now, inside)
-        rows = self._own if out is None else fitting(self._own, out)
         self._update(now, now.first, stepped=True)
+        return self._show(now, out)
+
+    def _show(self, now: Timestep, out: Timestep | None) -> Timestep:
+        """What the inner answer ``now`` looks like: in ``out``, in which it lies, or in fresh memory."""
+        if out is not None:
+            self._write(now, fitting(self._changed, out))
+            return out
+        rows = {name: torch.empty_like(x, device=self.device) for name, x in self._changed.items()}
         self._write(now, rows)
-        return _with(now, rows) if out is None else out
+        return _with(now, rows)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides the future: the wrapper's own, and after ``env.`` that of the environments inside."""
@@ -128,7 +134,7 @@ class Wrapper:
         """
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
-        """Fill ``rows``, named as ``_own``; they may be the memory of ``now``. Changes no state."""
+        """Fill ``rows``, named as ``_changed``; they may be the memory of ``now``. Changes no state."""
 
     def _each(self, value: int | bool, dtype: torch.dtype | None = None) -> Tensor:
         """[B] of ``value``: int64 or bool unless ``dtype``."""
@@ -152,12 +158,16 @@ class Wrapper:
         height, width, channels = seen["image"][0]
         return height, width, channels
 
-    def _show(self, height: int, width: int, channels: int) -> None:
-        """From here on the image has this shape; the inner one gets memory of its own."""
+    def _resized(self, height: int, width: int, channels: int) -> None:
+        """From here on the image has this shape; the inner one gets memory of its own, for where rows are given."""
         shape = (height, width, channels)
         self.spec = self.spec._replace(observation={**self.spec.observation, "image": (shape, torch.uint8)})
         self._frame = self._memory(*self._image_shape())
-        self._own["image"] = self._memory(*shape)
+        self._change("image", *shape, dtype=torch.uint8)
+
+    def _change(self, name: str, *shape: int, dtype: torch.dtype) -> None:
+        """From here on ``name`` [B, *shape] is what ``_write`` makes of it."""
+        self._changed[name] = torch.empty(self.num_envs, *shape, dtype=dtype, device="meta")
 
     def _memory(self, *shape: int) -> Tensor:
         return torch.zeros(self.num_envs, *shape, dtype=torch.uint8, device=self.device)

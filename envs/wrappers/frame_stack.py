@@ -23,7 +23,7 @@ class FrameStack(Wrapper):
         if n < 1:
             raise UserError(f"n images are stacked, at least 1, not {n}")
         height, width, channels = self._image_shape()
-        self._show(height, width, n * channels)
+        self._resized(height, width, n * channels)
         self.spec = self.spec._replace(stacked=n * self.spec.stacked)
         self._stack = self._memory(height, width, n, channels)
         self._state["stack"] = self._stack

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, where
 
 from ..errors import UserError
@@ -45,7 +46,7 @@ class NoisyTV(RandomWrapper):
         height, width, channels = self._image_shape()
         self._columns = max(1, round(fraction * width))
         self._picture = height, self._columns, channels
-        self._own["image"] = self._memory(height, width, channels)
+        self._change("image", height, width, channels, dtype=torch.uint8)
         self._noop, self._remote = noop, spec.num_actions if channel == "action" else None
         if self._remote is not None:
             names = (*spec.action_names, REMOTE)

@@ -40,7 +40,7 @@ class Grey(Wrapper):
         height, width, channels = self._image_shape()
         if channels % 3:
             raise UserError(f"Grey needs red, green and blue, and the image has {channels} channels; leave it out")
-        self._show(height, width, channels // 3)
+        self._resized(height, width, channels // 3)
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
         rows["image"].copy_(luma(now.observation["image"]))
@@ -59,7 +59,7 @@ class Resize(Wrapper):
         if min(height, width) < 1:
             raise UserError(f"an image has at least 1 row and 1 column, not {height} x {width}")
         old_height, old_width, channels = self._image_shape()
-        self._show(height, width, channels)
+        self._resized(height, width, channels)
         self._down = overlap(old_height, height, self.device)  # [H', H]
         self._across = overlap(old_width, width, self.device).T.contiguous()  # [W, W']
         self._area = old_height * old_width  # of a new pixel, in the units of both

@@ -51,7 +51,7 @@ class Rewards(Wrapper):
         if how not in SHAPES:
             raise UserError(f"rewards cannot be made {how!r}; {suggest(how, SHAPES)}")
         self._how = how
-        self._own["reward"] = self._each(0, torch.float32)
+        self._change("reward", dtype=torch.float32)
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
         rows["reward"].copy_(shaped(now.reward, self._how))

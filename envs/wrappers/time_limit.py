@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, logical_or, where
 
-from ..errors import UserError
+from ..errors import UserError, beyond_limit
 from ..experience import Timestep, VectorEnv, leaves
 from .base import Wrapper
 
 
 class TimeLimit(Wrapper):
-    """An episode ends after ``steps`` steps of the agent at the latest, with its discount as it was.
+    """An episode ends after ``steps`` steps of the agent at the latest, with its discount as it was. UserError for a
+    limit beyond the environment's own, which would not be kept.
 
     The environment inside knows nothing of that end: the next step begins a new episode in it by a masked reset. It
     takes a step before, with action 0, like all the others, of which nothing is seen.
@@ -22,9 +24,11 @@ class TimeLimit(Wrapper):
         super().__init__(env)
         if steps < 1:
             raise UserError(f"an episode takes at least 1 step, so its limit cannot be {steps}")
+        if steps > (env.spec.max_steps or steps):
+            raise UserError(beyond_limit(", ".join(env.spec.tasks), env.spec.max_steps))
         self._steps = steps
-        self.spec = env.spec._replace(max_steps=min(steps, env.spec.max_steps or steps))
-        self._own["last"] = self._each(False)
+        self.spec = env.spec._replace(max_steps=steps)
+        self._change("last", dtype=torch.bool)
         # Steps of the episode under way, and whether the limit ended it while the environment inside goes on.
         self._state |= {"elapsed": self._each(0), "cut": self._each(False)}
         self._quiet_steps = 0

@@ -25,7 +25,8 @@ class VisitCounts(Wrapper):
         self._cells = cells
         counts = torch.zeros(self.num_envs, cells, dtype=torch.int32, device=self.device)
         self._state |= {"counts": counts, "coverage": self._each(0)}
-        self._own |= {"visits": self._each(0), "coverage": self._each(0)}
+        self._change("visits", dtype=torch.int64)
+        self._change("coverage", dtype=torch.int64)
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
         if "cell" not in now.info:
