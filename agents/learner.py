@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.base import Data
-from ..auxiliaries.reduction import explained_variance, reduce
+from ..auxiliaries.pooling import Metric, Pooled, over_updates
+from ..auxiliaries.reduction import average, explained_variance, reduce
 from ..auxiliaries.returns import across_resets, discounts, vtrace
 from ..backbones import Features
 from ..backbones.arithmetic import log_prob
@@ -139,7 +140,7 @@ class Learner:
             epsilon_inside=c.epsilon_inside, initial_mean_square=c.initial_mean_square,
         )  # fmt: skip
 
-    def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Tensor]:
+    def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Metric]:
         """One update. Raises NonFiniteError, naming the term, before any weight has changed (on CUDA the update is
         gated on the device instead, and the metric ``finite`` tells). ``diagnose``: also measure what each loss does to
         the encoder, which costs a backward pass a loss.
@@ -196,7 +197,7 @@ class Learner:
 
     def _losses(
         self, rollout: Rollout, out: Output
-    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Tensor]]:
+    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Metric]]:
         """Every term, unreduced with its mask, and what else is worth logging."""
         valid, logits = rollout.valid, out.logits[:-1]
         if self.on_policy:
@@ -206,7 +207,7 @@ class Learner:
                 log_prob(logits, rollout.action) - log_prob(rollout.logits, rollout.action)
             ).detach()
         terms: dict[str, tuple[Tensor, Tensor]] = {}
-        metrics: dict[str, Tensor] = {}
+        metrics: dict[str, Metric] = {}
         rewards = self._rewards(rollout, out)
         advantage = torch.zeros_like(rollout.reward)
         for stream in self.streams:
@@ -220,17 +221,18 @@ class Learner:
             terms[_value_name(stream)] = losses.squared_error(value[:-1], target), mask
             prefix = f"{stream.name}/"
             metrics[prefix + "explained_variance"] = explained_variance(value[:-1].detach(), target, valid)
-            metrics[prefix + "value"] = reduce(value[:-1].detach(), valid)
-            metrics[prefix + "reward"] = reduce(rewards[stream.name], valid)
+            metrics[prefix + "value"] = average(value[:-1], valid)
+            metrics[prefix + "reward"] = average(rewards[stream.name], valid)
         terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
         terms["entropy"] = losses.negative_entropy(logits), valid
         learnt, replayed = self._learnt(rollout), self._replayed() if self.replaying else None
         for name, plugin in self.plugins.items():
             terms[name] = self._auxiliary(name, plugin, (learnt, out.features), replayed)
             if isinstance(plugin.module, AuxiliaryLoss):
-                metrics |= {f"{name}/{k}": v for k, v in plugin.module.metrics.items()}
-        metrics["entropy"] = -reduce(terms["entropy"][0].detach(), valid)
-        metrics["advantage"] = reduce(advantage.abs(), valid)
+                for k, v in plugin.module.metrics.items():
+                    metrics[f"{name}/{k}"] = v if isinstance(v, Pooled) else over_updates(v, sparse=True)
+        metrics["entropy"] = average(-terms["entropy"][0], valid)
+        metrics["advantage"] = average(advantage.abs(), valid)
         return terms, metrics
 
     def _auxiliary(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..envs.errors import UserError
 from ..envs.experience import closing
 from ..envs.spaces import one_line
 from ..envs.statistics import EpisodeStatistics
 from . import checkpoint, generators
+from .averages import Averages
 from .console import forgiving
 from .interim import film, score
 from .learner import NonFiniteError
@@ -84,8 +83,7 @@ class Training:
         self.shown = typed(folder, here)
         self.parts = build(config, plugins)
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, Tensor | int] = {}
+        self.averages = Averages()
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}  # the step of the last one
         self.saved: int | None = None  # the step of the newest checkpoint
         self.alarmed = False  # something went wrong since: keep what there is
@@ -201,7 +199,7 @@ class Training:
         runner.diagnose = self._logs_next()
         for rollout, metrics in runner:
             self.statistics.update(rollout)
-            self._accumulate(metrics)
+            self.averages.add(metrics)
             progress.tick(self.steps)
             finished = self.steps >= config.steps
             runner.diagnose = self._logs_next()
@@ -260,24 +258,9 @@ class Training:
         config, after = self.config, self.steps + self.config.num_envs * self.config.unroll
         return after >= config.steps or after // config.log_every > self.steps // config.log_every
 
-    def _accumulate(self, metrics: dict[str, Tensor]) -> None:
-        """Sums, and of how many: NaN in what a loss says means that there was nothing to average."""
-        for k, v in metrics.items():
-            there: Tensor | int = 1
-            if k.partition("/")[0] in self.parts.learner.plugins:
-                there = ~torch.isnan(v)
-                v = torch.where(there, v, 0.0)
-            self.sums[k] = self.sums[k] + v if k in self.sums else v
-            self.counts[k] = self.counts.get(k, 0) + there
-
     def _record(self, runner: Sync) -> dict[str, Any]:
         """Means since the last record: the one place where the host waits for the device."""
-        all_of_it = torch.cat([(v.double() / self.counts[k]).flatten() for k, v in self.sums.items()]).tolist()
-        means: dict[str, float] = {}
-        for name, v in self.sums.items():
-            names = [f"{name}/{i + 1}" for i in range(len(v))] if v.dim() else [name]  # a curve, point by point
-            means |= {each: all_of_it.pop(0) for each in names}
-        means = {k: v for k, v in means.items() if not math.isnan(v)}
+        means = self.averages.drain()
         if means.pop("finite") < 1:
             raise NonFiniteError(
                 f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
@@ -286,7 +269,7 @@ class Training:
         spent = runner.drain_seconds()
         seconds, steps = self.seconds - self.mark[0], self.steps - self.mark[1]
         self.mark = (self.seconds, self.steps)
-        record: dict[str, Any] = {
+        return {
             "step": self.steps,
             "frames": self.steps * self.parts.env.spec.frames_per_step,
             "updates": self.parts.learner.updates,
@@ -299,8 +282,6 @@ class Training:
             **{f"time/{k}": v for k, v in spent.items()},
             "time/other": max(0.0, seconds - sum(spent.values())),
         }
-        self.sums, self.counts = {}, {}
-        return record
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
         """Score of the present policy, or nothing where that fails: training does not depend on it."""
@@ -351,8 +332,7 @@ class Training:
             "actor": self.parts.actor.state_dict(),
             "environment": env.state_dict() if env.spec.resumable and not anew else None,
             "statistics": self.statistics.state_dict(),
-            "sums": self.sums,
-            "counts": self.counts,
+            "averages": self.averages.state_dict(),
             "done": self.done,
             "owed": self.owed,
             "seconds": self.seconds,
@@ -374,8 +354,7 @@ class Training:
             parts.actor.load_state_dict(state["actor"])
         if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
             self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
-        self.sums = {k: v.to(self.config.device) for k, v in state["sums"].items()}
-        self.counts = {k: torch.as_tensor(v, device=self.config.device) for k, v in state["counts"].items()}
+        self.averages.load_state_dict(state.get("averages", {}), self.config.device)  # not in earlier versions
         self.done, self.owed = state["done"], state["owed"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..backbones import Features
 from ..backbones.encoder import Encoder
 from ..envs.experience import Rollout, Spec, State
+from .pooling import Metric
 
 Data = Literal["rollout", "sequence_replay", "transition_replay"]
 
@@ -51,9 +52,10 @@ class AuxiliaryLoss(nn.Module, abc.ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.metrics: dict[str, Tensor] = {}
-        """What else the latest ``forward`` is worth logging for: detached scalars, or [K] for a curve. NaN says that
-        there was nothing to average, and is left out."""
+        self.metrics: dict[str, Metric] = {}
+        """What else the latest ``forward`` is worth logging for: a detached scalar, or [K] for a curve, averaged over
+        updates (NaN says that there was nothing to average, and is left out); or `Pooled`, such as
+        ``reduction.average`` gives, if updates differ in how much they have to say."""
 
     @abc.abstractmethod
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ def main() -> float:
         if learner.updates % 100 == 0 or learner.steps >= flags.steps:
             report = statistics.report()
             mean = report.get("episode_return", mean)
-            print(f"step {learner.steps:>9,}  return {mean:6.2f}  entropy {metrics['entropy']:.2f}")
+            print(f"step {learner.steps:>9,}  return {mean:6.2f}  entropy {float(metrics['entropy']):.2f}")
     return mean
 
 

@@ -22,6 +22,7 @@ from morello.auxiliaries.losses.cells import cell_change
 from morello.auxiliaries.losses.control import q_targets
 from morello.auxiliaries.losses.feature_control import FeatureControlConfig
 from morello.auxiliaries.losses.pixel_control import PixelControlConfig
+from morello.auxiliaries.pooling import value_of
 from morello.backbones import Sizes
 from morello.envs.errors import UserError
 from morello.envs.experience import closing
@@ -131,7 +132,7 @@ def test_it_goes_on_from_its_state(name):
 @pytest.mark.parametrize("name", AUXILIARY_LOSSES)
 def test_metrics_are_numbers_or_curves(name):
     _, actor, learner = parts(name)
-    metrics = {k: v for k, v in learner.step(actor.collect()).items() if k.startswith(f"{name}/")}
+    metrics = {k: value_of(v) for k, v in learner.step(actor.collect()).items() if k.startswith(f"{name}/")}
     assert metrics or name == "reconstruction"
     for key, value in metrics.items():
         assert value.dim() <= 1, key

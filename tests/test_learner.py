@@ -159,7 +159,7 @@ def test_streams_have_their_own_value_and_discount():
     learner = Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(bonus, 0.3, optimizer, gamma=0.5)})
     for _ in range(2):
         metrics = learner.step(actor.collect())
-    assert metrics["bonus/reward"] == 1
+    assert metrics["bonus/reward"].item() == 1
     assert {"loss/value", "loss/value/bonus", "loss/bonus"} <= metrics.keys()
     assert (bonus.scale < 1).all()
     assert bonus.seen == 2

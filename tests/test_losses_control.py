@@ -13,6 +13,7 @@ from morello.auxiliaries.losses.pixel_control import PixelControl
 from morello.backbones import Sizes
 
 from . import rollouts
+from .figures import figures
 
 T, B, A, D, E = 13, 11, 5, 7, 3
 SIZES = Sizes(None, E, D)
@@ -153,7 +154,7 @@ def test_gradients_reach_memory_and_head_and_no_target_gives_any(kind):
     assert torch.isfinite(grad).all()
     assert torch.equal(grad[:-1] > 0, mask)  # rows that are only bootstrapped from, or cross a reset, get nothing
     assert (grad[-1] == 0).all()
-    assert all(not m.requires_grad for m in loss.metrics.values())
+    assert all(not m.requires_grad for m in figures(loss).values())
 
 
 @both
@@ -162,11 +163,11 @@ def test_metrics_are_means_over_transitions(kind):
     _, mask = loss(rollout, features)
     change, q = changes(kind, rollout, features), loss.q(features.memory).detach().reshape(T + 1, B, A, -1)
     taken = torch.stack([torch.stack([q[t, b, rollout.action[t, b]] for b in range(B)]) for t in range(T)])
-    assert loss.metrics["change"].item() == pytest.approx(change[mask].mean().item(), rel=1e-5)
-    assert loss.metrics["q"].item() == pytest.approx(taken[mask].mean().item(), rel=1e-4, abs=1e-6)
+    assert figures(loss)["change"].item() == pytest.approx(change[mask].mean().item(), rel=1e-5)
+    assert figures(loss)["q"].item() == pytest.approx(taken[mask].mean().item(), rel=1e-4, abs=1e-6)
     target = q_targets(q, change, GAMMA * rollout.discount, mask)[mask]
     expected = 1 - (target - taken[mask]).var() / target.var()
-    assert loss.metrics["q_explained_variance"].item() == pytest.approx(expected.item(), abs=1e-4)
+    assert figures(loss)["q_explained_variance"].item() == pytest.approx(expected.item(), abs=1e-4)
 
 
 def test_q_is_there_for_any_leading_shape():

@@ -12,6 +12,7 @@ from morello.auxiliaries.losses.cpc import CPCConfig, CPCLoss
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
+from .figures import figures
 from .rollouts import features, rollout, spec
 
 T, B, E, D = 13, 5, 7, 11
@@ -87,8 +88,8 @@ def test_uniform_scores_and_constant_codes_give_log_n(same):
     known = torch.tensor([7.0, 8.0]).log()  # 7 where the right one was drawn again
     torch.testing.assert_close(value[mask], known[(value[mask] > 2).long()], atol=1e-6, rtol=0)
     assert value[mask].max().item() == pytest.approx(2.07944, abs=1e-5)
-    assert loss.metrics["accuracy"] == 0
-    assert loss.metrics["bound"].abs() < 1e-6
+    assert figures(loss)["accuracy"] == 0
+    assert figures(loss)["bound"].abs() < 1e-6
 
 
 def exact_bound(symbols, p, candidates):
@@ -126,7 +127,7 @@ def test_bound_with_the_optimal_critic_is_the_exact_one(candidates, known):
     found = []
     for _ in range(200):
         loss(*channel(2, 499, torch.Generator().manual_seed(len(found))))
-        found.append(loss.metrics["bound"])
+        found.append(figures(loss)["bound"])
     error = torch.stack(found).std().item() / math.sqrt(200)
     assert abs(torch.stack(found).mean().item() - known) < 3 * error
     assert error < 0.003
@@ -146,7 +147,7 @@ def test_trained_loss_reaches_the_information_of_each_horizon_from_below():
     found = []
     for _ in range(40):
         loss(*channel(5, 61, generator))
-        found.append(loss.metrics["cap"] - loss.metrics["loss_by_horizon"])
+        found.append(figures(loss)["cap"] - figures(loss)["loss_by_horizon"])
     mean, error = torch.stack(found).mean(0), torch.stack(found).std(0) / math.sqrt(40)
     known = torch.tensor([information(4, p) for p in correct])
     assert known[0].item() == pytest.approx(0.4458, abs=5e-5)
@@ -175,9 +176,9 @@ def test_memory_without_a_pair_and_what_else_is_in_a_rollout_are_not_read(source
     reduce(other, also).backward()
     assert torch.equal(mask, also)
     assert torch.equal(value[mask], other[mask])
-    assert all(torch.isfinite(x).all() for k, x in again.metrics.items() if "by_horizon" not in k)
+    assert all(torch.isfinite(x).all() for k, x in figures(again).items() if "by_horizon" not in k)
     counts = mask.sum(-1)
-    for x in (again.metrics["loss_by_horizon"], again.metrics["accuracy_by_horizon"]):
+    for x in (figures(again)["loss_by_horizon"], figures(again)["accuracy_by_horizon"]):
         assert torch.equal(torch.isfinite(x), counts[: len(x)] > 0)
     for mine, theirs in ((seen.vector, poisoned.vector), (seen.memory, poisoned.memory)):
         assert torch.equal(mine.grad, theirs.grad)
@@ -195,7 +196,7 @@ def test_gradients_reach_encoder_memory_and_head_and_nothing_else():
     assert (loss.cpc.head.weight.grad.flatten(1).abs().sum(-1) > 0).all()
     assert [x.grad for x in (seen.map, seen.logits, *seen.value.values())] == [None] * 3
     assert {name for name, _ in loss.named_parameters()} == {"cpc.head.weight"}  # linear predictors only
-    assert not any(x.requires_grad for x in loss.metrics.values())
+    assert not any(x.requires_grad for x in figures(loss).values())
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -203,9 +204,9 @@ def test_permuting_environments_changes_nothing(source):
     played, seen = rollout(SPEC, T, B), features(SIZES, T, B)
     loss, order = build(horizons=4, queries=ALL, negatives=ALL, source=source), torch.randperm(B)
     moved = seen._replace(vector=seen.vector[:, order], memory=seen.memory[:, order])
-    one = reduce(*loss(played, seen)), loss.metrics["accuracy_by_horizon"]
+    one = reduce(*loss(played, seen)), figures(loss)["accuracy_by_horizon"]
     two = reduce(*loss(played._replace(first=played.first[:, order], last=played.last[:, order]), moved))
-    torch.testing.assert_close(one, (two, loss.metrics["accuracy_by_horizon"]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(one, (two, figures(loss)["accuracy_by_horizon"]), atol=1e-5, rtol=1e-5)
 
 
 def test_a_loaded_loss_draws_as_the_saved_one_would_have():
@@ -222,7 +223,7 @@ def test_a_loaded_loss_draws_as_the_saved_one_would_have():
 def test_metrics_are_means_over_pairs_and_horizons():
     loss = build(horizons=17, queries=60, negatives=23)
     value, mask = loss(rollout(SPEC, T, B), features(SIZES, T, B))
-    shown = loss.metrics
+    shown = figures(loss)
     assert shown["bound"].item() == pytest.approx((shown["cap"] - reduce(value, mask)).item(), abs=1e-5)
     assert 1 / 24 <= shown["chance"] < 1 / 22
     assert math.log(23) < shown["cap"] <= math.log(24)

@@ -11,6 +11,7 @@ from morello.auxiliaries.losses.cpc_a import CPCA, CPCAConfig, binary_contrast
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
+from .figures import figures
 from .rollouts import features, rollout, spec
 
 T, B, E, D, A = 13, 5, 7, 11, 3
@@ -141,7 +142,7 @@ def test_world_that_shows_the_last_action_is_predicted_if_the_actions_are_told(t
     found = []
     for _ in range(40):
         sample()
-        found.append(torch.stack([*curve_of(loss), loss.metrics["accuracy"]]))
+        found.append(torch.stack([*curve_of(loss), figures(loss)["accuracy"]]))
     mean, error = torch.stack(found).mean(0), torch.stack(found).std(0) / math.sqrt(40)
     if told:
         best = math.log(1 + 1 / ACTIONS) + math.log(1 + ACTIONS) / ACTIONS
@@ -172,7 +173,7 @@ def test_actions_that_were_ignored_and_memory_without_a_pair_are_not_read():
     reduce(other, also).backward()
     assert torch.equal(mask, also)
     assert torch.equal(value[mask], other[mask])
-    assert all(torch.isfinite(x).all() for x in again.metrics.values())
+    assert all(torch.isfinite(x).all() for x in figures(again).values())
     pairs = [(seen.vector, poisoned.vector), (seen.memory, poisoned.memory)]
     pairs += zip(loss.parameters(), again.parameters(), strict=True)
     for mine, theirs in pairs:
@@ -187,7 +188,7 @@ def test_gradients_reach_encoder_memory_and_head_and_nothing_else():
         assert torch.isfinite(x.grad).all()
         assert x.grad.abs().sum() > 0
     assert [x.grad for x in (seen.map, seen.logits, *seen.value.values())] == [None] * 3
-    assert not any(x.requires_grad for x in loss.metrics.values())
+    assert not any(x.requires_grad for x in figures(loss).values())
 
 
 def test_permuting_environments_leaves_the_expected_loss_unchanged():
@@ -214,7 +215,7 @@ def test_a_loaded_loss_draws_as_the_saved_one_would_have():
 
 
 def curve_of(loss):
-    return [loss.metrics[f"loss_by_horizon/{k}"] for k in loss.horizons if f"loss_by_horizon/{k}" in loss.metrics]
+    return [figures(loss)[f"loss_by_horizon/{k}"] for k in loss.horizons if f"loss_by_horizon/{k}" in figures(loss)]
 
 
 def test_metrics_are_means_over_the_pairs():
@@ -223,11 +224,11 @@ def test_metrics_are_means_over_the_pairs():
     assert value.shape == mask.shape == (4, 13)  # 16 steps do not fit
     expected = [row[there].mean().item() if there.any() else 0 for row, there in zip(value, mask, strict=True)]
     assert torch.stack(curve_of(loss)).tolist() == pytest.approx(expected, abs=1e-6)
-    assert "loss_by_horizon/16" not in loss.metrics
-    assert loss.metrics["chance"] == 0.5
+    assert "loss_by_horizon/16" not in figures(loss)
+    assert figures(loss)["chance"] == 0.5
     loss.output.bias.data[:] = 100  # always "it follows"
     loss(rollout(SPEC, T, B), features(SIZES, T, B))
-    assert loss.metrics["accuracy"] == 0.5
+    assert figures(loss)["accuracy"] == 0.5
 
 
 def test_shapes_do_not_depend_on_data():

@@ -14,6 +14,7 @@ from morello.backbones.convolutional import ShallowCNN
 from morello.backbones.encoder import Encoder
 from morello.backbones.perceptron import Perceptron
 
+from .figures import figures
 from .rollouts import rollout, spec
 from .test_losses_augment import generator, offsets
 
@@ -49,8 +50,8 @@ def test_equal_codes_give_log_n_and_no_hit():
     value, mask = loss(seen, None)
     torch.testing.assert_close(value, torch.full((N,), math.log(N)))
     assert mask.all()
-    assert loss.metrics["accuracy"] == 0
-    assert loss.metrics["chance"].item() == pytest.approx(1 / N)
+    assert figures(loss)["accuracy"] == 0
+    assert figures(loss)["chance"].item() == pytest.approx(1 / N)
 
 
 def test_orthonormal_codes_have_a_closed_form():
@@ -58,7 +59,7 @@ def test_orthonormal_codes_have_a_closed_form():
     loss, seen = painted(codes, codes, s * torch.eye(N))
     value, _ = loss(seen, None)
     torch.testing.assert_close(value, torch.full((N,), math.log(1 + (N - 1) * math.exp(-s))))
-    assert loss.metrics["accuracy"] == 1
+    assert figures(loss)["accuracy"] == 1
 
 
 def test_cross_entropy_against_the_identity_one_by_one():
@@ -186,6 +187,6 @@ def test_tells_frames_apart_and_not_those_that_are_the_same(varied):
         reduce(*loss(seen, None)).backward()
         optimizer.step()
         loss.after_update()
-        accuracies.append(loss.metrics["accuracy"].item())  # of frames that it has not seen before, where they vary
+        accuracies.append(figures(loss)["accuracy"].item())  # of frames that it has not seen before, where they vary
     accuracy = sum(accuracies[-20:]) / 20
     assert accuracy > 0.45 if varied else accuracy < 0.06  # chance is 1 / 61 = 0.016

@@ -11,6 +11,7 @@ from morello.auxiliaries.losses.inverse_dynamics import InverseDynamics, Inverse
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
+from .figures import figures
 from .oracles import softmax
 from .rollouts import features, rollout, spec
 
@@ -37,8 +38,8 @@ def test_value_is_the_cross_entropy_of_each_transition():
         assert value[t, b].item() == pytest.approx(-math.log(p[action]), abs=1e-5)
         right.append(p[action] == max(p))
         taken[action] += 1
-    assert loss.metrics["accuracy"].item() == pytest.approx(sum(right) / len(right))
-    assert loss.metrics["chance"].item() == pytest.approx(max(taken) / sum(taken))
+    assert figures(loss)["accuracy"].item() == pytest.approx(sum(right) / len(right))
+    assert figures(loss)["chance"].item() == pytest.approx(max(taken) / sum(taken))
 
 
 def walk(T, B, generator, visible, places=7, actions=5):
@@ -64,13 +65,13 @@ def test_actions_are_told_if_and_only_if_they_are_visible_in_the_change(visible)
         optimizer.step()
     with torch.no_grad():
         found = torch.stack([reduce(*loss(*walk(T, 997, generator, visible))) for _ in range(3)]).mean()
-    assert loss.metrics["chance"].item() == pytest.approx(1 / 5, abs=0.02)
+    assert figures(loss)["chance"].item() == pytest.approx(1 / 5, abs=0.02)
     if visible:
         assert found < 0.05
-        assert loss.metrics["accuracy"] > 0.99
+        assert figures(loss)["accuracy"] > 0.99
     else:
         assert found > math.log(5) - 0.003
-        assert abs(loss.metrics["accuracy"] - 1 / 5) < 0.02
+        assert abs(figures(loss)["accuracy"] - 1 / 5) < 0.02
 
 
 def test_rows_that_cross_a_reset_are_not_read():
@@ -99,7 +100,7 @@ def test_rows_that_cross_a_reset_are_not_read():
     assert torch.equal(seen.vector.grad, poisoned.vector.grad)
     assert (poisoned.vector.grad[0, 2] == 0).all()
     assert all(torch.equal(p.grad, g) for p, g in zip(loss.parameters(), clean, strict=True))
-    assert all(torch.isfinite(x) for x in loss.metrics.values())
+    assert all(torch.isfinite(x) for x in figures(loss).values())
 
 
 def test_gradients_reach_encoder_and_head_and_nothing_else():
@@ -109,7 +110,7 @@ def test_gradients_reach_encoder_and_head_and_nothing_else():
         assert torch.isfinite(x.grad).all()
         assert x.grad.abs().sum() > 0
     assert [x.grad for x in (seen.map, seen.memory, seen.logits, *seen.value.values())] == [None] * 4
-    assert not any(x.requires_grad for x in loss.metrics.values())
+    assert not any(x.requires_grad for x in figures(loss).values())
 
 
 def test_permuting_environments_moves_losses_and_changes_none():
@@ -132,11 +133,11 @@ def test_chance_is_the_commonest_action_and_nothing_valid_is_no_error():
     usual = torch.where(torch.arange(T).unsqueeze(-1) < 10, 2, played.action)
     loss(played._replace(action=usual), seen)
     share = (usual[played.valid] == 2).float().mean()
-    assert loss.metrics["chance"].item() == pytest.approx(share.item())
+    assert figures(loss)["chance"].item() == pytest.approx(share.item())
     value, mask = loss(played._replace(last=torch.ones_like(played.last)), seen)
     assert reduce(value, mask) == 0
-    assert loss.metrics["accuracy"].isnan()
-    assert loss.metrics["chance"].isnan()
+    assert figures(loss)["accuracy"].isnan()
+    assert figures(loss)["chance"].isnan()
 
 
 def test_shapes_do_not_depend_on_data():

@@ -11,6 +11,7 @@ from morello.backbones.convolutional import ShallowCNN
 from morello.backbones.encoder import Encoder
 from morello.backbones.perceptron import Perceptron
 
+from .figures import figures
 from .oracles import softmax
 from .rollouts import rollout, spec
 
@@ -105,7 +106,7 @@ def test_windows_that_cross_a_reset_are_masked_and_their_nan_reaches_nothing():
     assert mask.tolist() == [not c for c in crosses]
     reduce(value, mask).backward()
     found = [p.grad.clone() for p in (*loss.parameters(), *encoder.parameters())]
-    metrics = dict(loss.metrics)
+    metrics = figures(loss)
 
     vector = seen.observation["vector"][:, mask]
     kept = seen._replace(observation={"vector": vector}, last=seen.last[:, mask], reward=seen.reward[:, mask])
@@ -116,7 +117,7 @@ def test_windows_that_cross_a_reset_are_masked_and_their_nan_reaches_nothing():
         torch.testing.assert_close(grad, p.grad)
     assert metrics.keys() == {"accuracy", "chance", "rewarding"}
     for name in metrics:
-        torch.testing.assert_close(metrics[name], loss.metrics[name])
+        torch.testing.assert_close(metrics[name], figures(loss)[name])
 
 
 def test_metrics_by_hand():
@@ -126,9 +127,9 @@ def test_metrics_by_hand():
     loss.head[2].bias.data = torch.tensor([0.0, 0.0, 3.0])  # always says negative
     seen.reward[2] = torch.tensor([0.0] * 6 + [2.0] * 4 + [-1.0] * 3)
     loss(seen, None)
-    assert loss.metrics["accuracy"].item() == pytest.approx(3 / 13)
-    assert loss.metrics["chance"].item() == pytest.approx(6 / 13)
-    assert loss.metrics["rewarding"].item() == pytest.approx(7 / 13)
+    assert figures(loss)["accuracy"].item() == pytest.approx(3 / 13)
+    assert figures(loss)["chance"].item() == pytest.approx(6 / 13)
+    assert figures(loss)["rewarding"].item() == pytest.approx(7 / 13)
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
@@ -181,5 +182,5 @@ def test_foretells_what_three_frames_tell_and_nothing_else(kind):
         reduce(*loss(moving(kind, generator), None)).backward()
         optimizer.step()
     loss(moving(kind, generator, n=307), None)
-    accuracy = loss.metrics["accuracy"].item()
+    accuracy = figures(loss)["accuracy"].item()
     assert accuracy > 0.9 if kind == "foretold" else abs(accuracy - 1 / 3) < 0.1

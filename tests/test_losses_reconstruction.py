@@ -12,6 +12,7 @@ from morello.backbones import Sizes
 from morello.backbones.convolutional import ShallowCNN
 
 from . import rollouts
+from .figures import figures
 
 T, B, A, D, E, C = 7, 5, 3, 11, 2, 3
 SIZES = Sizes(None, E, D)
@@ -46,7 +47,7 @@ def test_where_nothing_changes_the_prediction_is_perfect_from_the_start_and_stay
         optimizer.zero_grad()
         reduced(value, mask).backward()
         optimizer.step()
-    assert loss.metrics["change"].item() == 0
+    assert figures(loss)["change"].item() == 0
     value, mask = loss(rollout, features)
     assert (value[mask] > 0.01).all()  # random pictures: it is the world that is still, not the loss
     reduced(value, mask).backward()
@@ -102,8 +103,8 @@ def test_metrics_of_change_prediction():
     pixels = rollout.observation["image"][:, :, 2:34, 1:41].double() / 255
     change = (pixels[1:] - pixels[:-1]).abs().unflatten(2, (8, 4)).unflatten(4, (10, 4)).mean((3, 5, 6))[mask]
     error = loss.predict(features.memory[:-1], rollout.action)[mask] - change
-    assert loss.metrics["change"].item() == pytest.approx(change.mean().item(), rel=1e-5)
-    assert loss.metrics["change_explained_variance"].item() == pytest.approx(
+    assert figures(loss)["change"].item() == pytest.approx(change.mean().item(), rel=1e-5)
+    assert figures(loss)["change_explained_variance"].item() == pytest.approx(
         1 - error.var(correction=0).item() / change.var(correction=0).item(), rel=1e-3
     )
     assert error.square().mean().item() == pytest.approx(reduced(value, mask).item(), rel=1e-5)
@@ -115,7 +116,7 @@ def test_gradients_reach_memory_and_every_weight_and_nothing_else(kind):
     reduced(*loss(rollout, features)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in loss.parameters())
     assert [x.grad is None for x in features[1:]] == [True, False, True, True]
-    assert all(not m.requires_grad for m in loss.metrics.values())
+    assert all(not m.requires_grad for m in figures(loss).values())
 
 
 @pytest.mark.parametrize("channels", [None, 1])

@@ -13,6 +13,7 @@ from morello.backbones.convolutional import ShallowCNN
 from morello.backbones.encoder import Encoder
 from morello.backbones.perceptron import Perceptron
 
+from .figures import figures
 from .rollouts import features, rollout, spec
 
 T, B, A, K, H, W, C = 11, 3, 13, 5, 23, 29, 7
@@ -117,8 +118,8 @@ def test_against_a_naive_transcription_with_nan_where_nothing_may_be_read(world)
                 assert mask[at].item() == ((k, t, b) in expected)
                 assert value[at].item() == pytest.approx(expected.get((k, t, b), 0.0), abs=1e-5)
     assert (value[~mask] == 0).all()
-    torch.testing.assert_close(loss.metrics["loss_by_step"], torch.stack([reduce(*x) for x in zip(value, mask)]))
-    torch.testing.assert_close(loss.metrics["cosine"], 1 - reduce(value, mask) / 2)
+    torch.testing.assert_close(figures(loss)["loss_by_step"], torch.stack([reduce(*x) for x in zip(value, mask)]))
+    torch.testing.assert_close(figures(loss)["cosine"], 1 - reduce(value, mask) / 2)
 
     reduce(value, mask).backward()
     leaf = given.vector.grad if given.map is None else given.map.grad.unflatten(0, (T + 1, B))

@@ -11,6 +11,7 @@ from morello.backbones.convolutional import ShallowCNN
 from morello.backbones.encoder import Encoder
 from morello.backbones.perceptron import Perceptron
 
+from .figures import figures
 from .rollouts import rollout, spec
 
 T, B, A, PLACES, H, W = 11, 13, 3, 5, 23, 29
@@ -59,7 +60,7 @@ def loss_by_step(kind, augment, updates):
         found = []
         for seed in range(10**6, 10**6 + 4):
             look(seed)
-            found.append(loss.metrics["loss_by_step"])
+            found.append(figures(loss)["loss_by_step"])
         return torch.stack(found).mean(0)
 
     before = measured()

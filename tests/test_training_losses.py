@@ -97,25 +97,26 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_horizons_that_few_episodes_reach_are_averaged_over_those_updates_that_have_them(tmp_path, monkeypatch):
+def test_horizons_that_few_episodes_reach_are_averaged_over_the_pairs_that_there_are(tmp_path, monkeypatch):
     """One cart at a time: most rollouts hold no pair 20 steps apart, and none one 60 steps apart."""
     forward, seen = CPCLoss.forward, []
 
     def noted(self, rollout, features):
         value, mask = forward(self, rollout, features)
-        seen.append(torch.where(mask, value, 0.0).sum(-1) / mask.sum(-1))
+        seen.append(torch.stack([torch.where(mask, value, 0.0).sum(-1), mask.sum(-1)]).detach())
         return value, mask
 
     monkeypatch.setattr(CPCLoss, "forward", noted)
     config = Config(env="gym:CartPole-v1", steps=1600, num_envs=1, unroll=64, log_every=1600, threads=1, quiet=True)
     run = train(config, aux={"cpc": CPCLoss.Config(weight=0.1, horizons=60)}, run=str(tmp_path / "run"))
-    record, each = records(run.path)[-1], torch.stack(seen)
+    record, each = records(run.path)[-1], torch.stack(seen)  # [updates, 2, K]
     assert len(each) == 25
-    counts = (~each.isnan()).sum(0).tolist()
-    assert counts[0] == 25 > counts[19] > 0 == counts[59]
-    for k, count in enumerate(counts):
+    updates = (each[:, 1] > 0).sum(0).tolist()
+    assert updates[0] == 25 > updates[19] > 0 == updates[59]
+    total, pairs = each.double().sum(0)
+    for k, count in enumerate(updates):
         if count:
-            assert record[f"cpc/loss_by_horizon/{k + 1}"] == pytest.approx(each[:, k].nanmean().item(), rel=1e-4)
+            assert record[f"cpc/loss_by_horizon/{k + 1}"] == pytest.approx((total[k] / pairs[k]).item(), rel=1e-4)
         else:
             assert f"cpc/loss_by_horizon/{k + 1}" not in record
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
-from torch import Tensor
-
+from ...auxiliaries.pooling import Metric
 from ...envs.experience import Rollout
 from ..actor import Actor
 from ..learner import Learner
@@ -26,7 +25,7 @@ class Sync:
         self.diagnose = False  # whether the next update measures what is costly
         self.doing: Literal["nothing", "acting", "learning"] = "nothing"
 
-    def __iter__(self) -> Iterator[tuple[Rollout, dict[str, Tensor]]]:
+    def __iter__(self) -> Iterator[tuple[Rollout, dict[str, Metric]]]:
         while self.learner.steps < self.learner.total_steps:
             self.doing = "acting"
             rollout = self.actor.collect()

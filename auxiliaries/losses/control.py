@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..pooling import Metric
 from ..reduction import average, explained_variance
 from ..returns import n_step_return
 
@@ -26,7 +27,7 @@ def q_targets(q: Tensor, reward: Tensor, discount: Tensor, valid: Tensor) -> Ten
 
 def q_learning(
     q: Tensor, action: Tensor, reward: Tensor, discount: Tensor, valid: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, dict[str, Metric]]:
     """``sum_n (R_n[t] - Q_n[t, a[t]])^2 / 2``, [T, B], and metrics over ``valid``.
 
     Shapes as in ``q_targets``, action [T, B] int64. Metrics: the reward ("change"), Q of the action taken ("q") and
@@ -36,7 +37,7 @@ def q_learning(
     taken = q[:-1].gather(2, action[..., None, None].expand(-1, -1, 1, q.shape[-1])).squeeze(2).float()
     value = (target - taken).square().sum(-1) / 2
     mask, guess = valid.unsqueeze(-1).expand_as(taken), taken.detach()
-    metrics = {
+    metrics: dict[str, Metric] = {
         "change": average(reward, mask),
         "q": average(guess, mask),
         "q_explained_variance": explained_variance(guess, target, mask),

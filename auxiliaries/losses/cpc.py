@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ...backbones import Features, Sizes
 from ...backbones.contrastive import CPC, Source, curve, fitting
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
+from ..pooling import Mean
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class CPCLoss(AuxiliaryLoss):
         z, c = features.vector, features.memory
         contrast = self.cpc(z, c, rollout.first, generator=self.draws.on(z.device))
         shown = curve(contrast)
-        share = shown.pairs / shown.pairs.sum()
-        means = {k: (getattr(shown, k).nan_to_num() * share).sum() for k in ("accuracy", "chance", "bound", "cap")}
+        pairs = shown.pairs
+        totals = {k: torch.where(pairs > 0, x * pairs, 0.0) for k, x in shown._asdict().items()}
         K = fitting(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
-        self.metrics = {**means, "loss_by_horizon": shown.loss[:K], "accuracy_by_horizon": shown.accuracy[:K]}
+        self.metrics = {k: Mean.of(totals[k].sum(), pairs.sum()) for k in ("accuracy", "chance", "bound", "cap")}
+        self.metrics |= {f"{k}_by_horizon": Mean.of(totals[k][:K], pairs[:K]) for k in ("loss", "accuracy")}
         return contrast.value, contrast.mask

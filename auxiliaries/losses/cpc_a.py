@@ -15,6 +15,7 @@ from ...backbones import Features, Sizes
 from ...backbones.contrastive import ActionContext, draw, fitting, next_actions, pair_mask, rows_of
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
+from ..pooling import Metric
 from ..reduction import average
 
 
@@ -83,11 +84,10 @@ class CPCA(AuxiliaryLoss):
         self.metrics = self._metrics(value.detach(), mask, ((positive > 0).float() + (negative < 0)) / 2)
         return value, mask
 
-    def _metrics(self, value: Tensor, mask: Tensor, correct: Tensor) -> dict[str, Tensor]:
+    def _metrics(self, value: Tensor, mask: Tensor, correct: Tensor) -> dict[str, Metric]:
         """Means over the pairs, of all and by horizon."""
-        by_horizon = average(value, mask, -1)
         return {
             "accuracy": average(correct, mask),
             "chance": value.new_full((), 0.5),
-            **{f"loss_by_horizon/{k}": loss for k, loss in zip(self.horizons, by_horizon, strict=False)},
+            **{f"loss_by_horizon/{k}": average(*row) for k, *row in zip(self.horizons, value, mask, strict=False)},
         }

@@ -15,6 +15,7 @@ from ...backbones.contrastive import ContrastiveHead, info_nce
 from ...backbones.encoder import Encoder
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from ..pooling import Mean
 from ..reduction import average
 from .augment import random_shift, scaled
 from .encoding import flat, follow, frozen, width
@@ -77,7 +78,7 @@ class CURL(AuxiliaryLoss):
         own = torch.arange(len(there), device=there.device)
         value, correct = info_nce(self.head(query, key).squeeze(0), own, there & there.unsqueeze(-1))
         count = there.sum()
-        self.metrics = {"accuracy": average(correct, there), "chance": torch.where(count > 0, 1 / count, torch.nan)}
+        self.metrics = {"accuracy": average(correct, there), "chance": Mean.of(count > 0, count)}  # n times 1 / n
         return value, there
 
     def after_update(self) -> None:

@@ -14,6 +14,7 @@ from ...backbones import Features, Sizes
 from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
+from ..pooling import Commonest, Metric
 from ..reduction import average
 
 
@@ -49,10 +50,9 @@ class InverseDynamics(AuxiliaryLoss):
         value = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none")
         return value.view_as(action), valid
 
-    def _metrics(self, logits: Tensor, action: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    def _metrics(self, logits: Tensor, action: Tensor, valid: Tensor) -> dict[str, Metric]:
         """Accuracy, and that of always naming the action that was the commonest."""
-        taken = one_hot(action, logits.shape[-1])
         return {
             "accuracy": average((logits.argmax(-1) == action).float(), valid),
-            "chance": (taken & valid.unsqueeze(-1)).sum((0, 1)).max() / valid.sum(),
+            "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),
         }

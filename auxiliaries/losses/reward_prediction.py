@@ -14,6 +14,7 @@ from ...backbones import Features, Sizes
 from ...backbones.arithmetic import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
+from ..pooling import Commonest
 from ..reduction import average
 from .encoding import flat, width
 
@@ -62,9 +63,8 @@ class RewardPrediction(AuxiliaryLoss):
         return F.cross_entropy(logits, label, reduction="none"), there
 
     def _measure(self, logits: Tensor, label: Tensor, there: Tensor) -> None:
-        shares = average(one_hot(label, len(CLASSES)), there.unsqueeze(-1).expand(-1, len(CLASSES)), 0)
         self.metrics = {
             "accuracy": average(logits.argmax(-1) == label, there),
-            "chance": shares.max(),  # of always naming the commonest class
-            "rewarding": shares[1:].sum(),
+            "chance": Commonest.of(one_hot(label, len(CLASSES)), there),
+            "rewarding": average(label > 0, there),
         }

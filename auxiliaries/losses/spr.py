@@ -131,7 +131,7 @@ class SPR(AuxiliaryLoss):
             predicted.append(z.flatten(1))
         loss = torch.where(there, cosine_loss(self.predictor(self.projection(torch.stack(predicted))), y), 0.0)
         self.metrics = {
-            "cosine": 1 - average(loss, there) / 2, "loss_by_step": average(loss, there, -1)
+            "cosine": average(1 - loss / 2, there), "loss_by_step": average(loss, there, -1)
         }  # fmt: skip
         return loss, there
 
