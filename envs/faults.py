@@ -65,7 +65,8 @@ class Faults:
         """Environment i goes on with another stream than the one that led here, and still decided by its seed."""
         self.restarts[i] += 1
         self.derived[i] += 1
-        self.seed[i] = derived_seed(int(self.seed[i]), int(self.derived[i]))
+        # Modulo what seeds may be: a worker that went wrong can have written here what it liked.
+        self.seed[i] = derived_seed(int(self.seed[i]) % 2**62, int(self.derived[i]) % 2**62)
 
 
 def derived_seed(seed: int, count: int) -> int:

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .errors import BrokenEnvironmentError, UserError
+from . import wire
+from .errors import BrokenEnvironmentError
 from .experience import Spec, Timestep, VectorEnv, empty_timestep, hand_out, leaves, tree_map
 from .faults import Faults
 from .spaces import one_line
+from .wire import Command, Reply
 
-ERRORS = (UserError, BrokenEnvironmentError, ValueError)
-"""What a worker may complain of; each arrives in the parent as what it was."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Meant for the parent, who decides; blocked while a worker starts."""
 ALIGNMENT = 64  # bytes: a cache line, so that no two tensors share one
 
@@ -43,15 +43,6 @@ class Share(NamedTuple):
     seed: int
     restart: bool
     again: bool  # it takes over from a worker that is gone
-
-
-class Reply(NamedTuple):
-    """A worker's answer to one command; what it is about lies in the shared memory."""
-
-    error: tuple[int, str] | None  # which of ERRORS, and its words
-    warnings: list[tuple[type[Warning], str]]
-    spec: Spec | None = None  # in the first reply only
-    adopts: bool = False  # likewise: can they be made anew in another process?
 
 
 class Memory:
@@ -143,12 +134,12 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
                 env_offset=share.offset + share.begin, restart=share.restart,
             )  # fmt: skip
         except BaseException as error:
-            pipe.send(Reply(_in_words(error), said))
+            wire.send(pipe, Reply(0, _in_words(error), said[: wire.MOST]))
             return
         adopt = getattr(env, "adopt", None)
-        pipe.send(Reply(None, said, env.spec, adopt is not None))
+        wire.send(pipe, Reply(0, None, said[: wire.MOST], env.spec, adopt is not None))
         said.clear()
-        shared = memory.tensors(pipe.recv(), share.num_envs, share.workers)
+        shared = memory.tensors(wire.receive(pipe, Spec), share.num_envs, share.workers)
         rows, faults = shared.of(share)
         own = None if adopt is None else adopt(rows, faults, started=share.again)
         _answer_commands(pipe, env, shared, share, said, own)
@@ -164,28 +155,28 @@ def _answer_commands(
     rows, _ = shared.of(share)
     action, chosen = shared.action[here], shared.chosen[here]
     while True:
-        command, seed = pipe.recv()
-        if command == "close":
+        command = wire.receive(pipe, Command)
+        if command.what == "close":
             return
         problem = None
         try:
-            if command == "step":
+            if command.what == "step":
                 answer = env.step(action, own)
             else:
-                answer = env.reset(seed, None if chosen.all() else chosen.clone())
+                answer = env.reset(command.seed, None if chosen.all() else chosen.clone())
             if own is None:
                 hand_out(answer._replace(info={}), rows)
         except BaseException as error:
             problem = _in_words(error)
-        pipe.send(Reply(problem, said))
+        wire.send(pipe, Reply(command.number, problem, said[: wire.MOST]))
         said.clear()
 
 
-def _in_words(error: BaseException) -> tuple[int, str]:
-    for number, kind in enumerate(ERRORS):
+def _in_words(error: BaseException) -> tuple[type[Exception], str]:
+    for kind in wire.NAMES[Exception].values():
         if isinstance(error, kind):
-            return number, str(error)
-    return ERRORS.index(BrokenEnvironmentError), f"{type(error).__name__}: {one_line(error)}"
+            return kind, str(error)
+    return BrokenEnvironmentError, f"{type(error).__name__}: {one_line(error)}"
 
 
 def _follow_parent() -> None:

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import pickle
-import signal
-import threading
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import wire
 from .errors import BrokenEnvironmentError, UserError
 from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, hand_out
 from .faults import ATTEMPTS, Faults
-from .serving import ERRORS, SIGNALS, Memory, Reply, Share, Shared, serve
+from .serving import Memory, Share, Shared
+from .wire import Reply
+from .worker_process import Worker, kill, listen, shut_down, signals_held, start
 
 START_SECONDS = 300.0
 """How long a worker may take to import and build its environments."""
 ANSWER_SECONDS = 60.0
 """How long a worker may take to answer, if not said otherwise."""
-CLOSE_SECONDS = 5.0
-"""How long workers may take to end once told to."""
 UNGUARDED = 'a script that starts workers needs `if __name__ == "__main__":` around what it does'
-
-
-@dataclass
-class _Worker:
-    share: Share
-    process: SpawnProcess
-    pipe: Connection
-    deaths: int = 0  # since it last completed a step
 
 
 class Workers:
@@ -49,11 +34,12 @@ class Workers:
     environment gets the seed it would have in one process, so answers are the same whatever the number of workers. They
     lie in shared memory, and the caller is handed copies.
 
-    A worker that dies, or does not answer within ``timeout`` seconds (then it is killed), is a BrokenEnvironmentError
-    that names the environment whose turn it was, its seed and step. With ``restart`` a new one takes over instead:
-    all environments of that worker count as truncated on that row, with reward 0, and go on with seeds derived from
-    their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step it is given up. Errors
-    and warnings in a worker reach the caller as what they are.
+    A worker that dies, sends what is no answer, or does not answer within ``timeout`` seconds (then it is killed), is a
+    BrokenEnvironmentError that names the environment whose turn it was, its seed and step. With ``restart`` a new one
+    takes over instead: all environments of that worker count as truncated on that row, with reward 0, and go on with
+    seeds derived from their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step, those of
+    workers that were to take over included, it is given up. Errors and warnings in a worker reach the caller as what
+    they are.
 
     ``info`` is left out. Environments that cannot ``adopt`` memory (see `Gymnasium.adopt`) cannot be restarted.
     """
@@ -76,15 +62,16 @@ class Workers:
             raise UserError(f"timeout must be some seconds, not {timeout:g}")
         self.num_envs, self.device, self._build = num_envs, device, build
         self._restart, self._timeout = restart, timeout or ANSWER_SECONDS
-        self._memory, self._workers = Memory(), list[_Worker]()
+        self._memory, self._workers = Memory(), list[Worker]()
         # Run before multiprocessing waits for its processes.
-        self._finalizer = Finalize(self, _shut_down, (self._workers, self._memory.file), exitpriority=10)
+        self._finalizer = Finalize(self, shut_down, (self._workers, self._memory.file), exitpriority=10)
         count = min(workers, num_envs)
         bounds = [num_envs * w // count for w in range(count + 1)]
         try:
             for w in range(count):
                 share = Share(w, count, bounds[w], bounds[w + 1], num_envs, env_offset, seed, restart, again=False)
-                self._workers.append(self._start(share))
+                with signals_held():
+                    self._workers.append(start(self._memory, build, share))
             replies = [self._greeting(worker) for worker in self._workers]
             self.spec = _one_spec([reply.spec for reply in replies if reply.spec is not None])
             self._name = self.spec.tasks[0]
@@ -95,12 +82,14 @@ class Workers:
                 _, faults = self._shared.of(worker.share)
                 faults.begin(range(len(faults.seed)), seed)
                 faults.turn[0] = -1
-                worker.pipe.send(self.spec)
+                self._tell_spec(worker)
         except BaseException:
+            for worker in self._workers:
+                kill(worker)  # whatever it is doing: nothing has begun
             self.close()
             raise
         self._started = False
-        self._asked: list[_Worker] = []  # whose replies are still to come
+        self._asked: list[Worker] = []  # whose replies are still to come
         for reply in replies:
             _repeat(reply.warnings)
 
@@ -163,15 +152,14 @@ class Workers:
         if self._asked:
             raise UserError("receive the answers to the actions sent before sending anything else")
 
-    def _ask(self, command: str, seed: int | None, workers: list[_Worker]) -> None:
+    def _ask(self, command: str, seed: int | None, workers: list[Worker]) -> None:
         self._asked = list(workers)
         for worker in workers:
-            with contextlib.suppress(OSError):  # it is dead: noticed by who waits for its answer
-                worker.pipe.send((command, seed))
+            worker.ask(command, None if seed is None else int(seed))
 
     def _collect(self, step: bool) -> None:
         """Wait for everyone asked, put dead workers right, then say what they had to say."""
-        replies, dead = _listen(self._asked, self._timeout, self._progress)
+        replies, dead = listen(self._asked, self._timeout, self._progress)
         self._asked = []
         errors = [reply.error for _, reply in replies if reply.error is not None]
         said = [w for _, reply in replies for w in reply.warnings]
@@ -186,9 +174,9 @@ class Workers:
         finally:
             _repeat(said)
         for kind, words in errors:
-            raise ERRORS[kind](words)
+            raise kind(words)
 
-    def _replace(self, worker: _Worker, reason: str, step: bool) -> list[tuple[type[Warning], str]]:
+    def _replace(self, worker: Worker, reason: str, step: bool) -> list[tuple[type[Warning], str]]:
         """A new worker takes over from one that died in a command; what is to be said about that.
 
         An environment that was to begin an episode in this command still does, in the new worker.
@@ -208,139 +196,74 @@ class Workers:
             if step:
                 rows.first[~begins] = False
             faults.turn[0] = -1
-            fresh = self._start(share._replace(again=True))
-            worker.share, worker.process, worker.pipe = fresh.share, fresh.process, fresh.pipe
-            said += self._greeting(worker).warnings
-            worker.pipe.send(self.spec)
-            if not begins.any():
-                return said
-            worker.pipe.send(("reset", None))
-            replies, dead = _listen([worker], self._timeout, self._progress)
+            try:
+                said += self._take_over(worker)
+                if not begins.any():
+                    return said
+            except (UserError, BrokenEnvironmentError) as error:  # it is tried again, like any other end
+                reason = f"no worker could take over: {error}"
+                continue
+            worker.ask("reset")
+            replies, dead = listen([worker], self._timeout, self._progress)
             for _, reply in replies:
                 said += reply.warnings
                 if reply.error is not None:
-                    raise ERRORS[reply.error[0]](reply.error[1])
+                    raise reply.error[0](reply.error[1])
             if not dead:
                 return said
             reason = dead[0][1]
 
-    def _progress(self, worker: _Worker) -> int:
+    def _take_over(self, worker: Worker) -> list[tuple[type[Warning], str]]:
+        """Start a process in the place of a dead one; its warnings. Raises what went wrong there."""
+        with signals_held():
+            fresh = start(self._memory, self._build, worker.share._replace(again=True))
+            worker.share, worker.process, worker.pipe, worker.commands = fresh.share, fresh.process, fresh.pipe, 0
+        try:
+            greeting = self._greeting(worker)
+            if greeting.spec is None or _one_spec([self.spec, greeting.spec]) != self.spec:
+                raise BrokenEnvironmentError("its environments are others than before")
+        except BaseException:
+            kill(worker)
+            raise
+        self._tell_spec(worker)
+        return greeting.warnings
+
+    def _tell_spec(self, worker: Worker) -> None:
+        """What rows in the shared memory look like: the last word before commands."""
+        with contextlib.suppress(OSError):  # it is dead: noticed by who waits for its answer
+            wire.send(worker.pipe, self.spec)
+
+    def _progress(self, worker: Worker) -> int:
         """Whose turn it is in a worker: it has until that changes."""
         return int(self._shared.turn[worker.share.worker])
 
-    def _blame(self, worker: _Worker, faults: Faults, reason: str) -> str:
+    def _blame(self, worker: Worker, faults: Faults, reason: str) -> str:
         """Whose fault it was, in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""
         last, turn = worker.deaths >= ATTEMPTS, int(faults.turn[0])
-        if turn >= 0:
+        if 0 <= turn < len(faults.seed):  # a worker can write there what it likes
             return faults.blame(turn, reason, self._restart, last=last)
         what = f"{self._name}: {_which(worker.share, faults)} failed: {reason}"
         if last or not self._restart:
             raise BrokenEnvironmentError(f"{what} ({worker.deaths} times without a completed step)")
         return what
 
-    def _start(self, share: Share) -> _Worker:
-        # Spawned, not forked: OpenGL, torch and other libraries' threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        bound = threading.current_thread() is threading.main_thread()
-        process = context.Process(
-            target=serve, args=(theirs, self._memory, self._build, share, bound), name=f"worker-{share.worker}"
-        )
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited, until it knows what to do with them
-        try:
-            process.start()
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            ours.close()
-            raise UserError(f"what builds environments in workers must be a function with a name: {error}") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()  # or the end of the worker would not be the end of its pipe
-        return _Worker(share, process, ours)
-
-    def _greeting(self, worker: _Worker) -> Reply:
+    def _greeting(self, worker: Worker) -> Reply:
         """What a worker says once its environments are built. Raises what went wrong there."""
-        replies, dead = _listen([worker], max(START_SECONDS, self._timeout))
+        replies, dead = listen([worker], max(START_SECONDS, self._timeout))
         share = worker.share
         if dead:
             which = f"environments {share.offset + share.begin} to {share.offset + share.end - 1}"
-            raise BrokenEnvironmentError(
-                f"{which} (seed {share.seed}) could not be made in their worker: {dead[0][1]}; {UNGUARDED}"
-            )
+            what = f"{which} (seed {share.seed}) could not be made in their worker: {dead[0][1]}"
+            raise BrokenEnvironmentError(what if share.again else f"{what}; {UNGUARDED}")
         reply = replies[0][1]
         if reply.error is not None:
-            raise ERRORS[reply.error[0]](reply.error[1])
+            raise reply.error[0](reply.error[1])
         return reply
 
 
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _listen(
-    workers: list[_Worker], timeout: float, progress: Callable[[_Worker], int] = lambda worker: 0
-) -> tuple[list[tuple[_Worker, Reply]], list[tuple[_Worker, str]]]:
-    """The replies of ``workers``, and those who died or made no ``progress`` for ``timeout`` seconds (then they are
-    killed), with the reason.
-    """
-    replies, dead, pending = [], [], list(workers)
-    left, turns = {w.share.worker: timeout for w in pending}, {w.share.worker: progress(w) for w in pending}
-    while pending:
-        # By the second: after a stop (Ctrl-Z, a laptop closed) nobody is late who was stopped too.
-        patience = min(1.0, *(left[w.share.worker] for w in pending))
-        ready = wait([x for w in pending for x in (w.pipe, w.process.sentinel)], patience)
-        for worker in [] if ready else list(pending):
-            number, turn = worker.share.worker, progress(worker)
-            left[number] = left[number] - patience if turn == turns[number] else timeout
-            turns[number] = turn
-            if left[number] <= 0:
-                pending.remove(worker)
-                dead.append((worker, _end(worker, f"it did not answer within {timeout:g} seconds (--env-timeout)")))
-        for worker in [w for w in pending if w.pipe in ready or w.process.sentinel in ready]:
-            pending.remove(worker)
-            try:
-                if not worker.pipe.poll():
-                    raise EOFError
-                replies.append((worker, worker.pipe.recv()))
-            except (EOFError, OSError):
-                dead.append((worker, _end(worker)))
-    order = workers.index
-    return sorted(replies, key=lambda x: order(x[0])), sorted(dead, key=lambda x: order(x[0]))
-
-
-def _end(worker: _Worker, reason: str | None = None) -> str:
-    """Make sure of a worker's end, and say how it came about."""
-    if reason is None:
-        worker.process.join(CLOSE_SECONDS)
-    _kill(worker)
-    if reason is not None:
-        return reason
-    code = worker.process.exitcode or 0
-    with contextlib.suppress(ValueError):
-        return f"its process was ended by {signal.Signals(-code).name}"
-    return f"its process exited with code {code}"
-
-
-def _kill(worker: _Worker) -> None:
-    """End a worker, and what its environments have started and left."""
-    pid = worker.process.pid
-    with contextlib.suppress(OSError):
-        if pid is not None:
-            os.killpg(pid, signal.SIGKILL)  # its own group, if it came to that
-    worker.process.kill()
-    worker.process.join()
-
-
-def _shut_down(workers: list[_Worker], file: int) -> None:
-    for worker in workers:
-        with contextlib.suppress(OSError):
-            worker.pipe.send(("close", None))
-    deadline = time.monotonic() + CLOSE_SECONDS
-    for worker in workers:
-        worker.process.join(max(0.0, deadline - time.monotonic()))
-        _kill(worker)
-        worker.pipe.close()
-    os.close(file)
 
 
 def _which(share: Share, faults: Faults) -> str:
@@ -351,8 +274,10 @@ def _which(share: Share, faults: Faults) -> str:
 
 
 def _one_spec(specs: list[Spec]) -> Spec:
-    """Of all workers' environments. They differ at most in the longest episode."""
+    """Of all workers' environments. UserError if they differ in more than the longest episode."""
     spec, longest = specs[0], [s.max_steps for s in specs]
+    if any(s._replace(max_steps=None) != spec._replace(max_steps=None) for s in specs):
+        raise UserError(f"{spec.tasks[0]} shows or takes something else in some of its workers than in others")
     known = [x for x in longest if x is not None]
     return spec._replace(max_steps=max(known) if len(known) == len(longest) else None, resumable=False)
 

@@ -150,6 +150,14 @@ class Slow(Faulty):
         return super().reset(seed=seed)
 
 
+class SlowToMake(Faulty):
+    """Takes a minute to be made."""
+
+    def __init__(self):
+        time.sleep(60)
+        super().__init__()
+
+
 class Drawn(Parts):
     """Draws the clock and, when told to, something else or nothing."""
 
@@ -191,6 +199,7 @@ gymnasium.register("Perilous-v0", Perilous)
 gymnasium.register("Drawn-v0", Drawn)
 gymnasium.register("Unruly-v0", Unruly)
 gymnasium.register("Slow-v0", Slow)
+gymnasium.register("SlowToMake-v0", SlowToMake)
 gymnasium.register("Nothing-v0", lambda: _with(observation_space=spaces.Box(0, 1, (0,))))
 gymnasium.register("FourAxes-v0", lambda: _with(observation_space=spaces.Box(0, 255, (4, 5, 7, 3), np.uint8)))
 gymnasium.register("Continuous-v0", lambda: _with(action_space=spaces.Box(-1, 1, (2,))))

@@ -107,7 +107,7 @@ def test_a_caller_is_free_between_sending_and_receiving():
         ("nan", 60, "step 2 .*not finite"),
         ("killed", 60, "step 2 .*ended by SIGKILL"),
         ("leave", 60, "step 2 .*exited with code 7"),
-        ("sleep", 3, r"step 2 .*not answer within 3 seconds \(--env-timeout\)"),
+        ("sleep", 3, r"step 2 .*not answer within 3 seconds \(--env-timeout allows"),
     ],
 )
 def test_a_broken_environment_is_named(fault, timeout, words):
