@@ -8,8 +8,9 @@ when a record is made. All is float64: what float32 can tell apart survives it, 
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Pooled(abc.ABC):
-    """Sums on the device, without gradient; `value` is what they come to, NaN where there was nothing."""
+    """Sums on the device, without gradient; `value` is what they come to, NaN where there was nothing. Torch's
+    functions take it for that tensor.
+    """
 
     sums: Tensor
 
@@ -34,6 +37,12 @@ class Pooled(abc.ABC):
         return float(self.value.item())
 
     __float__ = item
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return function(*_figures(args), **{name: _figures(x) for name, x in (kwargs or {}).items()})
 
 
 class Mean(Pooled):
@@ -94,6 +103,13 @@ Metric = Tensor | Pooled
 def value_of(metric: Metric) -> Tensor:
     """The figure of one update."""
     return metric.value if isinstance(metric, Pooled) else metric
+
+
+def _figures(x: Any) -> Any:
+    """``x`` with tensors for what is pooled, also in lists and tuples."""
+    if isinstance(x, list | tuple):
+        return type(x)(map(_figures, x))
+    return x.value if isinstance(x, Pooled) else x
 
 
 def over_updates(figure: Tensor, *, sparse: bool = False) -> Mean:

@@ -163,3 +163,5 @@ def test_what_is_pooled_is_on_the_device_and_without_gradient():
         assert not metric.sums.requires_grad
         assert value_of(metric).shape == ()
         assert float(metric) == metric.item()
+        assert torch.stack([metric, torch.tensor(2.0).double()]).tolist() == [metric.item(), 2]
+        assert torch.isfinite(input=metric)
