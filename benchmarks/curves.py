@@ -17,7 +17,7 @@ from ..agents.runs import PROVENANCE, read_config, read_runs
 from ..envs.errors import UserError
 from ..flags import parse
 from . import side_by_side
-from .smoothing import drawn
+from .smoothing import drawn, margin
 
 COLUMNS = (
     "step", "valid_steps", "episodes", "window_episodes", "episode_return", "episode_return_std", "success",
@@ -78,8 +78,8 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         shared = settings
         table = read_runs(folder)
         if "episode_return" not in table or np.isnan(table["episode_return"]).all():
-            raise UserError(f"No episode ended in {folder}: there is no curve to keep.")
-        # None before every environment has ended an episode.
+            raise UserError(f"No episode ended in {folder}, or not one in each environment: there is no curve to keep.")
+        # There is no return before every environment has ended an episode.
         ended = ~np.isnan(table["episode_return"])
         starts = json.loads((folder / PROVENANCE).read_text())["starts"]
         code = starts[0]["git"]["morello"]  # none where morello was installed without its history
@@ -89,7 +89,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
             "hardware": starts[0]["hardware"],
             "versions": starts[0]["versions"],
             "seconds": float(table["time/seconds"][-1]),
-            "curve": {k: _plain(v[ended]) for k, v in table.items() if k in COLUMNS or k.endswith(SHARE)},
+            "curve": {k: _plain(v[ended]) for k, v in table.items() if _kept(k, spec.tasks)},
             "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
         })  # fmt: skip
     known = recorded_references(shared["env"], spec.tasks)
@@ -101,6 +101,12 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         "references": references,
         "seeds": sorted(seeds, key=lambda s: s["seed"]),
     }
+
+
+def _kept(column: str, tasks: tuple[str, ...]) -> bool:
+    """Whether a column of metrics is kept: of `COLUMNS`, for all tasks or for one, or a share of the gradient."""
+    name, _, task = column.partition("/")
+    return column in COLUMNS or (name in COLUMNS and task in tasks) or column.endswith(SHARE)
 
 
 def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
@@ -118,7 +124,9 @@ def _name(env: str) -> str:
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Return over steps, a line a seed that ends in its evaluation; random and oracle play as levels."""
+    """Return over steps, a line a seed in the 95 % interval of its window's mean, where that was kept, and at its end
+    the evaluation; random and oracle play as levels.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -130,6 +138,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
         curve = seed["curve"]
         steps, returns = drawn(curve)
         axes.plot(steps / 1e6, returns, color=colour, label=f"seed {seed['seed']}")
+        if (half := margin(curve)) is not None:
+            axes.fill_between(steps / 1e6, returns - half, returns + half, color=colour, alpha=0.15, linewidth=0)
         if agent := seed["evaluation"].get("agent"):
             ends = [[agent["mean"] - agent["low"]], [agent["high"] - agent["mean"]]]
             end = curve["step"][-1] / 1e6

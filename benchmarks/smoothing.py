@@ -30,6 +30,16 @@ def drawn(curve: Mapping[str, Any]) -> tuple[Floats, Floats]:
     return steps[kept], means[kept]
 
 
+def margin(curve: Mapping[str, Any]) -> Floats | None:
+    """Half the 95 % interval of each point, from the spread and the number of the episodes behind it; None where these
+    were not kept.
+    """
+    if not {"window_episodes", "episode_return_std"} <= curve.keys():
+        return None
+    count, spread = (np.array(curve[name], dtype=np.float64) for name in ("window_episodes", "episode_return_std"))
+    return np.where(count > 1, 1.96 * spread / np.sqrt(count), np.nan)  # one episode says nothing of the spread
+
+
 def trailing_mean(x: Floats, weight: Floats, least: float) -> tuple[Floats, Floats]:
     """``sum w x / sum w`` over the fewest last points that weigh ``least``, or over all; and their weight."""
     weights, totals = (np.concatenate([[0.0], np.cumsum(y)]) for y in (weight, weight * x))

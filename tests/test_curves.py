@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from morello.__main__ import main
 from morello.agents.presets import Config
 from morello.agents.training import train
@@ -79,6 +81,20 @@ def test_records_are_drawn_side_by_side(tmp_path, capsys):
     for wrong, said in ((other, "of a:b and a:c: name those of one"), (str(tmp_path / "none.json"), "is no record")):
         assert main(["bench", "curves", one, wrong, "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_curves_of_each_task_are_kept(tmp_path, capsys):
+    env = "labyrinth:recall_left+recall_right"
+    train(SMALL, env=env, run=str(tmp_path / "a"), preset="a2c", steps=1800)
+    assert main(["bench", "curves", str(tmp_path / "a"), "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("*.json")
+    curve = json.loads(path.read_text())["seeds"][0]["curve"]
+    names = {name.partition("/")[0] for name in curve if name.endswith("/recall_left")}
+    assert names >= {"episodes", "window_episodes", "episode_return", "success", "episode_length"}
+    assert names == {name.partition("/")[0] for name in curve if name.endswith("/recall_right")}
+    parts = [curve[f"episode_return/recall_{side}"][-1] for side in ("left", "right")]
+    assert sum(parts) / 2 == pytest.approx(curve["episode_return"][-1], abs=1e-4)  # two environments each
+    assert not any(name.endswith("cosine") for name in curve)
 
 
 def test_runs_of_different_settings_are_refused(tmp_path, capsys):

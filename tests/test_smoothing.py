@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morello.__main__ import main
-from morello.benchmarks.smoothing import drawn, trailing_mean
+from morello.benchmarks.smoothing import drawn, margin, trailing_mean
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
@@ -49,6 +49,13 @@ def test_records_of_an_interval_are_averaged_by_their_episodes_and_begin_where_t
     few = {"step": [1, 2], "episode_return": [1.0, 3.0], "episodes": [1, 3]}
     steps, returns = drawn(few)
     assert (steps.tolist(), returns.tolist()) == ([2], [2.5])
+
+
+def test_a_mean_is_as_sure_as_its_episodes_make_it():
+    curve = {"step": [1, 2], "episode_return": [1.0, 5.0], "episode_return_std": [2.0, 3.0]}
+    assert margin(curve) is None
+    assert margin(curve | {"window_episodes": [4, 100]}).tolist() == [pytest.approx(1.96), pytest.approx(0.588)]
+    assert np.isnan(margin(curve | {"window_episodes": [1, 100]})).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("learning-*.json")), ids=lambda path: path.stem)
