@@ -354,7 +354,7 @@ class Training:
             parts.actor.load_state_dict(state["actor"])
         if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
             self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
-        self.averages.load_state_dict(state.get("averages", {}), self.config.device)  # not in earlier versions
+        self.averages.load_state_dict(state["averages"], self.config.device)
         self.done, self.owed = state["done"], state["owed"]
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         generators.load_state_dict(state["generators"])

@@ -128,12 +128,9 @@ class EpisodeStatistics:
         return {name: getattr(self, f"_{name}").clone() for name in STATE}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from ``state_dict``. An environment that begins anew instead (``first``) drops its episode. Of a
-        state of an earlier version, which had no window, episodes under way go on and the window begins empty.
-        """
+        """Continue from ``state_dict``. An environment that begins anew instead (``first``) drops its episode."""
         for name in STATE:
-            if name in state:
-                getattr(self, f"_{name}").copy_(state[name])
+            getattr(self, f"_{name}").copy_(state[name])
 
 
 STATE = ("running", "task", "last", "finished", "since", "valid_steps")

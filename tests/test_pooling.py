@@ -157,6 +157,18 @@ def test_a_record_holds_what_its_interval_comes_to(tmp_path, monkeypatch):
     assert len({int(mask.sum()) for *_, mask in seen}) > 3
 
 
+def test_updates_are_added_without_being_read():
+    """A tensor without memory has nothing to read: whoever asks raises."""
+    x = torch.randn(5, 3, device="meta")
+    averages = Averages()
+    for _ in range(2):
+        averages.add({
+            "ev": explained_variance(x, x, x > 0), "mean": average(x, x > 0), "x": x.sum(),
+            "curve": over_updates(x.sum(0), sparse=True), "chance": Commonest.of(x > 0, x[:, 0] > 0),
+        })  # fmt: skip
+    assert all(pooled.value.is_meta for pooled in averages.pooled.values())
+
+
 def test_what_is_pooled_is_on_the_device_and_without_gradient():
     guess = torch.randn(3, 2, requires_grad=True)
     for metric in (average(guess, guess > 0), explained_variance(guess, guess * 2, guess > 0)):

@@ -171,16 +171,14 @@ def test_resumes_to_the_bit_what_was_not_yet_drained_included():
         assert torch.equal(value, expected[name]), name
 
 
-def test_goes_on_from_a_state_of_earlier_versions():
-    data = experience(seed=9)
-    before, resumed = EpisodeStatistics(B, K), EpisodeStatistics(B, K)
-    before.update(rollout(*data, rows=slice(0, 23)))
-    state = before.state_dict()
-    resumed.load_state_dict({name: state[name] for name in ("running", "valid_steps")} | {"sums": torch.zeros(6, K)})
-    resumed.update(rollout(*data, rows=slice(23, T)))
-    done = [len(episodes) for episodes in walk(*(x[:24] if len(x) > T else x[:23] for x in data))]
-    rest = [episodes[n:] for episodes, n in zip(walk(*data), done, strict=True)]
-    assert float(resumed.drain()["return"][0]) == pytest.approx(expected(rest, T)["return"])
+def test_nothing_is_read_by_the_host():
+    """A tensor without memory has nothing to read: whoever asks raises."""
+    data = [x.to("meta") for x in experience(seed=9)]
+    statistics = EpisodeStatistics(B, K, "meta")
+    for _ in range(2):
+        statistics.update(rollout(*data))
+        drained = statistics.drain()
+    assert {v.shape for name, v in drained.items() if name != "valid_steps"} == {(1 + K,)}
 
 
 def test_an_environment_that_began_anew_drops_its_unfinished_episode():
