@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
-from morello.auxiliaries.reduction import reduce
+from morello.auxiliaries.reduction import average
 from morello.backbones import Features, Sizes
 from morello.envs.experience import Rollout, Spec
 
@@ -39,7 +39,7 @@ class NextColour(AuxiliaryLoss):
         """(value, mask) [T, B]: never averaged here, and False where a reset lies between two frames."""
         colour = rollout.observation["image"][1:, ..., :3].float().mean((2, 3)) / 255
         error = (self.head(features.memory[:-1]) - colour).square().mean(-1)
-        self.metrics = {"brightness": reduce(colour.mean(-1), rollout.valid)}  # logged as next_colour/brightness
+        self.metrics = {"brightness": average(colour.mean(-1), rollout.valid)}  # logged as next_colour/brightness
         return error, rollout.valid
 
 
