@@ -17,11 +17,12 @@ __version__ = "0.1.0"
 __all__ = ["load", "make", "read_runs", "train"]
 
 if TYPE_CHECKING:
-    from .agents.runs import load, read_runs
+    from .agents.load import load
+    from .agents.runs import read_runs
     from .agents.training import train
     from .envs import make
 
-_HOME = {"make": ".envs", "train": ".agents.training", "load": ".agents.runs", "read_runs": ".agents.runs"}
+_HOME = {"make": ".envs", "train": ".agents.training", "load": ".agents.load", "read_runs": ".agents.runs"}
 
 
 announce()  # Labyrinth, to Gymnasium

@@ -83,6 +83,7 @@ def _train(words: list[str]) -> int:
     from .agents.presets import BY_UNROLL, Config
     from .agents.settings import preset_named, resolve, saved_settings, with_every_loss
     from .agents.training import start
+    from .agents.trust import allow_import
     from .flags import parse
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
@@ -93,6 +94,8 @@ def _train(words: list[str]) -> int:
         config = parse(Config, words, f"morello train {preset}", with_every_loss(follows))
     saved = saved_settings(config, typed)
     if saved is not None:  # a run that goes on takes its own settings as defaults
+        if not config.env:
+            allow_import(str(config.run), saved[1].env, config.trust)
         preset = saved[0]
         config = parse(Config, words, f"morello train {preset}", with_every_loss(saved[1]))
     try:

@@ -18,10 +18,11 @@ from ..envs.errors import UserError
 from . import checkpoint
 from .agent import Agent
 from .auxiliary import loss_of
+from .config_file import CHECKPOINTS
 from .learner import LearnerConfig
+from .load import MISFITS, in_short, refuse_other_shapes, shapes_of
 from .metrics import METRICS, read_records
 from .picture import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
-from .runs import CHECKPOINTS
 from .settings import from_saved
 
 WIDTH = 232
@@ -104,15 +105,22 @@ def beside(agent: Agent, run: Path) -> Beside | None:
 def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -> AuxiliaryLoss:
     """As training built it, with its weights of the newest checkpoint. UserError where they do not fit."""
     found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
-    assert found is not None
-    own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings)
-    learner = from_saved(run, LearnerConfig, agent.config["learner"])
-    try:
-        module = loss_of(name, own, learner, agent.config["seed"], agent.spec, agent.model.sizes)
+    if found is None:
+        raise UserError(f"{run} has lost its checkpoints")
+    own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings, f"aux.{name}.")
+    learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
+
+    def build() -> AuxiliaryLoss:
+        module = loss_of(name, own, learner, agent.config.get("seed", 0), agent.spec, agent.model.sizes)
         module.attach(agent.model.encoder)
+        return module
+
+    try:
+        refuse_other_shapes(build, shapes_of(found[1]))
+        module = build()
         module.load_state_dict(found[1])
-    except (RuntimeError, ValueError) as error:
-        what = str(error).splitlines()[-1].strip().rstrip(".")
+    except MISFITS as error:
+        what = in_short(error).rstrip(".")
         raise UserError(f"the loss '{name}' in {run} is not the one that is here now: {what}.") from error
     return module.to(agent.model.device).eval().requires_grad_(False)
 
@@ -124,8 +132,10 @@ def _curves(metrics: Path, names: list[str]) -> list[Curve]:
     curves = []
     for name in names:
         points: list[float] = []
-        while (value := record.get(f"{name}/accuracy_by_horizon/{len(points) + 1}")) is not None:
+        while isinstance(value := record.get(f"{name}/accuracy_by_horizon/{len(points) + 1}"), int | float):
             points.append(float(value))
+        chance = record.get(f"{name}/chance")
+        guess = float(chance) if isinstance(chance, int | float) else 0.0
         if points:
-            curves.append(Curve(f"{name} accuracy", np.array(points), float(record.get(f"{name}/chance") or 0.0)))
+            curves.append(Curve(f"{name} accuracy", np.array(points), guess))
     return curves

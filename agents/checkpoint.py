@@ -13,33 +13,42 @@ whole; the hashes say whether it still is. Nothing is ever pickled.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
-import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .. import __version__
 from ..envs.errors import UserError
+from .codec import DEEPEST, decode, encode, safetensors
+from .files import (
+    is_there,
+    make_folders,
+    read_regular,
+    reading,
+    remove,
+    remove_leftovers,
+    replace_file,
+    sync_folder,
+    temporary,
+    write_file,
+)
+from .read_json import LARGEST, parse
 
 FORMAT = 1
 TENSORS, TREE, MANIFEST, LATEST = "tensors.safetensors", "tree.json", "manifest.json", "latest.json"
-DTYPES = {
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.bool: "BOOL",
-    torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
-}  # fmt: skip
-"""What a checkpoint's tensors may be, in the words of safetensors."""
+MANIFEST_BYTES = 2**16
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How a disk refuses for want of room."""
 
 
 class CheckpointNotWritten(OSError):  # noqa: N818 - it is a condition to go on from
@@ -50,45 +59,37 @@ class _Broken(Exception):  # noqa: N818
     """This checkpoint cannot be used, and why."""
 
 
+class _Pruned(Exception):  # noqa: N818
+    """This checkpoint went, or was replaced, while it was read."""
+
+
 def to_stderr(message: str) -> None:
     """Where warnings go unless the caller says otherwise."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def save(folder: Path, step: int, tree: Any, keep: int, warn: Callable[[str], None] = to_stderr) -> Path:
+def save(
+    folder: Path, step: int, tree: Any, keep: int, warn: Callable[[str], None] = to_stderr, *, last: bool = False
+) -> Path:
     """Write ``tree`` as the checkpoint of ``step``, then delete older ones beyond the newest ``keep``.
 
     ``tree`` nests dicts (str or int keys), tuples and lists around tensors of any device and int, float, str,
     bool, None. A NamedTuple comes back as a tuple; tensors that share memory come back apart. TypeError for
-    anything else, before the disk is touched. CheckpointNotWritten, and no trace, where the disk refuses.
+    anything else, before the disk is touched. CheckpointNotWritten, and no trace, where the disk refuses; the
+    ``last`` of a run, if the disk is full, takes the place of all before it but the newest good one.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
     folder, tensors = Path(folder), dict[str, Tensor]()
-    structure = {"format": FORMAT, "morello": __version__, "step": step, "tree": _encode(tree, (), tensors)}
-    target = folder / f"step_{step:012d}"
-    temporary = _temporary(target)
-    pointer = temporary.with_name(temporary.name + ".json")
+    structure = {"format": FORMAT, "morello": __version__, "step": step, "tree": encode(tree, (), tensors)}
+    text = json.dumps(structure, allow_nan=False).encode()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        temporary.mkdir()
-        digests = {
-            TENSORS: write_file(temporary / TENSORS, _safetensors(tensors)),
-            TREE: write_file(temporary / TREE, [json.dumps(structure, allow_nan=False).encode()]),
-        }
-        manifest = json.dumps({"step": step, "sha256": digests}, separators=(",", ":")).encode()
-        write_file(temporary / MANIFEST, [manifest])
-        write_file(pointer, [manifest])
-        sync_folder(temporary)
-        _publish(temporary, pointer, target)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        pointer.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            what = f"checkpoint of step {step:,} not written to {folder}: {error.strerror or error}"
-            raise CheckpointNotWritten(what) from error
-        raise
+        target = _write(folder, step, text, tensors)
+    except CheckpointNotWritten as error:
+        full = isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL
+        if not (last and full and _make_room(folder, step, warn)):
+            raise
+        target = _write(folder, step, text, tensors)
     _prune(folder, step, keep, warn)
     return target
 
@@ -105,11 +106,13 @@ def load(
     for step, path in _candidates(folder):
         try:
             tree = _read(path, step, part)
+        except _Pruned:  # by a run that is still training
+            return load(folder, part, warn)
         except (_Broken, OSError) as error:
-            if not path.exists():  # a run that is still training has pruned it while we were reading
+            if not is_there(path):
                 return load(folder, part, warn)
-            problems.append(f"{path.name}: {error}")
-            warn(f"checkpoint {path} is broken ({error}); falling back to the one before")
+            problems.append(f"{path.name}: {_reason(error)}")
+            warn(f"checkpoint {path} is broken ({_reason(error)}); falling back to the one before")
             continue
         if not problems and not _pointer_is_sound(folder):
             warn(f"{folder / LATEST} is missing or damaged; taking the newest good checkpoint, step {step:,}")
@@ -122,149 +125,175 @@ def load(
     )
 
 
+def shapes(folder: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors right below ``part`` in the newest checkpoint that has some, by their keys: cheap, for
+    neither hashes nor tensors are read. Nothing if no checkpoint says.
+    """
+    for _, path in _candidates(Path(folder)):
+        try:
+            node = _branch(_structure(path)["tree"], part)
+            with safe_open(path / TENSORS, "pt") as file:
+                return {
+                    str(key): tuple(file.get_slice(value["tensor"]).get_shape())
+                    for key, value in node["dict"]
+                    if isinstance(value, dict) and "tensor" in value
+                }
+        except (_Broken, OSError, ValueError, KeyError, TypeError, SafetensorError):
+            continue  # `load` says what is wrong with it
+    return {}
+
+
 def exists(folder: Path) -> bool:
-    """Whether a checkpoint was ever finished here, good or broken."""
-    return bool(_candidates(Path(folder))) or (Path(folder) / LATEST).exists()
+    """Whether a checkpoint was ever finished here, good or broken. UserError where that cannot be told."""
+    candidates = _candidates(Path(folder))
+    try:
+        return bool(candidates) or is_there(Path(folder) / LATEST)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 # Files
 
 
-def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
-    """A new file, on the disk when this returns; its SHA-256."""
-    digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        for chunk in chunks:
-            digest.update(chunk)
-            view = memoryview(chunk)
-            while len(view):
-                view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return digest.hexdigest()
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """``path`` holds ``data``, or what it held before, whatever happens."""
-    temporary = _temporary(path)
-    temporary.unlink(missing_ok=True)
-    try:
-        write_file(temporary, [data])
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Renames in ``folder`` are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:  # some network file systems have no such thing
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".tmp-{path.name}-{os.getpid()}")
-
-
 def _candidates(folder: Path) -> list[tuple[int, Path]]:
     """(step, path), newest first; of one step the finished one before the one it replaced."""
-    if not folder.is_dir():
+    try:
+        names = [p.name for p in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [(re.fullmatch(r"step_(\d{12,})(\.old)?", p.name), p) for p in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
+    found = [(re.fullmatch(r"step_(\d{12,18})(\.old)?", name), folder / name) for name in names]
     return [(s, p) for s, _, p in sorted(((int(m[1]), not m[2], p) for m, p in found if m), reverse=True)]
 
 
-def _publish(temporary: Path, pointer: Path, target: Path) -> None:
+def _write(folder: Path, step: int, text: bytes, tensors: dict[str, Tensor]) -> Path:
+    """All of a checkpoint under another name, then by its own; or CheckpointNotWritten, and no trace."""
+    target = folder / f"step_{step:012d}"
+    scratch = temporary(target)
+    pointer = scratch.with_name(scratch.name + ".json")
+    try:
+        make_folders(folder)
+        remove_leftovers(folder)
+        scratch.mkdir()
+        digests = {
+            TENSORS: write_file(scratch / TENSORS, safetensors(tensors)),
+            TREE: write_file(scratch / TREE, [text]),
+        }
+        manifest = json.dumps({"step": step, "sha256": digests}, separators=(",", ":")).encode()
+        write_file(scratch / MANIFEST, [manifest])
+        write_file(pointer, [manifest])
+        sync_folder(scratch)
+        _publish(scratch, pointer, target)
+    except BaseException as error:
+        for path in (scratch, pointer):
+            _remove_if_there(path)
+        if isinstance(error, OSError):
+            what = f"checkpoint of step {step:,} not written to {folder}: {error.strerror or error}"
+            raise CheckpointNotWritten(what) from error
+        raise
+    return target
+
+
+def _remove_if_there(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it was not made, or the disk is out of order: the next `save` tidies up
+        remove(path)
+
+
+def _publish(scratch: Path, pointer: Path, target: Path) -> None:
     """Give the finished checkpoint its name, then say that it is the latest; all of it or nothing.
 
     Replacing a folder takes two renames. In between the old one goes by a name that ``load`` knows too.
     """
     old = target.with_name(target.name + ".old")
-    if target.exists():
-        if old.exists():
-            shutil.rmtree(old)
+    if is_there(target):
+        if is_there(old):  # a kill came in between, and the pointer may still be the old one's
+            if (newer := _bytes(target / MANIFEST)) is not None:
+                replace_file(target.parent / LATEST, newer)
+            remove(old)
         os.rename(target, old)
     try:
-        os.rename(temporary, target)
+        os.rename(scratch, target)
         sync_folder(target.parent)
         os.replace(pointer, target.parent / LATEST)
     except BaseException:
-        if target.exists():
-            os.rename(target, temporary)
-        if old.exists():
+        if is_there(target):
+            os.rename(target, scratch)
+        if is_there(old):
             os.rename(old, target)
         raise
 
 
 def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> None:
-    """Delete what ``save`` of ``step`` made superfluous, each by one rename to a temporary name first.
+    """Delete what ``save`` of ``step`` made superfluous.
 
     Later checkpoints are there only after a fallback: broken ones go, good ones are not ours to delete.
     """
     kept: set[int] = set()
+    surplus: list[Path] = []
     try:
         sync_folder(folder)  # nothing goes before all that replaces it, pointer too, is on the disk
         for found, path in _candidates(folder):
             if found > step:
-                surplus = not _intact(path, found)
+                surplus += [] if _intact(path, found) else [path]
             else:
-                surplus = found in kept or len(kept) >= keep
+                surplus += [path] if found in kept or len(kept) >= keep else []
                 kept.add(found)
-            if surplus:
-                os.rename(path, _temporary(path))
-                shutil.rmtree(_temporary(path))
+        for path in surplus:
+            _discard(path)
     except OSError as error:
-        warn(f"old checkpoints in {folder} could not be deleted: {error.strerror}")
+        warn(f"old checkpoints in {folder} could not be deleted: {error.strerror or error}")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Temporary files and folders of processes that are no more, and of this one."""
-    for path in folder.glob(".tmp-*"):
-        match = re.fullmatch(r"\.tmp-.+-(\d{1,9})(\.json)?", path.name)
-        if match and not _alive(int(match[1])):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
+def _make_room(folder: Path, step: int, warn: Callable[[str], None]) -> bool:
+    """Delete all but the newest good one of the checkpoints before ``step``; whether there were any."""
+    older = [(found, path) for found, path in _candidates(folder) if found <= step]
+    good = next((path for found, path in older if _intact(path, found)), None)
+    surplus = [path for _, path in older if path != good]
+    if good is None or not surplus:
         return False
+    warn(f"the disk is full: deleting {len(surplus)} older checkpoints in {folder} to make room for step {step:,}")
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+        for path in surplus:
+            _discard(path)
+    except OSError as error:
+        warn(f"old checkpoints in {folder} could not be deleted: {error.strerror or error}")
     return True
+
+
+def _discard(path: Path) -> None:
+    """By one rename first, so that no half of it goes by its name."""
+    os.rename(path, temporary(path))
+    remove(temporary(path))
 
 
 # Reading back
 
 
-def _verify(path: Path, step: int) -> None:
-    """Raise _Broken (or OSError) unless every file is what the manifest says."""
+def _manifest(path: Path, step: int) -> bytes:
+    """The manifest's bytes. Raises _Broken (or OSError) unless they are one of this step."""
+    data = read_regular(path / MANIFEST, MANIFEST_BYTES)
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        if manifest["step"] != step:
-            raise _Broken(f"{MANIFEST} is of step {manifest['step']}")
-        for name in (TENSORS, TREE):
-            with open(path / name, "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != manifest["sha256"][name]:
-                    raise _Broken(f"{name} does not match its SHA-256")
+        manifest = parse(data, {"step": int, "sha256": {TENSORS: str, TREE: str}})
+    except ValueError as error:
+        raise _Broken(f"{MANIFEST} is not a manifest: {error}") from error
+    if manifest["step"] != step:
+        raise _Broken(f"{MANIFEST} is of step {manifest['step']}")
+    return data
+
+
+def _verify(path: Path, step: int) -> bytes:
+    """The manifest. Raises _Broken (or OSError) unless every file is what it says."""
+    try:
+        data = _manifest(path, step)
+        for name, digest in json.loads(data)["sha256"].items():
+            if name in (TENSORS, TREE):
+                with reading(path / name) as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                        raise _Broken(f"{name} does not match its SHA-256")
     except FileNotFoundError as error:
         raise _Broken(f"{Path(error.filename).name} is missing") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Broken(f"{MANIFEST} is not a manifest") from error
+    return data
 
 
 def _intact(path: Path, step: int) -> bool:
@@ -276,23 +305,55 @@ def _intact(path: Path, step: int) -> bool:
 
 
 def _read(path: Path, step: int, part: tuple[str | int, ...]) -> Any:
-    _verify(path, step)
+    manifest = _verify(path, step)
     try:
-        structure = json.loads((path / TREE).read_bytes())
-        version, writer, node = structure["format"], structure["morello"], structure["tree"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Broken(f"{TREE} is not a checkpoint's") from error
+        tree = _tree(path, part)
+    except (_Broken, OSError) as error:
+        if _bytes(path / MANIFEST) != manifest:
+            raise _Pruned from error
+        raise
+    if _bytes(path / MANIFEST) != manifest:
+        raise _Pruned
+    return tree
+
+
+def _structure(path: Path) -> dict[str, Any]:
+    try:
+        data = read_regular(path / TREE, LARGEST)
+        found: dict[str, Any] = parse(
+            data, {"format": Any, "morello": str, "tree": Any}, text=False, deepest=3 * DEEPEST + 10
+        )
+    except ValueError as error:
+        raise _Broken(f"{TREE} is not a checkpoint's: {error}") from error
+    return found
+
+
+def _branch(node: Any, part: tuple[str | int, ...]) -> Any:
+    for key in part:
+        node = dict(node["dict"])[key]
+    return node
+
+
+def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
+    structure = _structure(path)
+    version, writer = structure["format"], structure["morello"]
     if version != FORMAT:
         raise UserError(
             f"{path} was written by morello {writer} in checkpoint format {version}, and this is morello "
             f"{__version__}, which reads format {FORMAT}: install morello {writer} to use it"
         )
+    taken: set[str] = set()
     try:
-        for key in part:
-            node = dict(node["dict"])[key]
         with safe_open(path / TENSORS, "pt") as file:
-            # A copy: what safetensors gives is mapped from a file that will be pruned.
-            return _decode(node, lambda name: file.get_tensor(name).clone())
+
+            def tensor(name: str) -> Tensor:
+                if name in taken:  # else a small file could fill the memory
+                    raise ValueError(f"the tensor {name!r} is there twice")
+                taken.add(name)
+                found: Tensor = file.get_tensor(name)
+                return found.clone()  # what safetensors gives is mapped from a file that will be pruned
+
+            return decode(_branch(structure["tree"], part), tensor)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _Broken(f"{TREE} and {TENSORS} do not fit together: {error}") from error
 
@@ -304,71 +365,14 @@ def _pointer_is_sound(folder: Path) -> bool:
 
 
 def _bytes(path: Path) -> bytes | None:
-    """What a file holds; None where it cannot be read."""
+    """What a small file holds; None where it cannot be read."""
     try:
-        return path.read_bytes()
+        return read_regular(path, MANIFEST_BYTES)
     except OSError:
         return None
 
 
-# Trees
-
-
-def _encode(tree: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
-    """``tree`` as JSON: plain values and lists as they are, the rest as an object with one key, its kind."""
-    where = "/".join(path)
-    if isinstance(tree, Tensor):
-        if tree.dtype not in DTYPES or tree.layout != torch.strided or tree.is_meta:
-            raise TypeError(f"a checkpoint cannot hold the tensor at {where!r}: {tree.dtype}, {tree.layout}")
-        name = where or "tensor"
-        while name in tensors or name == "__metadata__":  # {"a": {"b": x}, "a/b": y}
-            name += "'"
-        tensors[name] = tree
-        return {"tensor": name}
-    if isinstance(tree, dict):
-        for key in tree:
-            if isinstance(key, bool) or not isinstance(key, str | int):
-                raise TypeError(f"a checkpoint's keys are str or int, not {key!r} at {where!r}")
-        return {"dict": [[k, _encode(v, (*path, str(k)), tensors)] for k, v in tree.items()]}
-    if isinstance(tree, tuple | list):
-        nodes = [_encode(v, (*path, str(i)), tensors) for i, v in enumerate(tree)]
-        return {"tuple": nodes} if isinstance(tree, tuple) else nodes
-    if isinstance(tree, float) and not math.isfinite(tree):
-        return {"float": str(float(tree))}
-    if tree is None or isinstance(tree, bool | int | float | str):
-        return tree
-    raise TypeError(f"a checkpoint holds tensors and plain values, no {type(tree).__name__} as at {where!r}")
-
-
-def _decode(node: Any, tensor: Callable[[str], Tensor]) -> Any:
-    """The inverse of ``_encode``."""
-    if isinstance(node, list):
-        return [_decode(v, tensor) for v in node]
-    if not isinstance(node, dict):
-        return node
-    ((kind, content),) = node.items()
-    if kind == "tensor":
-        return tensor(content)
-    if kind == "dict":
-        return {k: _decode(v, tensor) for k, v in content}
-    if kind == "tuple":
-        return tuple(_decode(v, tensor) for v in content)
-    if kind == "float":
-        return float(content)
-    raise ValueError(f"unknown kind {kind!r}")
-
-
-def _safetensors(tensors: dict[str, Tensor]) -> Iterable[bytes | memoryview]:
-    """A safetensors file, tensor by tensor; the library's writer would hold all of it in memory once more."""
-    # Widest first keeps every tensor aligned, as readers expect.
-    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
-    header: dict[str, Any] = {}
-    end = 0
-    for name, tensor in ordered:
-        begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": [*tensor.shape], "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for _, tensor in ordered:
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return str(error)

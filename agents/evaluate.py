@@ -20,15 +20,16 @@ from ..envs.errors import UserError
 from ..envs.experience import AgentState, Spec, Timestep, VectorEnv, closing
 from ..envs.preprocessing import NOTHING
 from ..envs.wrappers import unwrapped
-from . import checkpoint
 from .actor import gumbel
 from .agent import Agent
+from .files import replace_file
+from .load import load
 from .model import ActorCritic, Output
 from .paths import same_directory
 from .presets import EVAL_LIMIT
-from .runs import load
 from .scores import Evaluation, Recorded, Score, as_dict, scores_table
 from .settings import PLAY, check_range, environment_options, resolve_device
+from .trust import allow_import
 
 EVALUATION = "evaluation.json"
 """In the run folder."""
@@ -158,15 +159,23 @@ def _restarts(env: VectorEnv) -> Tensor | None:
 
 
 def environment_for(
-    agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED, *, render: bool = False
-) -> VectorEnv:
+    agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED, *, render: bool = False,
+    trust: bool = False,
+) -> VectorEnv:  # fmt: skip
     """The environment an agent was trained in, or the one of that name, on the agent's device; with ``render`` with
     pictures for people, where its family has them.
 
-    UserError if its observations or actions are not those the agent knows.
+    UserError if its observations or actions are not those the agent knows, or if making the one it was trained in
+    would import a module that the run names and ``trust`` does not allow it.
     """
-    name = name or str(agent.config["env"])
+    if name is None:
+        name = own_environment(agent)
+        allow_import("the agent", name, trust)
     options = environment_options(agent.config, name)
+    size = options.get("height"), options.get("width")
+    known = agent.spec.observation.get("image")
+    if size != (None, None) and known is not None and known[0][:2] != size:
+        raise UserError(f"the agent's settings are of images of {list(size)}, and it knows {_played(agent.spec)}")
     if render and "render" in options_of(name):
         options["render"] = True
     env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)
@@ -174,6 +183,14 @@ def environment_for(
     if theirs != ours:
         raise UserError(f"the agent cannot play {name}: it knows {ours}, and there are {theirs}")
     return env
+
+
+def own_environment(agent: Agent) -> str:
+    """The name of the environment an agent was trained in. UserError where its settings do not say."""
+    name = agent.config.get("env")
+    if not isinstance(name, str) or not name:
+        raise UserError("the agent's settings name no environment: say which with --env")
+    return name
 
 
 def _played(spec: Spec) -> str:
@@ -202,6 +219,8 @@ class EvalFlags:
     """Of the environments and the policies; the episodes begin alike for all."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    trust: bool = False
+    """Import the module that the run's environment names (gym:module:Name), without asking."""
 
 
 def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
@@ -210,16 +229,17 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     check_range("eval_limit", flags.limit)
     path = Path(flags.run).absolute() / EVALUATION  # before there is an environment, which may go elsewhere
     agent = load(flags.run, resolve_device(flags.device))
+    name = flags.env or own_environment(agent)
+    trust = flags.env is not None or allow_import(flags.run, name, flags.trust)
     console = console or Console()
     with console.status("") as status, same_directory():
         scores = evaluate_agent(
             agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed,
-            play_references=flags.play_references, limit=flags.limit, tell=status.update,
+            play_references=flags.play_references, limit=flags.limit, tell=status.update, trust=trust,
         )  # fmt: skip
-    name = flags.env or agent.config["env"]
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
     try:
-        checkpoint.replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())
+        replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
     console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
@@ -238,18 +258,20 @@ def evaluate_agent(
     play_references: bool = False,
     limit: int = EVAL_LIMIT,
     tell: Callable[[str], None] = lambda text: None,
+    trust: bool = False,
 ) -> dict[str, Score]:
     """Scores of the agent and, to measure them by, of a random policy and of the environment's oracle: as
     recorded for the environment, or on the same episodes as the agent if ``play_references``. Where nothing
-    is recorded random is played, and there is no oracle. ``tell`` hears who is playing.
+    is recorded random is played, and there is no oracle. ``tell`` hears who is playing. For ``trust`` see
+    `environment_for`.
     """
-    name = env or str(agent.config["env"])
+    name = env or own_environment(agent)
     spec = agent.spec
     if env is not None:
         with closing(environment_for(agent, name)) as one:
             spec = one.spec
     num_envs = batch_size(episodes, len(spec.tasks))
-    with closing(environment_for(agent, name, num_envs, seed)) as world:
+    with closing(environment_for(agent, env, num_envs, seed, trust=trust)) as world:
         return _scores(agent, world, name, episodes, greedy, seed, play_references, limit, tell)
 
 

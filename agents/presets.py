@@ -79,6 +79,8 @@ class Config:
     """Folder of the run; runs/<env>/<preset>/<seed>-<time> if not given."""
     resume: bool = False
     """Go on from the folder's newest checkpoint; start if there is none."""
+    trust: bool = False
+    """With --resume: import the module that the run's environment names (gym:module:Name), without asking."""
     log_every: int = 20_000
     """Steps between two records of metrics."""
     eval_every: int = 0

@@ -1,11 +1,13 @@
-"""Where a run came from: command, code, versions, hardware, job. No host or user name."""
+"""Where a run came from: command without its secrets, code, versions, hardware, job. No host or user name."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +17,16 @@ from typing import Any
 import torch
 
 from .. import __version__
+from .files import replace_file
+from .git import checkout
+from .masking import masked
+from .read_json import read_json
 
-LONGEST_DIFF = 200_000
-"""Characters of a diff that are kept."""
+PROVENANCE = "provenance.json"
+CODE = ({"commit": str, "diff": str}, None)
+START = {"versions?": {str: (str, None)}, "hardware?": {str: Any}, "git?": {"morello?": CODE, "working_folder?": CODE}}
+SHAPE = {"starts": [START], "diffs?": {str: str}}
+"""Of the file: each start of the run, and the uncommitted changes of them all, each once, by their SHA-256."""
 PACKAGES = ("torch", "numpy", "warp-lang", "gymnasium", "envpool", "safetensors")
 JOB = (
     "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID",
@@ -29,42 +38,50 @@ ROOT = Path(__file__).resolve().parents[1]
 """Of the package; that of the checkout, where it runs from one, also when imported through links."""
 
 
+def add_start(folder: Path) -> list[str]:
+    """Record in the run ``folder`` that it is started now; what may change its numbers since the last time. UserError
+    where what is recorded there cannot be read.
+    """
+    path = folder / PROVENANCE
+    found: dict[str, Any] = {"starts": []}
+    with contextlib.suppress(FileNotFoundError):
+        found = read_provenance(path)
+    now = provenance()
+    diffs: dict[str, str] = dict(found.get("diffs", {}))
+    starts = [_with_diff_by_hash(start, diffs) for start in (*found["starts"], now)]
+    data = (json.dumps({"starts": starts, "diffs": diffs}, indent=2) + "\n").encode()
+    replace_file(path, data, 0o600 if diffs else 0o666)
+    return changes(found["starts"][-1], now) if found["starts"] else []
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Starts and diffs. UserError for a file that is damaged; FileNotFoundError where there is none."""
+    found: dict[str, Any] = read_json(path, SHAPE, "restore it from a copy, or delete it")
+    return found
+
+
+def _with_diff_by_hash(start: dict[str, Any], diffs: dict[str, str]) -> dict[str, Any]:
+    """``start`` with "sha256:..." for its diffs, which go into ``diffs`` by that name."""
+    git = {}
+    for name, code in start.get("git", {}).items():
+        if code and code["diff"] and not code["diff"].startswith("sha256:"):
+            key = "sha256:" + hashlib.sha256(code["diff"].encode()).hexdigest()
+            diffs[key] = code["diff"]
+            code = {**code, "diff": key}
+        git[name] = code
+    return {**start, "git": git}
+
+
 def provenance() -> dict[str, Any]:
     """What is true of this process now, as JSON."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(masked(sys.argv)),
         "git": {"morello": checkout(ROOT, root=True), "working_folder": checkout(Path.cwd())},
         "versions": versions(),
         "hardware": hardware(),
         "job": {name: os.environ[name] for name in JOB if name in os.environ},
     }
-
-
-def checkout(folder: Path, root: bool = False) -> dict[str, str] | None:
-    """Commit and uncommitted changes of the git checkout that ``folder`` is in; with ``root``, is the root of."""
-    top, _, commit = _git(folder, "rev-parse", "--show-toplevel", "HEAD").strip().rpartition("\n")
-    if not top or (root and Path(top).resolve() != folder.resolve()):
-        return None
-    diff = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
-    if len(diff) > LONGEST_DIFF:
-        diff = f"{diff[:LONGEST_DIFF]}\n[{len(diff) - LONGEST_DIFF:,} more characters]"
-    return {"commit": commit, "diff": diff}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git prints; nothing if there is no git or it refuses."""
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            cwd=folder,
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
 
 
 def versions() -> dict[str, str | None]:

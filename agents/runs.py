@@ -14,35 +14,29 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import glob
-import json
 import os
-import re
 import shutil
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from ..envs.errors import UserError
 from ..envs.experience import Spec
-from . import checkpoint
-from .agent import Agent
+from . import checkpoint, provenance
 from .checkpoint import to_stderr
-from .metrics import EVENTS, METRICS, Metrics, read_records
-from .model import ActorCritic, heads_by_name
-from .provenance import changes, provenance
+from .config_file import CHECKPOINTS, CONFIG, WHERE, explained, read_config, write_config
+from .events import EVENTS
+from .files import is_there, make_folders, named, remove_leftovers, sync_folder
+from .lock import LOCK, FolderMovedError, Lock
+from .metrics import METRICS, Metrics, read_records
+from .provenance import PROVENANCE
 
-CONFIG, PROVENANCE, LOCK = "config.json", "provenance.json", "lock"
-CHECKPOINTS, VIDEOS = "checkpoints", "videos"
+VIDEOS = "videos"
 LABELS = ("env", "preset", "seed")
-WHERE = "Runs are folders like runs/<env>/<preset>/<seed>-<time>."
 
 
 def default_folder(env: str, preset: str, seed: int) -> Path:
@@ -61,8 +55,9 @@ class Run:
     def __init__(self, path: Path, config: dict[str, Any], spec: Spec, warn: Callable[[str], None]) -> None:
         self.path, self.config, self.spec, self.warn = path, config, spec, warn
         self.changes: list[str] = []
+        self.records = 0  # logged so far, by earlier sittings too
         self.metrics = Metrics(path, warn)
-        self._lock = _Lock(path / LOCK, warn)
+        self._lock = Lock(path, warn)
 
     @classmethod
     def create(
@@ -79,31 +74,35 @@ class Run:
         A run that ended before its first checkpoint can be begun anew; if it left metrics, only with
         ``restart``, which drops them.
         """
-        path = Path(folder)
-        with _explained(f"cannot make the run folder {path}"):
-            path.mkdir(parents=True, exist_ok=True)
+        path = named(folder).absolute()
+        with explained(f"cannot make the run folder {path}"):
+            make_folders(path)
             _refuse_others_files(path)
             run = cls(path, dict(config), spec, warn)
             with run._closed_on_error():
                 metrics = path / METRICS
-                begun = metrics.exists() and metrics.stat().st_size > 0
+                begun = is_there(metrics) and metrics.lstat().st_size > 0
                 if checkpoint.exists(path / CHECKPOINTS) or (begun and not restart):
                     raise UserError(f"{path} already holds a run: --resume goes on with it; or name another folder")
                 for name in (METRICS, PROVENANCE):
                     (path / name).unlink(missing_ok=True)
                 shutil.rmtree(path / EVENTS, ignore_errors=True)
-                checkpoint.replace_file(path / CONFIG, _json({**config, "spec": spec_to_json(spec)}))
+                write_config(path, config, spec)
                 run._begin()
         return run
 
     @classmethod
-    def open(cls, folder: str | Path, *, warn: Callable[[str], None] = to_stderr) -> Self:
-        """A run to go on with. UserError if there is none, or it is in use."""
-        path = Path(folder)
-        config, spec = read_config(path)
-        with _explained(f"cannot open the run folder {path}"):
-            run = cls(path, config, spec, warn)
+    def open(cls, folder: str | Path, *, spec: Spec | None = None, warn: Callable[[str], None] = to_stderr) -> Self:
+        """A run to go on with. UserError, and nothing written, if there is none, it is in use, or its environment is
+        not as in ``spec``.
+        """
+        path = named(folder).absolute()
+        config, begun = read_config(path)
+        with explained(f"cannot open the run folder {path}"):
+            run = cls(path, config, begun, warn)
             with run._closed_on_error():
+                if spec is not None:
+                    _refuse_other_spec(path, begun, spec)
                 run._begin()
         return run
 
@@ -119,23 +118,39 @@ class Run:
 
     def _begin(self) -> None:
         """Tidy up after a process that was killed, and add this start to the provenance."""
-        checkpoint.remove_leftovers(self.path)
+        remove_leftovers(self.path)
         self.checkpoints.mkdir(exist_ok=True)
         self.videos.mkdir(exist_ok=True)
         self.metrics.mend()
-        path, starts = self.path / PROVENANCE, list[Any]()
-        if path.exists():
-            try:
-                starts += json.loads(path.read_bytes())["starts"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} is damaged: restore it from a copy, or delete it") from error
-        now = provenance()
-        self.changes = changes(starts[-1], now) if starts else []
-        checkpoint.replace_file(path, _json({"starts": [*starts, now]}))
+        self.changes = provenance.add_start(self.path)
+        sync_folder(self.path)
+
+    def save(self, step: int, tree: Any, keep: int, *, last: bool = False) -> Path:
+        """Write a checkpoint, after the metrics before it: see `checkpoint.save`. CheckpointNotWritten where the disk
+        refuses; FolderMovedError if the folder is no longer where it was, with the checkpoint in it if it is somewhere.
+        """
+        self._check_open()
+        self.metrics.sync()
+        folder = self._lock.folder_now()
+        if folder is None:
+            raise FolderMovedError(f"{self.path} was deleted while it was trained: nothing of step {step:,} was saved")
+        if self._lock.taken_over():
+            raise FolderMovedError(
+                f"the lock of {folder} was replaced while it was trained, so another process may write there: nothing "
+                f"of step {step:,} was saved"
+            )
+        path = checkpoint.save(folder / CHECKPOINTS, step, tree, keep, warn=self.warn, last=last)
+        goes_on = f"its checkpoint of step {step:,} was saved; go on with --resume --run {folder}"
+        if folder != self.path:
+            raise FolderMovedError(f"{self.path} was moved to {folder} while it was trained: {goes_on}")
+        if self._lock.lost():
+            raise FolderMovedError(f"the lock of {folder} was deleted while it was trained: {goes_on}")
+        return path
 
     def log(self, record: Mapping[str, Any]) -> None:
         """One record of numbers and strings, with its "step": a line of metrics.jsonl, scalars in TensorBoard."""
         self._check_open()
+        self.records += 1
         self.metrics.log(record)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -148,27 +163,29 @@ class Run:
         self._check_open()
         self.metrics.video(name, frames, step, fps)
 
-    def truncate_metrics(self, step: int) -> None:
-        """Forget the records of later steps: a resumed run makes them again."""
+    def truncate_metrics(self, step: int, records: int | None = None) -> int:
+        """Forget the records of later steps: a resumed run makes them again. How many are missing of the ``records``
+        that there were.
+        """
         self._check_open()
-        with _explained(f"cannot rewrite {self.path / METRICS}"):
-            self.metrics.truncate(step)
+        with explained(f"cannot rewrite {self.path / METRICS}"):
+            left = len(self.metrics.truncate(step))
+        self.records = left if records is None else records
+        return self.records - left
 
     def update_config(self, settings: Mapping[str, Any]) -> None:
         """Replace settings in config.json, all or none."""
         self._check_open()
-        with _explained(f"cannot rewrite {self.path / CONFIG}"):
+        with explained(f"cannot rewrite {self.path / CONFIG}"):
             config = {**self.config, **settings}
-            checkpoint.replace_file(self.path / CONFIG, _json({**config, "spec": spec_to_json(self.spec)}))
+            write_config(self.path, config, self.spec)
             self.config = config
 
     def close(self) -> None:
         """Finish the files and let others write here."""
         self.metrics.close()
         self._lock.release()
-        if self.metrics.lost:
-            self.warn(f"{self.path / METRICS} lacks {self.metrics.lost} records that the disk refused")
-            self.metrics.lost = 0
+        self.metrics.finish()
 
     def __enter__(self) -> Self:
         return self
@@ -199,99 +216,16 @@ def _refuse_others_files(path: Path) -> None:
         raise UserError(f"{path} holds files that are not a run's: name a new folder, or an empty one") from error
 
 
-class _Lock:
-    """flock on a file: gone with the process, however it ends; the processes it forks do not inherit it."""
-
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self._close = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-            self.release()
+def _refuse_other_spec(path: Path, begun: Spec, now: Spec) -> None:
+    for field, before, after in zip(Spec._fields, begun, now, strict=True):
+        if before != after:
             raise UserError(
-                f"{path.parent} is in use by process {pid}: wait until it ends, or choose another folder"
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                self.release()
-                raise
-            warn(f"{path.parent} cannot be locked ({error.strerror}): see that nothing else writes there")
-        _LOCKS.add(self)
-        with contextlib.suppress(OSError):  # a full disk: only the other's message is poorer for it
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-
-    @property
-    def held(self) -> bool:
-        """Until released."""
-        return self._close.alive
-
-    def release(self) -> None:
-        """Let go; once is enough, more is harmless."""
-        self._close()
-
-
-def _leave_to_parent() -> None:
-    """In a forked child: once its copies are closed the locks are the parent's alone."""
-    for lock in _LOCKS:
-        lock.release()
-
-
-_LOCKS: weakref.WeakSet[_Lock] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_leave_to_parent)
+                f"{path} cannot go on: its environment had {field} = {before}, and has {after} now; make it as it was "
+                "again, or begin a run in another folder"
+            )
 
 
 # Reading
-
-
-def read_config(folder: str | Path) -> tuple[dict[str, Any], Spec]:
-    """Settings of a run and its environment's spec. UserError if ``folder`` is not a run."""
-    path = Path(folder) / CONFIG
-    try:
-        config = json.loads(path.read_bytes())
-        return config, spec_from_json(config.pop("spec"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"{folder} is not a run: it has no {CONFIG}. {WHERE}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged, or is not a run's: restore it from a copy") from error
-
-
-def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
-    """The agent of a run folder, with the weights of its newest good checkpoint.
-
-    Nothing that the folder names is imported or run. UserError for a folder that holds no agent.
-    """
-    config, spec = read_config(run)
-    found = checkpoint.load(Path(run) / CHECKPOINTS, part=("learner", "model"))
-    if found is None:
-        raise UserError(f"{run} has no checkpoint yet")
-    step, weights = found
-    try:
-        weights = heads_by_name(weights)
-        model = _network(config, spec, weights)
-        model.load_state_dict(weights)
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"the checkpoint in {run} is of another network than its {CONFIG}: {reason}") from error
-    try:
-        model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {str(device)!r} is not usable here: {str(error).splitlines()[0]}") from error
-    return Agent(model, spec, config, step)
-
-
-def _network(config: Mapping[str, Any], spec: Spec, weights: Mapping[str, torch.Tensor]) -> ActorCritic:
-    """The untrained network of a run; its value heads are those of the weights."""
-    return ActorCritic(
-        spec,
-        torso=config.get("torso", "auto"),
-        memory=config["memory"],
-        memory_size=config["memory_size"],
-        streams=[k.split(".")[1] for k in weights if re.fullmatch(r"values\.[^.]+\.weight", k)],
-        bfloat16=config.get("bfloat16", config.get("dtype") == "bfloat16"),
-    )
 
 
 def read_runs(
@@ -330,41 +264,3 @@ def _column(values: list[Any]) -> np.ndarray[Any, Any]:
     if values and all(isinstance(v, int) for v in values):
         return np.array(values)
     return np.array([np.nan if v is None else float(v) for v in values])
-
-
-# JSON
-
-
-def spec_to_json(spec: Spec) -> dict[str, Any]:
-    """Dtypes become their names."""
-    observation = {
-        name: [list(shape), str(dtype).removeprefix("torch.")] for name, (shape, dtype) in spec.observation.items()
-    }
-    return {**spec._asdict(), "observation": observation}
-
-
-def spec_from_json(data: Mapping[str, Any]) -> Spec:
-    """The inverse. ValueError, KeyError or TypeError if ``data`` is no spec."""
-    observation = {}
-    for name, (shape, dtype) in data["observation"].items():
-        if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"{dtype!r} is no dtype")
-        observation[name] = tuple(shape), getattr(torch, dtype)
-    names = {key: tuple(data[key]) for key in ("action_names", "tasks")}
-    names["success"] = tuple(map(bool, data.get("success", ())))  # not in runs of earlier versions
-    if len(names["success"]) not in (0, len(names["tasks"])):
-        raise ValueError(f"{len(names['tasks'])} tasks, and for {len(names['success'])} it is said what success is")
-    return Spec(**{**data, **names, "observation": observation})
-
-
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=2) + "\n").encode()
-
-
-@contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """What the operating system refuses is for the user to put right."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{what}: {error.strerror or error}") from error

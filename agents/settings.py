@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import torch
 
@@ -18,16 +17,22 @@ from ..envs import options_of
 from ..envs.errors import UserError, suggest
 from ..envs.workers import cores
 from . import checkpoint
+from .config_file import CHECKPOINTS, CONFIG, read_config
+from .files import named
 from .learner import LearnerConfig
 from .presets import BY_UNROLL, PRESETS, Config
 from .replay import ReplayConfig
-from .runs import CHECKPOINTS, CONFIG, read_config
+from .typed import as_written, fields_of, is_a
 
 FREE_TO_CHANGE = {
     "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
     "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers", "env_timeout",
 }  # fmt: skip
 """Settings a resumed run may change; any other would make it another run."""
+
+
+NEVER_SAVED = {"trust"}
+"""What a folder has no say in."""
 
 
 class Range(NamedTuple):
@@ -81,8 +86,6 @@ RANGES: dict[str, Range] = {
     "pad": Range(lambda x: 0 <= x <= 4096, "0 to 4096"),
     **dict.fromkeys(("value_cost", "entropy_cost", "initial_mean_square", "weight"), NOT_NEGATIVE),
 }
-
-UNIONS = (Union, types.UnionType)
 
 LARGEST = 2**40
 """Bytes: a rollout and a network that need more are a slip of the finger."""
@@ -139,11 +142,13 @@ def environment_options(config: Mapping[str, Any], env: str | None = None) -> di
         value = config.get(setting)
         if value in (None, "none", "own"):
             continue
+        check_range(setting, value)
         if option in known:
             options[option] = value
         elif value is not False and name == config["env"]:
             raise UserError(f"{_flag(setting)} is not for {name}: leave it out.")
     if config.get("frame_size") is not None:
+        check_range("frame_size", tuple(config["frame_size"]))
         options["height"], options["width"] = config["frame_size"]
     return options
 
@@ -158,7 +163,7 @@ def check(config: Any, prefix: str = "") -> None:
         known = (ours and words.get(name)) or (get_args(kind) if get_origin(kind) is Literal else ())
         if known and value not in known:
             raise UserError(f"Unknown {prefix}{name} {value!r}: {suggest(str(value), known)}")
-        if not known and not _is_a(value, kind):
+        if not known and not is_a(value, kind):
             said = getattr(kind, "__name__", kind)
             raise UserError(f"{_flag(prefix + name)} must be of type {said}, not {value!r}.")
         if ours:
@@ -173,12 +178,6 @@ def check_range(name: str, value: Any, prefix: str = "") -> None:
         raise UserError(f"{_flag(prefix + name)} must be {allowed.words}, not {value}.")
 
 
-def fields_of(kind: type[Any]) -> dict[str, Any]:
-    """The types of what a dataclass is built with, by name."""
-    hints = get_type_hints(kind)
-    return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
-
-
 def _is_ours(kind: type, name: str) -> bool:
     """Whether a dataclass of this package has the field, or only a loss of somebody's own, who gives it a meaning."""
     declare = [c for c in kind.__mro__ if name in inspect.get_annotations(c)]
@@ -187,32 +186,6 @@ def _is_ours(kind: type, name: str) -> bool:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _is_a(value: Any, kind: Any) -> bool:
-    """isinstance for the types that settings have. An int is a float too, and a bool is no number. True for what cannot
-    be told.
-    """
-    origin, kinds = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return value in kinds
-    if origin is Final:
-        return _is_a(value, kinds[0])
-    if origin in (tuple, list) and kinds:
-        if not isinstance(value, origin):
-            return False
-        if origin is list or kinds[1:] == (...,):
-            kinds = kinds[:1] * len(value)
-        return len(value) == len(kinds) and all(map(_is_a, value, kinds))
-    if origin in UNIONS:
-        return any(_is_a(value, k) for k in kinds)
-    kind = origin or kind  # of a dict each value is checked by its own fields
-    if isinstance(value, bool) and kind in (int, float):
-        return False
-    try:
-        return isinstance(value, (int, float) if kind is float else kind)
-    except TypeError:  # Any, a NewType, a TypedDict
-        return True
 
 
 def least_bytes(config: Config) -> int:
@@ -259,9 +232,9 @@ def preset_named(name: str, unroll: int | None = None) -> Config:
 
 def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
     """Preset and settings of the run that ``config`` resumes, if it has begun; ``preset`` is what it should be."""
-    if not config.resume or not config.run or not checkpoint.exists(Path(config.run) / CHECKPOINTS):
+    if not config.resume or not config.run or not checkpoint.exists(named(config.run) / CHECKPOINTS):
         return None
-    begun, saved = read_settings(Path(config.run))
+    begun, saved = read_settings(named(config.run))
     if preset not in (None, begun):
         raise UserError(
             f"{config.run} was begun with preset {begun}, not {preset}: leave the preset out, or name another folder."
@@ -270,41 +243,45 @@ def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Conf
 
 
 def read_settings(folder: Path) -> tuple[str, Config]:
-    """Preset and Config a run was begun with, on no more threads than there are cores here."""
+    """Preset and Config a run was begun with, on no more threads than there are cores here. UserError where they cannot
+    be what a run was begun with.
+    """
     saved, _ = read_config(folder)
-    names = {f.name for f in dataclasses.fields(Config)}
+    names = {f.name for f in dataclasses.fields(Config)} - NEVER_SAVED
     for name in sorted({*names, "preset"} - saved.keys()):
         raise _other_version(folder, f"lacks the setting '{name}'")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in names}
-    if isinstance(values["threads"], int):
-        values["threads"] = min(values["threads"], cores())
+    values: dict[str, Any] = {k: as_written(v, fields_of(Config)[k]) for k, v in saved.items() if k in names}
+    if values["threads"] is not None:
+        values["threads"] = max(1, min(values["threads"], cores()))
     for name in values["aux"]:
         if name not in AUXILIARY_LOSSES:
             raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")
     values["learner"] = from_saved(folder, LearnerConfig, values["learner"])
-    values["replay"] = from_saved(folder, ReplayConfig, values["replay"])
-    values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v) for k, v in values["aux"].items()}
-    return saved["preset"], Config(**values)
+    values["replay"] = from_saved(folder, ReplayConfig, values["replay"], "replay.")
+    losses = values["aux"].items()
+    values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v, f"aux.{k}.") for k, v in losses}
+    config = Config(**values)
+    _check_saved(folder, config)
+    return saved["preset"], config
 
 
-def from_saved(folder: Path, kind: type[Any], saved: Any) -> Any:
-    """A dataclass as a run folder keeps it. UserError where its fields are others."""
+def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> Any:
+    """A dataclass as a run folder keeps it. UserError where its fields are others, or may not be what they are;
+    ``prefix`` goes before their names.
+    """
     found = saved if isinstance(saved, dict) else {}
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
         raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
-    return kind(**{k: _as_written(found[k], hint) for k, hint in fields_of(kind).items()})
+    config = kind(**{k: as_written(found[k], hint) for k, hint in fields_of(kind).items()})
+    _check_saved(folder, config, prefix)
+    return config
 
 
-def _as_written(value: Any, kind: Any) -> Any:
-    """``value``, which JSON gave back, with tuples where ``kind`` has them or any sequence."""
-    options = get_args(kind) if get_origin(kind) in (*UNIONS, Final) else [kind]
-    for origin, kinds in ((get_origin(k) or k, get_args(k)) for k in options):
-        if isinstance(value, dict) and origin is dict and kinds:
-            return {k: _as_written(v, kinds[1]) for k, v in value.items()}
-        if isinstance(value, list) and origin in (tuple, list, Sequence):
-            each = kinds if kinds and origin is tuple and kinds[1:] != (...,) else (*kinds[:1], Any)[:1] * len(value)
-            return (list if origin is list else tuple)(map(_as_written, value, each))
-    return value
+def _check_saved(folder: Path, config: Any, prefix: str = "") -> None:
+    try:
+        check(config, prefix)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG} is damaged ({str(error).rstrip('.')}): restore it from a copy") from error
 
 
 def _other_version(folder: Path, how: str) -> UserError:

@@ -18,9 +18,13 @@ from ..envs.spaces import one_line
 from ..envs.statistics import EpisodeStatistics
 from . import checkpoint, generators
 from .averages import Averages
+from .config_file import CHECKPOINTS, read_config
 from .console import forgiving
 from .interim import film, score
 from .learner import NonFiniteError
+from .load import MISFITS, refuse_other_sizes
+from .lock import FolderMovedError
+from .metrics import METRICS
 from .parts import build
 from .paths import same_directory, typed
 from .plugins import Plugin
@@ -28,8 +32,8 @@ from .presets import Config
 from .progress import Progress
 from .resuming import refuse_fewer_steps, refuse_other
 from .runners import Sync
-from .runs import CHECKPOINTS, Run, default_folder
-from .settings import FREE_TO_CHANGE, preset_named, resolve, with_overrides
+from .runs import Run, default_folder
+from .settings import FREE_TO_CHANGE, NEVER_SAVED, preset_named, resolve, with_overrides
 from .signals import Stop, Stopped, stoppable
 
 
@@ -81,6 +85,13 @@ class Training:
         here = Path.cwd()  # before there is an environment, which may go elsewhere
         folder = here / (config.run or default_folder(config.env, preset, config.seed))
         self.shown = typed(folder, here)
+        added = {k: [type(p.module).__name__, p.weight, p.gamma] for k, p in (plugins or {}).items()}
+        settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
+        settings = {k: v for k, v in settings.items() if k not in NEVER_SAVED}
+        resumes = config.resume and checkpoint.exists(folder / CHECKPOINTS)
+        if resumes:
+            refuse_other(self.shown, read_config(folder)[0], settings)
+            refuse_other_sizes(folder)
         self.parts = build(config, plugins)
         self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
         self.averages = Averages()
@@ -92,10 +103,8 @@ class Training:
         self.notes: list[str] = []
         self.started = time.perf_counter()
         self.mark = (0.0, 0)  # seconds and steps at the last record
-        added = {k: [type(p.module).__name__, p.weight, p.gamma] for k, p in (plugins or {}).items()}
-        settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
         try:
-            if config.resume and checkpoint.exists(folder / CHECKPOINTS):
+            if resumes:
                 self._resume(folder, settings)
             else:
                 self.folder = Run.create(folder, settings, self.parts.env.spec, restart=config.resume)
@@ -105,22 +114,23 @@ class Training:
 
     def _resume(self, folder: Path, settings: dict[str, Any]) -> None:
         """Go on from the newest checkpoint. Nothing is written before all is known to fit."""
-        self.folder = Run.open(folder)
+        self.folder = Run.open(folder, spec=self.parts.env.spec)
         with ExitStack() as undo:
             undo.callback(self.folder.close)
-            begun = self.folder.config
-            refuse_other(self.shown, begun, settings)
             found = checkpoint.load(self.folder.checkpoints)
             assert found is not None
             made, state = found
-            refuse_fewer_steps(self.shown, begun["steps"], self.config.steps, made)
+            refuse_fewer_steps(self.shown, self.folder.config["steps"], self.config.steps, made)
             try:
                 self._restore(state)
-            except ValueError as error:  # a loss whose file has changed
-                raise UserError(f"{self.shown} cannot go on: {error}.") from error
+                relogged = self.owed is not None
+                records = int(state["records"]) - relogged
+            except MISFITS as error:  # a loss whose file has changed, a checkpoint of another run
+                raise UserError(f"{self.shown} cannot go on: {one_line(error).rstrip('.')}.") from error
             kept = FREE_TO_CHANGE - {"run", "resume", "quiet"}
             self.folder.update_config({k: v for k, v in settings.items() if k in kept})
-            self.folder.truncate_metrics(self.steps - (self.owed is not None))
+            if lost := self.folder.truncate_metrics(self.steps - relogged, records):
+                self.notes.append(f"{METRICS} lacks {lost} of the {records} records before step {self.steps:,}.")
             undo.pop_all()
         self.saved = self.steps
 
@@ -161,7 +171,7 @@ class Training:
                 if stopped.whole:
                     self._leave(runner, progress, stopped)
                 raise
-            except NonFiniteError:
+            except (NonFiniteError, checkpoint.CheckpointNotWritten, FolderMovedError):
                 raise
             except (Exception, SystemExit) as error:
                 if self.stop.number is not None:  # it reaches simulators too, which may end of it
@@ -207,7 +217,7 @@ class Training:
             if log or score or finished:
                 on_record(self._log(self._record(runner), progress, score or (finished and config.eval_every > 0)))
             if self._due("checkpoint", config.checkpoint_every) or finished or self.alarmed:
-                failed = self._checkpoint(progress)
+                failed = self._checkpoint(progress, last=finished)
             if not finished:
                 self.stop.check()
         return failed
@@ -241,7 +251,9 @@ class Training:
         """A checkpoint of this step, if there is none; False where there can be none."""
         if self.saved != self.steps and runner.doing != "learning":
             try:
-                self._checkpoint(progress, anew=runner.doing == "acting")
+                self._checkpoint(progress, anew=runner.doing == "acting", last=True)
+            except FolderMovedError as error:
+                progress.message(str(error), warning=True)
             except Exception as error:  # what is to be told is why the run ends
                 progress.message(f"checkpoint of step {self.steps:,} not written: {one_line(error)}", warning=True)
         return self.saved == self.steps
@@ -304,9 +316,10 @@ class Training:
             progress.message(f"no {missing} at step {self.steps:,}: {what}", warning=True)
         return found
 
-    def _checkpoint(self, progress: Progress, anew: bool = False) -> OSError | None:
+    def _checkpoint(self, progress: Progress, anew: bool = False, last: bool = False) -> OSError | None:
         """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one. With
-        ``anew`` the environments' state is left out, and their episodes begin anew.
+        ``anew`` the environments' state is left out, and their episodes begin anew. The ``last`` takes the room of
+        older ones if it must; without the first training does not begin.
         """
         self.done["checkpoint"], self.alarmed = self.steps, False
         for name, p in self.parts.model.named_parameters():
@@ -316,8 +329,10 @@ class Training:
                     "newest. Lower --learning-rate, or raise --epsilon."
                 )
         try:
-            checkpoint.save(self.folder.path / CHECKPOINTS, self.steps, self._state(anew), self.config.keep)
+            self.folder.save(self.steps, self._state(anew), self.config.keep, last=last)
         except checkpoint.CheckpointNotWritten as error:
+            if self.steps == 0:
+                raise checkpoint.CheckpointNotWritten(f"{error}; training does not begin without it") from error
             progress.message(str(error), warning=True)
             return error
         self.saved = self.steps
@@ -337,6 +352,7 @@ class Training:
             "owed": self.owed,
             "seconds": self.seconds,
             "restarts": self.restarts,
+            "records": self.folder.records,
             "generators": generators.state_dict(),
             "replay": replay.state_dict() if replay and self.config.checkpoint_replay else None,
         }

@@ -26,12 +26,14 @@ from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv, closing
 from ..envs.wrappers import unwrapped
 from .beside import Beside, beside
-from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for
+from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for, own_environment
+from .load import load
 from .model import EXTRINSIC, ActorCritic
 from .paths import same_directory
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
-from .runs import VIDEOS, load
+from .runs import VIDEOS
 from .settings import PLAY, check_range, environment_options, resolve_device
+from .trust import allow_import
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""
@@ -148,6 +150,8 @@ class WatchFlags:
     """Of the environment and the policy."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    trust: bool = False
+    """Import the module that the run's environment names (gym:module:Name), without asking."""
 
 
 def watch_run(flags: WatchFlags) -> int:
@@ -166,6 +170,7 @@ def watch(
     greedy: bool = False,
     seed: int = SEED,
     device: str = "auto",
+    trust: bool = False,
 ) -> Path:
     """Film the agent of a run folder; the path of the film. The arguments are those of ``WatchFlags``.
 
@@ -175,13 +180,14 @@ def watch(
         raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds, and an end to it")
     check_range("seed", seed)
     agent = load(run, resolve_device(device))
-    name = env or str(agent.config["env"])
+    name = env or own_environment(agent)
+    trust = env is not None or allow_import(str(run), name, trust)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
     run = Path(run).absolute()  # before there is an environment, which may go elsewhere
     path = run / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out).absolute()
     options = environment_options(agent.config, name)
     played = {k: v for k, v in options.items() if k in PLAY}
-    with same_directory(), closing(environment_for(agent, env, 1, seed, render=True)) as world:
+    with same_directory(), closing(environment_for(agent, env, 1, seed, render=True, trust=trust)) as world:
         pictures = frames(
             agent_policy(agent.model, 1, seed=seed, greedy=greedy),
             world,

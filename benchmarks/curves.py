@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import Positional
 
-from ..agents.checkpoint import replace_file
+from ..agents.config_file import read_config
 from ..agents.evaluate import EVALUATION, recorded_references
-from ..agents.runs import PROVENANCE, read_config, read_runs
+from ..agents.files import named, replace_file
+from ..agents.provenance import PROVENANCE, read_provenance
+from ..agents.read_json import NUMBER, read_json
+from ..agents.runs import read_runs
 from ..envs.errors import UserError
 from ..flags import parse
 from . import side_by_side
+from .picture import blank, save
+from .report import output_folder
 from .smoothing import drawn, margin
 
 COLUMNS = (
     "step", "valid_steps", "episodes", "window_episodes", "episode_return", "episode_return_std", "success",
     "episode_length", "entropy",
 )  # fmt: skip
+SCORE = {"mean": float, "low": float, "high": float, "episodes": int}
+EVALUATED = {"agent": SCORE, "random": SCORE, "oracle?": SCORE}
+"""What the record and its picture read of ``evaluation.json``."""
 SHARE = "/gradient_share"
 """How the columns end that say how much each loss has of the encoder's gradient."""
 PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
@@ -44,18 +54,19 @@ class Settings:
 def main(words: list[str]) -> int:
     """Collect, draw, write. UserError if the runs are not seeds of one experiment."""
     flags = parse(Settings, words, "morello bench curves")
-    paths, folder = [Path(run) for run in flags.runs], Path(flags.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    paths, folder = [named(run) for run in flags.runs], output_folder(str(named(flags.out)))
     if paths and all(path.suffix == ".json" for path in paths):
         records = side_by_side.read(paths)
         picture = folder / f"{_name(next(iter(records.values()))['env'])}.png"
-        side_by_side.draw(records, picture)
+        with _written(picture):
+            side_by_side.draw(records, picture)
         print(f"{picture}: {'; '.join(records)}")
         return 0
     record = collect(paths)
     name = f"{_name(record['env'])}-{record['preset']}"
-    replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
-    draw(record, folder / f"{name}.png")
+    with _written(folder / name):
+        replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+        draw(record, folder / f"{name}.png")
     print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
     for seed in record["seeds"]:
         print(f"  seed {seed['seed']}: last return {seed['curve']['episode_return'][-1]:.2f}{_evaluated(seed)}")
@@ -70,24 +81,27 @@ def collect(folders: list[Path]) -> dict[str, Any]:
     seeds = []
     for folder in folders:
         config, spec = read_config(folder)
+        for name in ("env", "preset", "seed"):
+            if name not in config:
+                raise UserError(f"The settings of {folder} lack '{name}': they are of no run of morello train.")
         settings = {k: v for k, v in config.items() if k not in PER_SEED}
         for name, value in settings.items():
             if shared and value != shared.get(name):
                 other = f"{folders[0]} has {shared.get(name)}"
                 raise UserError(f"{folder} has {name} = {value}, {other}: these are not seeds of one experiment.")
         shared = settings
-        table = read_runs(folder)
+        table = _numbers(folder, spec.tasks)
         if "episode_return" not in table or np.isnan(table["episode_return"]).all():
             raise UserError(f"No episode ended in {folder}, or not one in each environment: there is no curve to keep.")
         # There is no return before every environment has ended an episode.
         ended = ~np.isnan(table["episode_return"])
-        starts = json.loads((folder / PROVENANCE).read_text())["starts"]
-        code = starts[0]["git"]["morello"]  # none where morello was installed without its history
+        first = _first_start(folder)
+        code = first["git"].get("morello")  # none where morello was installed without its history
         seeds.append({
             "seed": config["seed"],
             "commit": code and code["commit"],
-            "hardware": starts[0]["hardware"],
-            "versions": starts[0]["versions"],
+            "hardware": first["hardware"],
+            "versions": first["versions"],
             "seconds": float(table["time/seconds"][-1]),
             "curve": {k: _plain(v[ended]) for k, v in table.items() if _kept(k, spec.tasks)},
             "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
@@ -109,14 +123,53 @@ def _kept(column: str, tasks: tuple[str, ...]) -> bool:
     return column in COLUMNS or (name in COLUMNS and task in tasks) or column.endswith(SHARE)
 
 
+def _numbers(folder: Path, tasks: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The columns of a run that a record may keep. UserError where they hold anything but numbers."""
+    table = read_runs(folder)
+    kept = {k: v for k, v in table.items() if _kept(k, tasks) or k == "time/seconds"}
+    for name, column in kept.items():
+        if column.dtype.kind not in "if" or not (np.isnan(column) | (np.abs(column) < NUMBER)).all():
+            raise UserError(f"The metrics of {folder} are damaged: {name} is no number everywhere.")
+    for name in ("step", "time/seconds"):
+        if "episode_return" in kept and (name not in kept or np.isnan(kept[name]).any()):
+            raise UserError(f"The metrics of {folder} are damaged: {name} is missing.")
+    return kept
+
+
+def _first_start(folder: Path) -> dict[str, Any]:
+    """Where a run came from, when it was begun."""
+    path = folder / PROVENANCE
+    starts = read_provenance(path)["starts"]
+    if not starts or not starts[0].keys() >= {"git", "hardware", "versions"}:
+        raise UserError(f"{path} does not say how the run was begun: restore it from a copy.")
+    first: dict[str, Any] = starts[0]
+    return first
+
+
 def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
-    """What ``morello eval`` found of the agent after ``step``, without single episodes; empty if it was not asked."""
+    """What ``morello eval`` found of the agent after ``step``, without single episodes; empty if it was not asked.
+    UserError for a file that ``morello eval`` did not write.
+    """
     path = folder / EVALUATION
-    found = json.loads(path.read_text()) if path.exists() else {}
-    if (found.get("env"), found.get("step")) != (env, step):
+    try:
+        found = read_json(path, {"env?": str, "step?": int}, "morello eval writes it anew")
+        if (found.get("env"), found.get("step")) != (env, step):
+            return {}
+        found = read_json(path, EVALUATED, "morello eval writes it anew")
+    except FileNotFoundError:
         return {}
     single = ("returns", "lengths", "task")
     return {k: {a: b for a, b in v.items() if a not in single} if isinstance(v, dict) else v for k, v in found.items()}
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """UserError where results cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{path} cannot be written: {why}; name another folder with --out.") from error
 
 
 def _name(env: str) -> str:
@@ -127,12 +180,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
     """Return over steps, a line a seed in the 95 % interval of its window's mean, where that was kept, and at its end
     the evaluation; random and oracle play as levels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = blank()
     colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
     for seed, colour in zip(record["seeds"], colours * len(record["seeds"]), strict=False):
         curve = seed["curve"]
@@ -157,8 +205,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 axes.plot([], [], " ", label=f"({name} {mean:.2f})")
     axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{record['env']}   {record['preset']}")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _evaluated(seed: dict[str, Any]) -> str:

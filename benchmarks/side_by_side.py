@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..agents.files import read_regular
+from ..agents.read_json import LARGEST, parse
 from ..envs.errors import UserError
+from .picture import blank, save
 from .smoothing import drawn
 
+CURVE = {"step": [float], "episode_return": [float], "episodes?": [float]}
+RECORD = {"env": str, "preset": str, "seeds": [{"curve": CURVE}]}
+"""What the picture reads of a record."""
 COLOURS = ("#555555", "#c2334d", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 
 
@@ -22,10 +27,12 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
     records = {}
     for path in paths:
         try:
-            records[path] = json.loads(path.read_bytes())
-            str(records[path]["preset"]), records[path]["seeds"][0]["curve"]["step"]
-        except (OSError, ValueError, TypeError, LookupError) as error:
-            raise UserError(f"{path} is no record of morello bench curves.") from error
+            records[path] = parse(read_regular(path, LARGEST), RECORD)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is no record of morello bench curves: {error}.") from error
+        curves = [seed["curve"] for seed in records[path]["seeds"]]
+        if not curves or not all(map(_is_whole, curves)):
+            raise UserError(f"{path} is no record of morello bench curves: it lacks a curve.")
     if len(envs := sorted({record["env"] for record in records.values()})) > 1:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
@@ -35,14 +42,14 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _is_whole(curve: Mapping[str, Any]) -> bool:
+    columns = [curve[name.rstrip("?")] for name in CURVE if name.rstrip("?") in curve]
+    return len({len(c) for c in columns}) == 1 and bool(columns[0]) and min(curve.get("episodes", [0])) >= 0
+
+
 def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Return over steps. Between two records of a run it is on the straight line that joins them."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = blank()
     for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
         curves = [drawn(seed["curve"]) for seed in record["seeds"]]
         steps = np.unique(np.concatenate([one for one, _ in curves]))
@@ -52,5 +59,4 @@ def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     env = next(iter(records.values()))["env"]
     axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{env}   mean and range of seeds")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save(figure, path)

@@ -7,8 +7,8 @@ import torch
 
 from morello.agents import checkpoint
 from morello.agents.beside import BOXES, WIDTH, Beside, Curve, beside
+from morello.agents.load import load
 from morello.agents.picture import CHERRY
-from morello.agents.runs import load
 from morello.agents.training import train
 from morello.agents.watch import watch
 from morello.auxiliaries import AuxiliaryLoss

@@ -12,6 +12,7 @@ from rich.console import Console
 import morello
 from morello.agents import checkpoint
 from morello.agents.agent import Agent
+from morello.agents.config_file import CHECKPOINTS
 from morello.agents.evaluate import (
     EvalFlags,
     agent_policy,
@@ -25,7 +26,7 @@ from morello.agents.evaluate import (
     recorded_references,
 )
 from morello.agents.model import ActorCritic
-from morello.agents.runs import CHECKPOINTS, Run
+from morello.agents.runs import Run
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec, Timestep
 from morello.envs.labyrinth.levels import recorded_scores
@@ -261,7 +262,7 @@ def test_an_agent_is_not_sent_where_it_does_not_fit():
     agent = counting_agent()
     assert environment_for(agent, num_envs=3).spec == agent.spec
     agent.config["frame_size"] = [41, 45]
-    with pytest.raises(UserError, match=r"cannot play counting:steps: it knows image \[41, 43, 3\] .* 3 actions"):
+    with pytest.raises(UserError, match=r"of images of \[41, 45\], and it knows image \[41, 43, 3\] .* 3 actions"):
         environment_for(agent)
 
 

@@ -188,7 +188,7 @@ def test_a_run_of_another_version_is_refused_by_the_settings_name(tmp_path):
         "lacks the setting 'unroll'": {k: v for k, v in saved.items() if k != "unroll"},
         "lacks the setting 'gamma'": saved | {"learner": {k: v for k, v in learner.items() if k != "gamma"}},
         "has an unknown setting 'old_name'": saved | {"learner": learner | {"old_name": 1}},
-        "lacks the setting 'c_bar'": saved | {"learner": 3},
+        "lacks the setting 'c_bar'": saved | {"learner": {}},
     }
     for words, config in cases.items():
         (tmp_path / "config.json").write_text(json.dumps(config))

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import morello
+from morello.__main__ import main
 from morello.agents import checkpoint
 from morello.agents.learner import LearnerConfig, NonFiniteError
 from morello.agents.plugins import Plugin
@@ -202,6 +203,32 @@ def test_a_full_disk_costs_checkpoints_and_says_so_but_not_the_training(tmp_path
     assert records(tmp_path / "run")[-1]["step"] == 1000
     assert "No space left" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "run" / "checkpoints")[0] == 0
+
+
+def test_without_room_for_the_first_checkpoint_training_does_not_begin(tmp_path, monkeypatch, capsys):
+    def full(folder, step, *_, **__):
+        raise checkpoint.CheckpointNotWritten(f"checkpoint of step {step} not written: No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    assert main([*command(tmp_path / "run")[3:]]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "morello: checkpoint of step 0 not written: No space left on device; training does not begin without it\n"
+    )
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_the_last_checkpoint_of_a_run_may_take_the_room_of_older_ones(tmp_path, monkeypatch):
+    asked = []
+    real = checkpoint.save
+
+    def spy(folder, step, tree, keep, **more):
+        asked.append((step, more["last"]))
+        return real(folder, step, tree, keep, **more)
+
+    monkeypatch.setattr(checkpoint, "save", spy)
+    train(SMALL, run=str(tmp_path / "run"), steps=400)
+    assert asked == [(0, False), (300, False), (400, True)]
 
 
 def test_divergence_stops_and_leaves_the_last_good_checkpoint(tmp_path):

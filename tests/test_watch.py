@@ -12,10 +12,11 @@ import torch
 
 import morello
 from morello.agents import checkpoint
+from morello.agents.config_file import CHECKPOINTS
 from morello.agents.evaluate import agent_policy, environment_for, random_policy
 from morello.agents.model import ActorCritic
 from morello.agents.picture import VIEW
-from morello.agents.runs import CHECKPOINTS, Run
+from morello.agents.runs import Run
 from morello.agents.watch import FPS, WatchFlags, clip, enlarged, frames, moments, watch, watch_run, write_video
 from morello.envs import FAMILIES, options_of
 from morello.envs.errors import UserError

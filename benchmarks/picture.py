@@ -1,0 +1,36 @@
+"""Blank figures, and what becomes of them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..agents.files import replace_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def blank() -> tuple[Figure, Axes]:
+    """A figure with one set of axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Axes = figure.subplots()
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG, whole or not at all. Names are drawn as they are: a dollar begins no formula."""
+    (axes,) = figure.axes
+    axes.spines[["top", "right"]].set_visible(False)
+    buffer = BytesIO()
+    legend = axes.get_legend()
+    for text in (axes.title, *(legend.get_texts() if legend else ())):
+        text.set_parse_math(False)
+    figure.savefig(buffer, format="png")
+    replace_file(path, buffer.getvalue())
