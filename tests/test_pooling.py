@@ -48,14 +48,14 @@ def test_explained_variance_is_that_of_all_elements_together():
 def test_a_critic_that_explains_half_is_said_to_explain_half():
     """Nine in ten rollouts quiet, where noise is all there is: the mean of ratios is -11.9."""
     rng, pooled, ratios = torch.Generator().manual_seed(0), None, []
-    for _ in range(4000):
+    for _ in range(1500):
         scale = torch.where(torch.rand((), generator=rng) < 0.9, 1e-2, 1.0)
         known, unknown = (scale * torch.randn(5, 4, generator=rng) for _ in range(2))
         value = known + 0.05 * torch.randn(5, 4, generator=rng)
         one = explained_variance(value, known + unknown, torch.ones(5, 4, dtype=torch.bool))
         pooled = one if pooled is None else pooled + one
         ratios.append(one.item())
-    assert pooled.item() == pytest.approx(0.5, abs=0.03)
+    assert pooled.item() == pytest.approx(0.5, abs=0.05)
     assert np.mean(ratios) < -10
 
 
