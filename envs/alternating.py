@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .arguments import as_action, as_mask
 from .errors import UserError
-from .experience import Timestep, VectorEnv, check_action, check_mask, fitting, leaves, tree_map
+from .experience import Timestep, VectorEnv, fitting, leaves, tree_map
 
 
 class Pool(VectorEnv, Protocol):
@@ -75,10 +76,10 @@ class Alternating:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True."""
-        if seed is not None and len(check_mask(mask, self.num_envs)) < self.num_envs:
+        begin = as_mask(mask, self.num_envs)
+        if seed is not None and not begin.all():
             raise UserError("two pools give a new seed to all environments or to none")
-        check_mask(mask, self.num_envs)
-        answers = [pool.reset(seed, None if mask is None else mask[columns]) for columns, pool in self.parts]
+        answers = [pool.reset(seed, begin[columns]) for columns, pool in self.parts]
         answer: Timestep = tree_map(lambda *halves: torch.cat(halves), *answers)
         self._shapes = tree_map(lambda x: x.to("meta"), answer)
         return answer
@@ -87,7 +88,7 @@ class Alternating:
         """Act: ``action`` [B] int64, in both parts at once."""
         if self._shapes is None:
             raise UserError("reset the environment before its first step")
-        check_action(action, self.num_envs, self.spec.num_actions)
+        action = as_action(action, self.num_envs, self.spec.num_actions)
         if out is None:
             out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
         else:

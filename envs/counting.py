@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .arguments import as_action, as_mask
 from .experience import Spec, Timestep, hand_out
 
 VECTOR = ("seed", "index", "episode", "step", "action")
@@ -49,7 +50,7 @@ class Counting:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes where ``mask`` is True; ``seed`` is only written into the observation."""
-        begin = torch.ones_like(self._index, dtype=torch.bool) if mask is None else mask
+        begin = as_mask(mask, self.num_envs, self.device)
         if seed is not None:
             self._seed = torch.where(begin, seed, self._seed)
             self._episode = torch.where(begin, -1, self._episode)
@@ -58,6 +59,7 @@ class Counting:
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Count on; where the episode had ended, begin the next one."""
+        action = as_action(action, self.num_envs, self.spec.num_actions, self.device)
         ended = self._step == episode_length(self._index)
         self._step = self._step + 1
         self._action = action.clone()

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .alternating import Alternating
+from .arguments import as_action, as_mask
 from .errors import UserError, suggest
-from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, fitting, hand_out, leaves, tree_map
+from .experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
 from .simulators import Folder, end
 
 Info = Mapping[str, NDArray[Any]]
@@ -158,8 +159,7 @@ class EnvPool:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` makes the pool anew."""
-        chosen = np.zeros(self.num_envs, bool)
-        chosen[check_mask(mask, self.num_envs)] = True
+        chosen = as_mask(mask, self.num_envs).numpy()
         if not chosen.all() and not self._seen:
             raise UserError("reset every environment before resetting only some")
         if not chosen.all() and seed is not None:
@@ -188,11 +188,12 @@ class EnvPool:
         if not self._seen:
             raise UserError("reset the environment before its first step")
         self._expect(False)
-        if action.dtype != torch.int64 or action.shape != (self.num_envs,):
-            action = torch.tensor(check_action(action, self.num_envs, self.spec.num_actions))
-        numbers = action.cpu().numpy()
-        if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
-            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
+        if isinstance(action, Tensor) and action.dtype == torch.int64 and action.shape == (self.num_envs,):
+            numbers = action.cpu().numpy()
+            if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
+                raise UserError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
+        else:
+            numbers = as_action(action, self.num_envs, self.spec.num_actions).numpy()
         if self._cut is not None:  # what is ignored decides nothing
             numbers = np.where(self._cut, 0, numbers)
         self.pool._send([self._ids, self._ids, self._pressed[numbers]])
@@ -204,7 +205,7 @@ class EnvPool:
         return self._receive(self._rows(out), out)
 
     def _rows(self, out: Timestep | None) -> Timestep:
-        """What numpy writes: on a CPU the caller's rows themselves. ValueError for rows that do not fit."""
+        """What numpy writes: on a CPU the caller's rows themselves. UserError for rows that do not fit."""
         if out is not None:
             fitting(self._leaves, out)
         if self.device.type != "cpu":

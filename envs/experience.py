@@ -24,6 +24,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from .errors import UserError
+
 State = Any
 """A tree (tensor, tuple, dict) of batch-first, fixed-shape tensors; ``()`` for what remembers nothing."""
 
@@ -175,25 +177,27 @@ def empty_timestep(spec: Spec, num_envs: int, device: torch.device | str = "cpu"
 
 
 def leaves(step: Timestep) -> dict[str, Tensor]:
-    """Every tensor of ``step`` by name."""
+    """Every tensor of ``step`` by name. UserError for what is no Timestep."""
+    if not isinstance(step, Timestep):
+        raise UserError(f"out is a Timestep, such as an answer of the environment, not a {type(step).__name__}")
     named = {k: getattr(step, k) for k in ("reward", "discount", "first", "last", "task")}
     return {**step.observation, **named, **step.info}
 
 
 def fitting(own: Mapping[str, Tensor], out: Timestep) -> dict[str, Tensor]:
-    """The rows of ``out`` for the tensors of ``own``, by name. ValueError, naming it, for a row of another shape or
+    """The rows of ``out`` for the tensors of ``own``, by name. UserError, naming it, for a row of another shape or
     dtype.
     """
     theirs = leaves(out)
     for name, ours in own.items():
         if name not in theirs or (theirs[name].shape, theirs[name].dtype) != (ours.shape, ours.dtype):
-            raise ValueError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
+            raise UserError(f"out needs {name} as {ours.dtype} {list(ours.shape)}")
     return {name: theirs[name] for name in own}
 
 
 def hand_out(own: Timestep, out: Timestep | None, device: torch.device | str = "cpu") -> Timestep:
     """``own``, which its environment will write again, copied into the rows of ``out``, or into fresh memory on
-    ``device``. ValueError, before anything is written, for rows that do not fit.
+    ``device``. UserError, before anything is written, for rows that do not fit.
     """
     if out is None:
         copied: Timestep = tree_map(lambda x: x.to(device, copy=True), own)
@@ -202,31 +206,6 @@ def hand_out(own: Timestep, out: Timestep | None, device: torch.device | str = "
     for name, row in fitting(ours, out).items():
         row.copy_(ours[name])
     return out
-
-
-def check_action(action: Tensor, num_envs: int, num_actions: int) -> list[int]:
-    """``action`` as numbers. ValueError for what is not an integer in [0, num_actions) for each environment."""
-    check_action_shape(action, num_envs)
-    chosen: list[int] = action.tolist()
-    if not 0 <= min(chosen) <= max(chosen) < num_actions:
-        raise ValueError(f"actions must lie in [0, {num_actions}), got {chosen}")
-    return chosen
-
-
-def check_action_shape(action: Tensor, num_envs: int) -> None:
-    """ValueError for what is not an integer for each environment, whatever its value."""
-    if action.shape != (num_envs,) or action.dtype.is_floating_point or action.dtype == torch.bool:
-        raise ValueError(f"actions are integers [{num_envs}], not {action.dtype} {list(action.shape)}")
-
-
-def check_mask(mask: Tensor | None, num_envs: int) -> list[int]:
-    """Which environments ``mask`` names; all of them if it is None. ValueError for what is not bool [B]."""
-    if mask is None:
-        return list(range(num_envs))
-    if mask.shape != (num_envs,) or mask.dtype != torch.bool:
-        raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{num_envs}]")
-    chosen: list[int] = mask.nonzero().flatten().tolist()
-    return chosen
 
 
 def empty_rollout(spec: Spec, example: Timestep, unroll: int, state: AgentState, skill: int = 0) -> Rollout:

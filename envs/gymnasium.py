@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .arguments import as_action, chosen
 from .errors import BrokenEnvironmentError, UserError, beyond_limit, suggest
-from .experience import Spec, Timestep, check_action, check_mask, empty_timestep, hand_out, leaves
+from .experience import Spec, Timestep, empty_timestep, hand_out, leaves
 from .faults import ATTEMPTS, Faults
 from .goals import has_goal
 from .gym_interface import episode_limit, first_observation, old_interface, step_answer
@@ -109,12 +110,12 @@ class Gymnasium:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
-        chosen = check_mask(mask, self.num_envs)
-        if not self._started and len(chosen) < self.num_envs:
+        begin = chosen(mask, self.num_envs)
+        if not self._started and len(begin) < self.num_envs:
             raise UserError("reset every environment before resetting only some")
         if seed is not None:
-            self.faults.begin(chosen, seed)
-        for i in chosen:
+            self.faults.begin(begin, seed)
+        for i in begin:
             self._seeded[i] = self._seeded[i] and seed is None
             self._begin(i)
         self._started = True
@@ -125,9 +126,9 @@ class Gymnasium:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
         if not self._started:
             raise UserError("reset the environment before its first step")
-        chosen = check_action(action, self.num_envs, self.spec.num_actions)
+        numbers = as_action(action, self.num_envs, self.spec.num_actions).tolist()
         ended = self._rows["last"].tolist()
-        for i, a in enumerate(chosen):
+        for i, a in enumerate(numbers):
             if ended[i]:
                 self._begin(i)
             else:

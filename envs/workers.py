@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from . import wire
+from .arguments import as_action, as_mask
 from .errors import BrokenEnvironmentError, UserError
-from .experience import Spec, Timestep, VectorEnv, check_action, check_mask, hand_out
+from .experience import Spec, Timestep, VectorEnv, hand_out
 from .faults import ATTEMPTS, Faults
 from .serving import Memory, Share, Shared
 from .wire import Reply
@@ -101,11 +102,10 @@ class Workers:
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True; ``seed`` restarts the random streams there."""
         self._free()
-        chosen = check_mask(mask, self.num_envs)
-        if not self._started and len(chosen) < self.num_envs:
+        begin = as_mask(mask, self.num_envs)
+        if not self._started and not begin.all():
             raise UserError("reset every environment before resetting only some")
-        begin = self._shared.chosen
-        begin.fill_(True) if mask is None else begin.copy_(mask)
+        self._shared.chosen.copy_(begin)
         self._ask("reset", seed, [w for w in self._workers if begin[w.share.begin : w.share.end].any()])
         self._started = True
         self._collect(step=False)
@@ -121,8 +121,7 @@ class Workers:
         self._free()
         if not self._started:
             raise UserError("reset the environment before its first step")
-        check_action(action, self.num_envs, self.spec.num_actions)
-        self._shared.action.copy_(action)
+        self._shared.action.copy_(as_action(action, self.num_envs, self.spec.num_actions))
         self._shared.chosen.copy_(self._shared.rows.last)
         self._ask("step", None, self._workers)
 

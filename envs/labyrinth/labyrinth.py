@@ -9,8 +9,9 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
-from ..experience import Spec, Timestep, empty_timestep, hand_out, leaves
+from ..experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves
 from .arrays import Levels, Worlds, view, view_all
 from .items import kinds_table
 from .launcher import Launcher
@@ -25,9 +26,6 @@ from .textures import TEXTURES, texture_table
 
 ROWS = ("reward", "discount", "first", "last", "task", "position", "heading", "cell")
 """What `step_worlds` answers, in its order."""
-
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
 
 class Labyrinth:
     """B environments of one level, or of several: environment i plays ``levels[i % K]``, i being its global index.
@@ -103,8 +101,7 @@ class Labyrinth:
         if mask is None:
             self._chosen.fill_(True)
         else:
-            if mask.shape != self._chosen.shape or mask.dtype != torch.bool:
-                raise ValueError(f"mask is {mask.dtype} {list(mask.shape)}, not {torch.bool} [{self.num_envs}]")
+            mask = as_mask(mask, self.num_envs, self.device)
             if not self._started and not mask.all():
                 raise UserError("reset every environment before resetting only some")
             self._chosen.copy_(mask)
@@ -120,13 +117,7 @@ class Labyrinth:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
         if not self._started:
             raise UserError("reset the environment before its first step")
-        if action.shape != self._action.shape:
-            raise ValueError(f"action has shape {tuple(action.shape)}, not ({self.num_envs},)")
-        if action.dtype not in INTEGERS:
-            raise ValueError(f"actions must be integers, not {action.dtype}")
-        if self.device.type == "cpu" and not 0 <= int(action.min()) <= int(action.max()) < self.spec.num_actions:
-            raise ValueError(f"actions must lie in [0, {self.spec.num_actions}), got {action.tolist()}")
-        self._action.copy_(action)
+        self._action.copy_(as_action(action, self.num_envs, self.spec.num_actions, self.device))
         self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded anew
         return hand_out(self._own, None, self.device) if out is None else out
 
@@ -151,10 +142,11 @@ class Labyrinth:
         outputs = leaves(out)
 
         def record(part: slice) -> list[Any]:
-            for name, own in leaves(self._own).items():
-                given = outputs.get(name)
-                if given is None or (given.shape, given.dtype, given.device) != (own.shape, own.dtype, own.device):
-                    raise ValueError(f"out needs {name} as {own.dtype} {list(own.shape)} on {own.device}")
+            own_rows = leaves(self._own)
+            fitting(own_rows, out)
+            for name, own in own_rows.items():
+                if outputs[name].device != own.device:
+                    raise UserError(f"out needs {name} as {own.dtype} {list(own.shape)} on {own.device}")
             w = view_all(Worlds, self.world, part)
             kinds = view(self._kinds)
             rows = [view(outputs[name][part]) for name in ROWS]

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arguments import as_action, as_mask
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv, check_action, check_action_shape, fitting
+from ..experience import Timestep, VectorEnv, fitting
 from .random import random_bits
 
 
@@ -43,8 +44,8 @@ class Wrapper:
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` restarts the random streams there."""
-        now = self.env.reset(seed, mask)
-        begun = self._each(True) if mask is None else mask.to(self.device)
+        begun = as_mask(mask, self.num_envs, self.device)
+        now = self.env.reset(seed, None if mask is None else begun)
         if seed is not None:
             self._reseed(seed, begun)
         self._update(now, begun, stepped=False)
@@ -65,7 +66,7 @@ class Wrapper:
         return self._finish(self.env.recv(inside), inside, out)
 
     def _inside(self, out: Timestep | None) -> Timestep | None:
-        """Rows for the environments inside: those of ``out``, but for an image of another shape. ValueError for rows of
+        """Rows for the environments inside: those of ``out``, but for an image of another shape. UserError for rows of
         another kind.
         """
         if out is None:
@@ -144,10 +145,7 @@ class Wrapper:
         """``action``, before it is mixed with others and environments inside can no longer see what is wrong. On CUDA
         they do not look at its values either, since that would mean waiting.
         """
-        check_action_shape(action, self.num_envs)
-        if action.device.type == "cpu":
-            check_action(action, self.num_envs, self.spec.num_actions)
-        return action
+        return as_action(action, self.num_envs, self.spec.num_actions, self.device)
 
     def _image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels of the inner image. UserError if there is none."""

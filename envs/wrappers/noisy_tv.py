@@ -56,7 +56,8 @@ class NoisyTV(RandomWrapper):
     def _act(self, action: Tensor) -> Tensor:
         if self._remote is None:
             return action
-        self._switched.copy_(self._checked(action) == self._remote)
+        action = self._checked(action)
+        self._switched.copy_(action == self._remote)
         return where(self._switched, self._noop, action)
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
