@@ -24,7 +24,7 @@ def drawn(curve: Mapping[str, Any]) -> tuple[Floats, Floats]:
     steps, returns = (np.array(curve[name], dtype=np.float64) for name in ("step", "episode_return"))
     if "window_episodes" in curve or "episodes" not in curve:
         return steps, returns
-    count = np.array(curve["episodes"], dtype=np.float64)
+    count = np.nan_to_num(np.array(curve["episodes"], dtype=np.float64))
     means, behind = trailing_mean(returns, count, EPISODES)
     kept = behind >= min(EPISODES, count.sum())
     return steps[kept], means[kept]
@@ -37,7 +37,7 @@ def margin(curve: Mapping[str, Any]) -> Floats | None:
     if not {"window_episodes", "episode_return_std"} <= curve.keys():
         return None
     count, spread = (np.array(curve[name], dtype=np.float64) for name in ("window_episodes", "episode_return_std"))
-    return np.where(count > 1, 1.96 * spread / np.sqrt(count), np.nan)  # one episode says nothing of the spread
+    return np.where(count > 1, 1.96 * spread / np.sqrt(np.maximum(count, 1)), np.nan)  # one episode says nothing of the spread
 
 
 def trailing_mean(x: Floats, weight: Floats, least: float) -> tuple[Floats, Floats]:

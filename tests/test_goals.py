@@ -5,9 +5,9 @@ import json
 import pytest
 
 import morello
+from morello.agents.config_file import spec_from_json, spec_to_json
 from morello.agents.evaluate import evaluate, oracle_policy, random_policy
 from morello.agents.presets import Config
-from morello.agents.runs import spec_from_json, spec_to_json
 from morello.agents.training import train
 from morello.envs.goals import has_goal
 from morello.envs.gridworld import known_tasks
