@@ -37,7 +37,8 @@ def margin(curve: Mapping[str, Any]) -> Floats | None:
     if not {"window_episodes", "episode_return_std"} <= curve.keys():
         return None
     count, spread = (np.array(curve[name], dtype=np.float64) for name in ("window_episodes", "episode_return_std"))
-    return np.where(count > 1, 1.96 * spread / np.sqrt(np.maximum(count, 1)), np.nan)  # one episode says nothing of the spread
+    half = 1.96 * spread / np.sqrt(np.maximum(count, 1))
+    return np.where(count > 1, half, np.nan)  # one episode says nothing of the spread
 
 
 def trailing_mean(x: Floats, weight: Floats, least: float) -> tuple[Floats, Floats]:
