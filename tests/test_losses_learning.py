@@ -100,8 +100,8 @@ def test_q_becomes_the_true_return_of_known_changes_and_without_the_state_it_can
     loss.head = Table(A, 8, 10) if pixels else nn.Sequential(Table((1 + A) * E))
     true = true_q(ring.level.flatten(1) / 255 if pixels else ring.vector)
     case = ring.rollout(), ring.features(shuffled(ring.memory) if blind else None)
-    # A table's entry is one of S A N in the mean; feature control has V and A to move.
-    rate = (10.0 if pixels else 5.0) * true.shape[-1]
+    # A table's entry is one of S A in the mean; feature control has V and A to move.
+    rate = 10.0 if pixels else 5.0
     train(loss, torch.optim.SGD(loss.parameters(), lr=rate), 150, lambda: case)
     learnt = loss.q(torch.eye(S)).flatten(2).detach()
     assert true.shape == learnt.shape == (S, A, 80 if pixels else E)
