@@ -119,7 +119,7 @@ def fuzz(trials: int, evaluations: int, seed: int, work: Path) -> tuple[Counter[
             name = chance.choice(names)
             path = chance.choice(sorted(p for p in files if p.name == name))
         how = damage(path, chance)
-        if path.parent.name.startswith("step_") and chance.random() < 0.7:
+        if path.parent.name.startswith("step_") and how != "other_kind" and chance.random() < 0.7:
             forge(path.parent)
         unreadable = path.is_file() and not path.stat().st_mode & 0o400
         with as_nobody(run, out) if unreadable else contextlib.nullcontext():

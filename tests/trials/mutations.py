@@ -38,7 +38,7 @@ def forge(checkpoint: Path) -> None:
             found["sha256"][name] = hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
         manifest.write_text(json.dumps(found))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # it is the manifest that is damaged, or what is no file any more
+        pass  # it is the manifest that is damaged
 
 
 def _bytes(path: Path, chance: random.Random) -> None:
