@@ -132,7 +132,7 @@ def shapes(folder: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ..
     for _, path in _candidates(Path(folder)):
         try:
             node = _branch(_structure(path)["tree"], part)
-            with safe_open(path / TENSORS, "pt") as file:
+            with _tensors(path) as file:
                 return {
                     str(key): tuple(file.get_slice(value["tensor"]).get_shape())
                     for key, value in node["dict"]
@@ -344,7 +344,7 @@ def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
         )
     taken: set[str] = set()
     try:
-        with safe_open(path / TENSORS, "pt") as file:
+        with _tensors(path) as file:
 
             def tensor(name: str) -> Tensor:
                 if name in taken:  # else a small file could fill the memory
@@ -356,6 +356,12 @@ def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
             return decode(_branch(structure["tree"], part), tensor)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _Broken(f"{TREE} and {TENSORS} do not fit together: {error}") from error
+
+
+def _tensors(path: Path) -> Any:
+    """The tensors' file, opened; OSError if it is none: the library would wait for a pipe."""
+    with reading(path / TENSORS):
+        return safe_open(path / TENSORS, "pt")
 
 
 def _pointer_is_sound(folder: Path) -> bool:

@@ -49,6 +49,18 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, capsys, na
             Run.open(run)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "tree.json", "tensors.safetensors"])
+def test_a_pipe_in_a_checkpoint_is_a_broken_checkpoint(tmp_path, capsys, name):
+    run = tmp_path / "run"
+    train("a2c", run=run, **COUNTING)
+    newest = max((run / "checkpoints").glob("step_*"))
+    (newest / name).unlink()
+    os.mkfifo(newest / name)
+    for words in (["eval", str(run), "--episodes", "2"], ["train", "--run", str(run), "--resume", "--quiet"]):
+        assert main(words) == 0
+        assert "falling back to the one before" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("link", ["nothing", "step_000000000900", "elsewhere"])
 def test_linked_checkpoints_fall_back_and_are_pruned(tmp_path, link):
     folder = tmp_path / "checkpoints"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import os
 import random
@@ -83,6 +84,7 @@ def attempt(call: Callable[[], object]) -> str | None:
     said = io.StringIO()
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(PATIENCE_SECONDS)
+    faulthandler.dump_traceback_later(2 * PATIENCE_SECONDS, exit=True, file=sys.__stderr__)  # where no signal gets through
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             call()
@@ -94,6 +96,7 @@ def attempt(call: Callable[[], object]) -> str | None:
         return f"{where} {type(error).__name__}: {' '.join(str(error).split())[:120]}"
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGALRM, before)
     return "a traceback on standard error" if "Traceback" in said.getvalue() else None
 
