@@ -84,7 +84,8 @@ def attempt(call: Callable[[], object]) -> str | None:
     said = io.StringIO()
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(PATIENCE_SECONDS)
-    faulthandler.dump_traceback_later(2 * PATIENCE_SECONDS, exit=True, file=sys.__stderr__)  # where no signal gets through
+    # Where no signal gets through:
+    faulthandler.dump_traceback_later(2 * PATIENCE_SECONDS, exit=True, file=sys.__stderr__)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             call()
