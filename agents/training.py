@@ -59,8 +59,8 @@ def train(
     try:
         return start(preset, config, plugins, on_record)
     except Stopped as stopped:
-        if stopped.number == signal.SIGINT:
-            raise
+        if stopped.number == signal.SIGINT:  # itself: Python ends with 130 of no other
+            raise KeyboardInterrupt(str(stopped)) from None
         raise SystemExit(stopped.code) from stopped
 
 

@@ -44,7 +44,8 @@ def test_every_signal_stops_with_a_checkpoint_of_the_step_and_its_code(number, t
     ends = KeyboardInterrupt if number == signal.SIGINT else SystemExit
     with pytest.raises(ends) as caught:
         train(SMALL, run=str(folder), on_record=at(seen, 2, number=number))
-    assert caught.value.code == 128 + number
+    assert type(caught.value) is ends  # of one derived from KeyboardInterrupt Python's exit code is 1, not 130
+    assert ends is KeyboardInterrupt or caught.value.code == 128 + number
     assert saved(folder) == seen[-1] == 480
     said = capsys.readouterr().err  # SMALL is quiet: this is said all the same
     assert f"stopped by {number.name} at step 480; to go on: morello train --run '{folder}' --resume\n" == said
