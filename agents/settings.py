@@ -13,7 +13,7 @@ import torch
 
 from ..auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
 from ..backbones import MEMORIES, TORSOS
-from ..envs import options_of
+from ..envs import forked, options_of
 from ..envs.errors import UserError, suggest
 from ..envs.workers import cores
 from . import checkpoint
@@ -120,13 +120,15 @@ def resolve(config: Config) -> Config:
             "--unroll, --frame-size, --memory-size or --replay.capacity."
         )
     device = resolve_device(config.device)
-    if config.threads is not None and not 1 <= config.threads <= cores():
-        raise UserError(f"--threads must be between 1 and the {cores()} cores there are, not {config.threads}.")
+    most = forked.most(cores())
+    if config.threads is not None and not 1 <= config.threads <= most:
+        there = "1 in a forked child of a process with threads" if forked.is_child() else f"the {most} cores there are"
+        raise UserError(f"--threads must be between 1 and {there}, not {config.threads}.")
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
     return dataclasses.replace(
-        config, device=str(device), dtype=dtype, threads=config.threads or cores(),
+        config, device=str(device), dtype=dtype, threads=config.threads or most,
         aux={name: loss for name, loss in config.aux.items() if loss.weight},
     )  # fmt: skip
 
@@ -201,13 +203,15 @@ def least_bytes(config: Config) -> int:
 def resolve_device(name: str) -> torch.device:
     """"auto", "cpu", "cuda" or "cuda:1" to a device that is there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
         raise UserError(f"Unknown device '{name}': {suggest(name, ['cpu', 'cuda', 'cuda:0', 'auto'])}")
+    if device.type == "cuda":
+        forked.refuse_cuda()
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"Device '{name}' is not here: this machine has {torch.cuda.device_count()} CUDA devices.")
     return device
@@ -252,7 +256,7 @@ def read_settings(folder: Path) -> tuple[str, Config]:
         raise _other_version(folder, f"lacks the setting '{name}'")
     values: dict[str, Any] = {k: as_written(v, fields_of(Config)[k]) for k, v in saved.items() if k in names}
     if values["threads"] is not None:
-        values["threads"] = max(1, min(values["threads"], cores()))
+        values["threads"] = max(1, min(values["threads"], forked.most(cores())))
     for name in values["aux"]:
         if name not in AUXILIARY_LOSSES:
             raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from . import forked
 from .errors import UserError, suggest
 from .preprocessing import WRAPPED, build, defaults
 
@@ -194,4 +195,6 @@ def _usable(device: str | torch.device) -> torch.device:
         raise UserError(f"environments run on 'cpu' or 'cuda', not on {str(device)!r}")
     if usable.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"no CUDA device here for {str(device)!r}; use device 'cpu'")
+    if usable.type == "cuda":
+        forked.refuse_cuda()
     return usable

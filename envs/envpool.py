@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, nullcontext
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import forked
 from .alternating import Alternating
 from .arguments import as_action, as_mask
 from .errors import UserError, suggest
 from .experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
-from .simulators import Folder, end
+from .simulators import Folder, end, working_in
 
 Info = Mapping[str, NDArray[Any]]
 
@@ -135,17 +137,19 @@ class EnvPool:
         seeds = [(seed + self._offset + i) % 2**31 for i in range(self.num_envs)]
         self._seed = seed
         self._end()
+        self._process = os.getpid()
         held, folder = list[Any](), None if self.task.prepare is None else Folder()
-        self._held, self._end = held, weakref.finalize(self, end, held, folder)
+        self._held, self._end = held, weakref.finalize(self, end, held, folder, os.getpid())
         settings = {"env_seed": seeds, **self._settings}
         if self.task.prepare is not None and folder is not None:
             settings |= self.task.prepare(folder.path)
-        with nullcontext() if folder is None else chdir(folder.path):
+        with nullcontext() if folder is None else working_in(folder.path):
             held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
 
     @property
     def pool(self) -> Any:
-        """EnvPool's own. UserError once closed."""
+        """EnvPool's own. UserError once closed, and in a forked child, where it would never answer."""
+        forked.refuse(self._process, self.task.name)
         if not self._held:
             raise UserError(f"{self.task.name} is closed; make another")
         return self._held[0]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -40,8 +44,28 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def end(held: list[Any], folder: Folder | None) -> None:
-    """Drop the last reference to a pool, which is what ends its simulators, and then what they wrote."""
+@contextmanager
+def working_in(path: Path) -> Iterator[None]:
+    """Go there for a while, or to the root if it is gone, and back even if where one comes from has been removed."""
+    here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        os.chdir(path if path.is_dir() else path.root)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+def end(held: list[Any], folder: Folder | None, process: int) -> None:
+    """Drop the last reference to a pool, which is what ends its simulators, and then what they wrote.
+
+    In a forked child nothing is ended: simulators and folder are the parent's, in ``process``, and the pool would wait
+    for threads that are not there. There it is kept for ever.
+    """
+    if os.getpid() != process:
+        for pool in held:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(pool))
+        return
     held.clear()
     if folder is not None:
         folder.close()

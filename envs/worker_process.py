@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 from . import wire
-from .errors import UserError
+from .errors import BrokenEnvironmentError, UserError
 from .experience import VectorEnv
 from .serving import SIGNALS, Memory, Share, serve
+from .simulators import working_in
 from .wire import Command, GarbageError, Reply
 
 CLOSE_SECONDS = 5.0
@@ -56,8 +58,10 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start(memory: Memory, build: Callable[..., VectorEnv], share: Share) -> Worker:
-    """A new worker, which builds its ``share`` of the environments; to be called while `signals_held`."""
+def start(memory: Memory, build: Callable[..., VectorEnv], share: Share, folder: Path) -> Worker:
+    """A new worker, which builds its ``share`` of the environments and works in ``folder``; to be called while
+    `signals_held`.
+    """
     # Spawned, not forked: OpenGL, torch and other libraries' threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -67,10 +71,14 @@ def start(memory: Memory, build: Callable[..., VectorEnv], share: Share) -> Work
         limit_patience(ours, int(CLOSE_SECONDS))
         if multiprocessing.current_process().daemon:
             raise UserError("a daemonic process may not start workers: leave workers (--env-workers) out")
-        process.start()
+        with working_in(folder):
+            process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
         raise UserError(f"what builds environments in workers must be a function with a name: {error}") from error
+    except OSError as error:
+        ours.close()
+        raise BrokenEnvironmentError(f"no process could be started for {process.name}: {error}") from error
     except BaseException:
         ours.close()
         raise

@@ -7,12 +7,13 @@ import os
 import warnings
 from collections.abc import Callable
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import wire
+from . import forked, wire
 from .arguments import as_action, as_mask
 from .errors import BrokenEnvironmentError, UserError
 from .experience import Spec, Timestep, VectorEnv, hand_out
@@ -61,8 +62,9 @@ class Workers:
             raise UserError(f"workers must be at least 1, not {workers}")
         if timeout is not None and timeout <= 0:
             raise UserError(f"timeout must be some seconds, not {timeout:g}")
-        self.num_envs, self.device, self._build = num_envs, device, build
+        self.num_envs, self.device, self._build, self._process = num_envs, device, build, os.getpid()
         self._restart, self._timeout = restart, timeout or ANSWER_SECONDS
+        self._folder = Path.cwd()  # where workers start, later ones too
         self._memory, self._workers = Memory(), list[Worker]()
         # Run before multiprocessing waits for its processes.
         self._finalizer = Finalize(self, shut_down, (self._workers, self._memory.file), exitpriority=10)
@@ -72,7 +74,7 @@ class Workers:
             for w in range(count):
                 share = Share(w, count, bounds[w], bounds[w + 1], num_envs, env_offset, seed, restart, again=False)
                 with signals_held():
-                    self._workers.append(start(self._memory, build, share))
+                    self._workers.append(start(self._memory, build, share, self._folder))
             replies = [self._greeting(worker) for worker in self._workers]
             self.spec = _one_spec([reply.spec for reply in replies if reply.spec is not None])
             self._name = self.spec.tasks[0]
@@ -145,7 +147,8 @@ class Workers:
         self._finalizer()
 
     def _free(self) -> None:
-        """UserError unless the workers wait for a command."""
+        """UserError unless the workers wait for a command of this process."""
+        forked.refuse(self._process, self._name)
         if not self._finalizer.still_active():
             raise UserError(f"these environments ({self._name}) are closed: make new ones")
         if self._asked:
@@ -215,7 +218,7 @@ class Workers:
     def _take_over(self, worker: Worker) -> list[tuple[type[Warning], str]]:
         """Start a process in the place of a dead one; its warnings. Raises what went wrong there."""
         with signals_held():
-            fresh = start(self._memory, self._build, worker.share._replace(again=True))
+            fresh = start(self._memory, self._build, worker.share._replace(again=True), self._folder)
             worker.share, worker.process, worker.pipe, worker.commands = fresh.share, fresh.process, fresh.pipe, 0
         try:
             greeting = self._greeting(worker)
