@@ -78,7 +78,7 @@ def _run(words: list[str]) -> int:
 def _train(words: list[str]) -> int:
     from pathlib import Path
 
-    from .agents.learner import NonFiniteError
+    from .agents.finite import NonFiniteError
     from .agents.paths import typed as as_typed
     from .agents.presets import BY_UNROLL, Config
     from .agents.settings import preset_named, resolve, saved_settings, with_every_loss

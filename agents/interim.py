@@ -23,6 +23,13 @@ def score(config: Config, model: ActorCritic, tasks: int, step: int, check: Call
         return evaluate(policy, env, config.eval_episodes, limit=config.eval_limit, each_step=check)
 
 
+def figures(result: Evaluation) -> dict[str, float]:
+    """As metrics."""
+    low, high = result.interval
+    success = {} if result.success is None else {"eval/success": result.success}
+    return {"eval/return": result.mean, "eval/low": low, "eval/high": high, **success}
+
+
 def film(config: Config, model: ActorCritic, check: Callable[[], None]) -> Pixels:
     """The beginning of an episode."""
     from .watch import clip

@@ -20,6 +20,7 @@ from ..envs.experience import AgentState, Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
 from .diagnostics import effective_rank, encoder_shares
+from .finite import NonFiniteError
 from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
 from .optim import RMSProp
 from .plugins import Plugin, refuse_reserved, refuse_too_small
@@ -70,10 +71,6 @@ class LearnerConfig:
     clipping, 5 tanh(r / 5) and 0.3 times that below 0 (its released code), or 5 tanh r and 0.3 tanh r (its paper)."""
     timeout_terminates: bool = False
     """A time limit cuts the return as a termination does, as most papers had it."""
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or gradient became NaN or infinite; the optimiser did not step."""
 
 
 class Learner:

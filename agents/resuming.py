@@ -1,15 +1,25 @@
-"""What a resumed run may not change: it must be the run that was begun."""
+"""What a run keeps of its settings, and what a resumed one may not change: it must be the run that was begun."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..envs.errors import UserError
-from .settings import FREE_TO_CHANGE
+from .plugins import Plugin
+from .presets import Config
+from .settings import FREE_TO_CHANGE, NEVER_SAVED
 
 ABSENT = object()
+
+
+def to_save(preset: str, config: Config, plugins: Mapping[str, Plugin]) -> dict[str, Any]:
+    """The settings of a run as its folder has them."""
+    added = {name: [type(p.module).__name__, p.weight, p.gamma] for name, p in plugins.items()}
+    settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
+    return {name: value for name, value in settings.items() if name not in NEVER_SAVED}
 
 
 def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import morello
 from morello.__main__ import main
 from morello.agents import checkpoint
-from morello.agents.training import Training, train
+from morello.agents.loop import Training
+from morello.agents.training import train
 from morello.envs.counting import Counting
 from morello.envs.errors import BrokenEnvironmentError
 

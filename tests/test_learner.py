@@ -8,7 +8,8 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.learner import Learner, LearnerConfig, NonFiniteError
+from morello.agents.finite import NonFiniteError
+from morello.agents.learner import Learner, LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.optim import RMSProp
 from morello.agents.plugins import Plugin

@@ -15,11 +15,13 @@ import torch
 import morello
 from morello.__main__ import main
 from morello.agents import checkpoint
-from morello.agents.learner import LearnerConfig, NonFiniteError
+from morello.agents.finite import NonFiniteError
+from morello.agents.learner import LearnerConfig
+from morello.agents.loop import Training
 from morello.agents.plugins import Plugin
 from morello.agents.presets import PRESETS, Config
 from morello.agents.settings import resolve
-from morello.agents.training import Training, train
+from morello.agents.training import train
 from morello.auxiliaries import AuxiliaryLoss
 from morello.envs.errors import UserError
 

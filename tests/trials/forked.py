@@ -21,7 +21,7 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch._dynamo  # noqa: E402
 import torch.utils.tensorboard  # noqa: E402
 
-from morello.agents import checkpoint, training  # noqa: E402
+from morello.agents import checkpoint, loop  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -55,7 +55,7 @@ class Board:
 
     def watch(self) -> None:
         """From here on training tells what it does. Nothing else about it changes."""
-        save, score, film, run = checkpoint.save, training.score, training.film, training.Training.run
+        save, score, film, run = checkpoint.save, loop.score, loop.film, loop.Training.run
 
         def saving(folder, step, *arguments, **more):
             with self.during("checkpoint"):
@@ -75,7 +75,7 @@ class Board:
             self.write("training")
             return run(*arguments, **more)
 
-        checkpoint.save, training.score, training.film, training.Training.run = saving, scoring, filming, running
+        checkpoint.save, loop.score, loop.film, loop.Training.run = saving, scoring, filming, running
 
 
 def fork(work: Callable[[], int], output: str = os.devnull) -> int:
