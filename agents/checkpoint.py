@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -24,17 +23,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .. import __version__
 from ..envs.errors import UserError
-from .codec import DEEPEST, decode, encode, safetensors
+from . import checkpoint_folder
+from .checkpoint_folder import FORMAT, MANIFEST, TENSORS, TREE, Broken, Pruned, intact, read, small
+from .codec import encode, safetensors
 from .files import (
     is_there,
     make_folders,
-    read_regular,
-    reading,
     remove,
     remove_leftovers,
     replace_file,
@@ -42,25 +40,14 @@ from .files import (
     temporary,
     write_file,
 )
-from .read_json import LARGEST, parse
 
-FORMAT = 1
-TENSORS, TREE, MANIFEST, LATEST = "tensors.safetensors", "tree.json", "manifest.json", "latest.json"
-MANIFEST_BYTES = 2**16
+LATEST = "latest.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """How a disk refuses for want of room."""
 
 
 class CheckpointNotWritten(OSError):  # noqa: N818 - it is a condition to go on from
     """The disk refused (full, over quota, read-only, ...). The checkpoints that were there are untouched."""
-
-
-class _Broken(Exception):  # noqa: N818
-    """This checkpoint cannot be used, and why."""
-
-
-class _Pruned(Exception):  # noqa: N818
-    """This checkpoint went, or was replaced, while it was read."""
 
 
 def to_stderr(message: str) -> None:
@@ -105,10 +92,10 @@ def load(
     folder, problems = Path(folder), list[str]()
     for step, path in _candidates(folder):
         try:
-            tree = _read(path, step, part)
-        except _Pruned:  # by a run that is still training
+            tree = read(path, step, part)
+        except Pruned:  # by a run that is still training
             return load(folder, part, warn)
-        except (_Broken, OSError) as error:
+        except (Broken, OSError) as error:
             if not is_there(path):
                 return load(folder, part, warn)
             problems.append(f"{path.name}: {_reason(error)}")
@@ -129,18 +116,8 @@ def shapes(folder: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ..
     """The shapes of the tensors right below ``part`` in the newest checkpoint that has some, by their keys: cheap, for
     neither hashes nor tensors are read. Nothing if no checkpoint says.
     """
-    for _, path in _candidates(Path(folder)):
-        try:
-            node = _branch(_structure(path)["tree"], part)
-            with _tensors(path) as file:
-                return {
-                    str(key): tuple(file.get_slice(value["tensor"]).get_shape())
-                    for key, value in node["dict"]
-                    if isinstance(value, dict) and "tensor" in value
-                }
-        except (_Broken, OSError, ValueError, KeyError, TypeError, SafetensorError):
-            continue  # `load` says what is wrong with it
-    return {}
+    found = (checkpoint_folder.shapes(path, part) for _, path in _candidates(Path(folder)))
+    return next((f for f in found if f is not None), {})  # `load` says what is wrong with the others
 
 
 def exists(folder: Path) -> bool:
@@ -208,7 +185,7 @@ def _publish(scratch: Path, pointer: Path, target: Path) -> None:
     old = target.with_name(target.name + ".old")
     if is_there(target):
         if is_there(old):  # a kill came in between, and the pointer may still be the old one's
-            if (newer := _bytes(target / MANIFEST)) is not None:
+            if (newer := small(target / MANIFEST)) is not None:
                 replace_file(target.parent / LATEST, newer)
             remove(old)
         os.rename(target, old)
@@ -235,7 +212,7 @@ def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> N
         sync_folder(folder)  # nothing goes before all that replaces it, pointer too, is on the disk
         for found, path in _candidates(folder):
             if found > step:
-                surplus += [] if _intact(path, found) else [path]
+                surplus += [] if intact(path, found) else [path]
             else:
                 surplus += [path] if found in kept or len(kept) >= keep else []
                 kept.add(found)
@@ -248,7 +225,7 @@ def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> N
 def _make_room(folder: Path, step: int, warn: Callable[[str], None]) -> bool:
     """Delete all but the newest good one of the checkpoints before ``step``; whether there were any."""
     older = [(found, path) for found, path in _candidates(folder) if found <= step]
-    good = next((path for found, path in older if _intact(path, found)), None)
+    good = next((path for found, path in older if intact(path, found)), None)
     surplus = [path for _, path in older if path != good]
     if good is None or not surplus:
         return False
@@ -270,112 +247,10 @@ def _discard(path: Path) -> None:
 # Reading back
 
 
-def _manifest(path: Path, step: int) -> bytes:
-    """The manifest's bytes. Raises _Broken (or OSError) unless they are one of this step."""
-    data = read_regular(path / MANIFEST, MANIFEST_BYTES)
-    try:
-        manifest = parse(data, {"step": int, "sha256": {TENSORS: str, TREE: str}})
-    except ValueError as error:
-        raise _Broken(f"{MANIFEST} is not a manifest: {error}") from error
-    if manifest["step"] != step:
-        raise _Broken(f"{MANIFEST} is of step {manifest['step']}")
-    return data
-
-
-def _verify(path: Path, step: int) -> bytes:
-    """The manifest. Raises _Broken (or OSError) unless every file is what it says."""
-    try:
-        data = _manifest(path, step)
-        for name, digest in json.loads(data)["sha256"].items():
-            if name in (TENSORS, TREE):
-                with reading(path / name) as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                        raise _Broken(f"{name} does not match its SHA-256")
-    except FileNotFoundError as error:
-        raise _Broken(f"{Path(error.filename).name} is missing") from error
-    return data
-
-
-def _intact(path: Path, step: int) -> bool:
-    try:
-        _verify(path, step)
-    except (_Broken, OSError):
-        return False
-    return True
-
-
-def _read(path: Path, step: int, part: tuple[str | int, ...]) -> Any:
-    manifest = _verify(path, step)
-    try:
-        tree = _tree(path, part)
-    except (_Broken, OSError) as error:
-        if _bytes(path / MANIFEST) != manifest:
-            raise _Pruned from error
-        raise
-    if _bytes(path / MANIFEST) != manifest:
-        raise _Pruned
-    return tree
-
-
-def _structure(path: Path) -> dict[str, Any]:
-    try:
-        data = read_regular(path / TREE, LARGEST)
-        found: dict[str, Any] = parse(
-            data, {"format": Any, "morello": str, "tree": Any}, text=False, deepest=3 * DEEPEST + 10
-        )
-    except ValueError as error:
-        raise _Broken(f"{TREE} is not a checkpoint's: {error}") from error
-    return found
-
-
-def _branch(node: Any, part: tuple[str | int, ...]) -> Any:
-    for key in part:
-        node = dict(node["dict"])[key]
-    return node
-
-
-def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
-    structure = _structure(path)
-    version, writer = structure["format"], structure["morello"]
-    if version != FORMAT:
-        raise UserError(
-            f"{path} was written by morello {writer} in checkpoint format {version}, and this is morello "
-            f"{__version__}, which reads format {FORMAT}: install morello {writer} to use it"
-        )
-    taken: set[str] = set()
-    try:
-        with _tensors(path) as file:
-
-            def tensor(name: str) -> Tensor:
-                if name in taken:  # else a small file could fill the memory
-                    raise ValueError(f"the tensor {name!r} is there twice")
-                taken.add(name)
-                found: Tensor = file.get_tensor(name)
-                return found.clone()  # what safetensors gives is mapped from a file that will be pruned
-
-            return decode(_branch(structure["tree"], part), tensor)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _Broken(f"{TREE} and {TENSORS} do not fit together: {error}") from error
-
-
-def _tensors(path: Path) -> Any:
-    """The tensors' file, opened; OSError if it is none: the library would wait for a pipe."""
-    with reading(path / TENSORS):
-        return safe_open(path / TENSORS, "pt")
-
-
 def _pointer_is_sound(folder: Path) -> bool:
     """It is some manifest's copy; perhaps not the newest's, for a kill may come between the two renames."""
-    pointer = _bytes(folder / LATEST)
-    return pointer is not None and any(_bytes(path / MANIFEST) == pointer for _, path in _candidates(folder))
-
-
-def _bytes(path: Path) -> bytes | None:
-    """What a small file holds; None where it cannot be read."""
-    try:
-        return read_regular(path, MANIFEST_BYTES)
-    except OSError:
-        return None
+    pointer = small(folder / LATEST)
+    return pointer is not None and any(small(path / MANIFEST) == pointer for _, path in _candidates(folder))
 
 
 def _reason(error: Exception) -> str:

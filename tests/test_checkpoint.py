@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import morello
-from morello.agents import checkpoint, codec
+from morello.agents import checkpoint, checkpoint_folder, codec
 from morello.envs.errors import UserError
 
 from .checkpoints import FILES, names, same, tree
@@ -73,7 +73,7 @@ def test_temporary_names_are_never_taken_for_checkpoints(two: Path) -> None:
 
 
 def test_a_reader_survives_being_overtaken_by_pruning(two: Path, monkeypatch: Any) -> None:
-    verify, calls = checkpoint._verify, []
+    verify, calls = checkpoint_folder.verify, []
 
     def overtaken(path: Path, step: int) -> bytes:
         calls.append(step)
@@ -81,7 +81,7 @@ def test_a_reader_survives_being_overtaken_by_pruning(two: Path, monkeypatch: An
             checkpoint.save(two, 300, tree(300), keep=1)
         return verify(path, step)
 
-    monkeypatch.setattr(checkpoint, "_verify", overtaken)
+    monkeypatch.setattr(checkpoint_folder, "verify", overtaken)
     messages: list[str] = []
     assert same(checkpoint.load(two, warn=messages.append), (300, tree(300)))
     assert messages == []

@@ -81,6 +81,17 @@ def test_a_lock_that_is_deleted_or_replaced_stops_the_run(tmp_path):
     assert checkpoint.load(run / "checkpoints")[0] == 32
 
 
+def test_a_resumed_run_says_how_many_records_are_missing(tmp_path, capsys):
+    run = tmp_path / "run"
+    train("a2c", run=run, **COUNTING)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[2:]))
+    capsys.readouterr()
+    train("a2c", run=run, resume=True, **{**COUNTING, "steps": 96})
+    assert "metrics.jsonl lacks 2 of the 5 records before step 80." in capsys.readouterr().err
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [48, 64, 80, 96]
+
+
 def test_paths_are_fixed_when_a_run_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with Run.create("run", CONFIG, SPEC) as run:
