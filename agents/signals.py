@@ -68,7 +68,7 @@ class Stop:
         """Take over the signals, but for those that are ignored (``nohup``) or handled outside of Python."""
         for number in SIGNALS:
             before = signal.getsignal(number)
-            if before not in (signal.SIG_IGN, None, self._hear):
+            if number in self._before or before not in (signal.SIG_IGN, None):
                 self._before.setdefault(number, before)
                 signal.signal(number, self._hear)
 

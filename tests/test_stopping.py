@@ -154,6 +154,8 @@ class Signalling(gymnasium.Wrapper):
         super().__init__(gymnasium.make("CartPole-v1", **arguments))
         if Signalling.when == "built":
             send()
+        if callable(Signalling.when) or isinstance(Signalling.when, signal.Handlers):
+            signal.signal(signal.SIGTERM, Signalling.when)
 
     def step(self, action):
         Signalling.steps += 1
@@ -187,6 +189,14 @@ def test_while_the_environment_is_built_it_stops_at_once(tmp_path, signalling, c
     assert main(words) == 143
     assert capsys.readouterr().err == "morello: stopped by SIGTERM\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "taken"])
+def test_a_simulator_that_takes_signals_for_itself_does_not_keep_them(handler, tmp_path, signalling):
+    signalling(handler)
+    with pytest.raises(SystemExit, match="143"):
+        train(SMALL, run=str(tmp_path / "run"), **CART | {"env": "gym:Signalling-v0"}, on_record=at([], 1))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("step", [0, 300])
