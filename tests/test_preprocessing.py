@@ -89,6 +89,10 @@ def test_atari_stacks_by_itself_as_the_wrapper_does():
         ("atari:Pong", {"sticky": "0.25"}, "0 to 1, not '0.25'"),
         ("counting:steps", {"time_limit": 2.5}, "time_limit is a whole number from 1"),
         ("counting:steps", {"time_limit": True}, "time_limit is a whole number from 1"),
+        ("gym:CartPole-v1", {"timeout": 90}, "add workers .--env-workers"),
+        ("gym:CartPole-v1", {"timeout": 0, "workers": 1}, "timeout is a number of seconds, more than 0"),
+        ("gym:CartPole-v1", {"timeout": "long", "workers": 1}, "timeout is a number of seconds"),
+        ("counting:steps", {"timeout": 90}, "no option 'timeout'"),
         ("atari:Pong", {"pools": "2"}, "pools is a whole number"),
         ("atari:Pong", {"pools": 3}, "1 or 2 pools"),
         ("minigrid:DoorKey-5x5", {"env_offset": -5}, "env_offset is a whole number from 0"),
@@ -140,8 +144,8 @@ def test_every_papers_way_fits_what_has_colours(name):
 
 
 def test_another_environment_takes_the_settings_it_knows():
-    config = {"env": "gym:CartPole-v1", "env_workers": 2, "restart_envs": True, "time_limit": 3}
-    assert environment_options(config) == {"workers": 2, "restart": True, "time_limit": 3}
+    config = {"env": "gym:CartPole-v1", "env_workers": 2, "env_timeout": 90.0, "restart_envs": True, "time_limit": 3}
+    assert environment_options(config) == {"workers": 2, "timeout": 90.0, "restart": True, "time_limit": 3}
     assert environment_options(config, "counting:steps") == {"time_limit": 3}
 
 

@@ -20,6 +20,7 @@ from morello.envs.errors import BrokenEnvironmentError, UserError
 from morello.envs.experience import empty_rollout, empty_timestep, leaves
 from morello.envs.faults import ATTEMPTS, derived_seed
 from morello.envs.gymnasium import Gymnasium
+from morello.envs.serving import SIGNALS
 from morello.envs.workers import Workers
 
 from .gymnasium_worlds import Perilous
@@ -90,7 +91,7 @@ def test_a_caller_is_free_between_sending_and_receiving():
     with pytest.raises(ValueError, match="must lie in"):
         a.step(torch.tensor([0, 3]))
     pids = [w.process.pid for w in (*a._workers, *b._workers)]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a terminal signals to every process
+    for number in SIGNALS:  # a terminal signals to every process
         os.kill(pids[0], number)
     a.step(torch.ones(2, dtype=torch.int64))
     a.close()
