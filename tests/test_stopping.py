@@ -174,13 +174,14 @@ def signalling(monkeypatch):
 
 
 def test_where_episodes_begin_anew_anyway_a_rollout_is_not_finished_first(tmp_path, signalling):
-    signalling(100)  # in a rollout of 15
+    signalling(150)  # in the second rollout of 120
+    cart = CART | {"env": "gym:Signalling-v0", "unroll": 40}
     with pytest.raises(SystemExit):
-        train(SMALL, run=str(tmp_path / "run"), **CART | {"env": "gym:Signalling-v0"})
-    assert Signalling.steps <= 102  # the other environments take the same step
-    assert 90 <= saved(tmp_path / "run") <= 120  # beginning an episode is a step of ours
-    run = train(SMALL, run=str(tmp_path / "run"), **CART | {"env": "gym:Signalling-v0", "steps": 300}, resume=True)
-    assert saved(run.path) == 300
+        train(SMALL, run=str(tmp_path / "run"), **cart)
+    assert Signalling.steps <= 152  # the other environments take the same step
+    assert saved(tmp_path / "run") == 120
+    run = train(SMALL, run=str(tmp_path / "run"), **cart | {"steps": 300}, resume=True)
+    assert saved(run.path) == 360
 
 
 def test_while_the_environment_is_built_it_stops_at_once(tmp_path, signalling, capsys):
