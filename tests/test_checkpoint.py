@@ -87,6 +87,23 @@ def test_a_reader_survives_being_overtaken_by_pruning(two: Path, monkeypatch: An
     assert messages == []
 
 
+def test_a_reader_survives_that_a_checkpoint_is_replaced(two: Path, monkeypatch: Any) -> None:
+    """Its hashes were right, and then its tensors are another's."""
+    tree_of, calls = checkpoint_folder._tree, []
+
+    def replaced(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            checkpoint.save(two, 200, tree(201), keep=2)
+        return tree_of(*arguments)
+
+    monkeypatch.setattr(checkpoint_folder, "_tree", replaced)
+    messages: list[str] = []
+    assert same(checkpoint.load(two, warn=messages.append), (200, tree(201)))
+    assert len(calls) == 2
+    assert messages == []
+
+
 # Broken files
 
 
