@@ -76,12 +76,17 @@ def provenance() -> dict[str, Any]:
     """What is true of this process now, as JSON."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(masked(sys.argv)),
+        "command": _text(shlex.join(masked(sys.argv))),
         "git": {"morello": checkout(ROOT, root=True), "working_folder": checkout(Path.cwd())},
         "versions": versions(),
         "hardware": hardware(),
-        "job": {name: os.environ[name] for name in JOB if name in os.environ},
+        "job": {name: _text(os.environ[name]) for name in JOB if name in os.environ},
     }
+
+
+def _text(words: str) -> str:
+    """``words`` with what is not UTF-8 spelt out, so that it can be read back."""
+    return words.encode(errors="backslashreplace").decode()
 
 
 def versions() -> dict[str, str | None]:

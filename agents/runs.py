@@ -218,7 +218,7 @@ def _refuse_others_files(path: Path) -> None:
 
 def _refuse_other_spec(path: Path, begun: Spec, now: Spec) -> None:
     for field, before, after in zip(Spec._fields, begun, now, strict=True):
-        if before != after:
+        if before != after and field != "success":  # which only says what is logged
             raise UserError(
                 f"{path} cannot go on: its environment had {field} = {before}, and has {after} now; make it as it was "
                 "again, or begin a run in another folder"

@@ -117,7 +117,18 @@ def test_secrets_are_masked_and_nothing_else(words, want):
 def test_secrets_do_not_reach_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["morello", "train", "--token=verysecret", "--api-key", "verysecret"])
     Run.create(tmp_path, CONFIG, SPEC).close()
-    assert "verysecret" not in (tmp_path / "provenance.json").read_text()
+    (start,) = json.loads((tmp_path / "provenance.json").read_text())["starts"]
+    assert start["command"] == "morello train '--token=***' --api-key '***'"
+
+
+def test_a_command_that_is_not_utf_8_can_be_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/j\udcf6rg/morello", "train"])
+    monkeypatch.setenv("PBS_JOBID", "\udcff")
+    Run.create(tmp_path, CONFIG, SPEC).close()
+    Run.open(tmp_path).close()
+    first, _ = json.loads((tmp_path / "provenance.json").read_text())["starts"]
+    assert first["command"] == r"'/home/j\udcf6rg/morello' train"
+    assert first["job"]["PBS_JOBID"] == r"\udcff"
 
 
 # Diffs
