@@ -37,7 +37,7 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
     return {
-        r["preset"] if presets.count(r["preset"]) == 1 else f"{r['preset']}, {path.parent.name}": r
+        r["preset"] if presets.count(r["preset"]) == 1 else f"{r['preset']}, {path.resolve().parent.name}": r
         for path, r in records.items()
     }
 
