@@ -8,12 +8,15 @@ from typing import Any
 
 from .console import forgiving
 from .loop import Training
+from .parts import Parts, build, environment, network
 from .paths import same_directory
 from .plugins import Plugin
 from .presets import Config
 from .runs import Run
 from .settings import preset_named, resolve, with_overrides
 from .signals import Stopped, stoppable
+
+__all__ = ["Parts", "Training", "build", "environment", "network", "start", "train"]
 
 
 def train(
