@@ -4,6 +4,7 @@ Nothing of morello is imported here: shape annotations are checked only in modul
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
@@ -12,9 +13,25 @@ import numpy as np
 import pytest
 import torch
 
+ROOT = Path(__file__).resolve().parent.parent
+
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("morello", deadline=None, derandomize=True)  # same examples every time
 hypothesis.settings.load_profile("morello")
+
+
+class PlainRoot:
+    """Collects the checkout as a folder. Its ``__init__.py`` would make it a package of the folder's name, and that may
+    be any: morello-main, say.
+    """
+
+    @staticmethod
+    def pytest_collect_directory(path, parent):
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(PlainRoot())
 
 
 def pytest_collection_modifyitems(items):
