@@ -47,6 +47,8 @@ def heads_by_name(weights: Mapping[str, Any]) -> dict[str, Any]:
     """The weights of an `ActorCritic`, also as older checkpoints have them, whose value heads have numbers: 0 is the
     extrinsic one.
     """
+    if any(name.startswith(f"values.{EXTRINSIC}.") for name in weights):  # "0" is a stream that somebody called so
+        return dict(weights)
     return {name.replace("values.0.", f"values.{EXTRINSIC}."): value for name, value in weights.items()}
 
 

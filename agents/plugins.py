@@ -36,6 +36,10 @@ RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder", "loss
 """Names of the learner's own streams, losses and norms, and those that records begin with."""
 
 
+EMPTY = nn.ModuleDict()
+"""What its attributes are called no value head can be."""
+
+
 def refuse_too_small(plugins: Mapping[str, Plugin], unroll: int, num_envs: int) -> None:
     """ValueError for a loss that has nothing to learn from rollouts of ``unroll`` steps in ``num_envs`` environments.
     """
@@ -51,5 +55,6 @@ def refuse_reserved(names: Iterable[str]) -> None:
     for name in names:
         if name in RESERVED:
             raise UserError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
-        if not name or "." in name or hasattr(nn.ModuleDict, name):  # a value head goes by it
-            raise UserError(f"A plugin cannot be called '{name}': give it a name without dots that torch does not use.")
+        if not name or {*name} & {*"./"} or hasattr(EMPTY, name):  # heads and metrics go by it
+            how = "give it a name without dots and slashes, and not one that torch uses"
+            raise UserError(f"A plugin cannot be called '{name}': {how}.")

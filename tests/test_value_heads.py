@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from morello.agents.model import ActorCritic, heads_by_name
-from morello.agents.plugins import Plugin
+from morello.agents.plugins import Plugin, refuse_reserved
 from morello.agents.training import train
 from morello.auxiliaries import IntrinsicReward
+from morello.envs.errors import UserError
 from morello.envs.experience import Spec
 
 SPEC = Spec({"vector": ((5,), torch.float32)}, 3, ("a", "b", "c"), ("task",), 1, None, True)
@@ -64,3 +65,15 @@ def test_a_head_a_stream():
     assert all(v.shape == (1, 7) for v in out.value.values())
     bases = {v.untyped_storage().data_ptr() for v in out.value.values()}
     assert len(bases) == 3  # none shares memory with another
+
+
+def test_a_stream_may_be_called_by_a_number():
+    model, other = (ActorCritic(SPEC, torso="mlp", streams=("extrinsic", "0")) for _ in range(2))
+    other.load_state_dict(heads_by_name(model.state_dict()))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "keys", "training", "_modules", "value/it", "a/b"])
+def test_names_that_no_head_or_metric_can_have_are_refused(name):
+    with pytest.raises(UserError, match="cannot be called"):
+        refuse_reserved([name])
