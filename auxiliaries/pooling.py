@@ -2,7 +2,7 @@
 
 A mean over updates of such ratios would count an update on three steps as much as one on three hundred, and a ratio of
 variances is dominated by the updates in which next to nothing varied. Sums of two updates are added; the ratio is taken
-when a record is made. All is float64: what float32 can tell apart survives it, variances of large means included.
+when a record is made. All is added up in float64, so that variances of large means survive it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+CONSTANT = 1e-6
+"""Of its size: what varies less is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +78,8 @@ class ExplainedVariance(Pooled):
         """``1 - Var[e] / Var[y]``: 1 is a perfect guess, 0 no better than a constant; 0, too, where y does not vary."""
         count, y, yy, e, ee = self.sums
         spread = yy / count - (y / count).square()
-        # Where the target is constant but for rounding there is nothing to explain.
-        varies = spread > 1e-10 * yy / count
+        # Where the target is constant but for float32's rounding, 1e-7 of it or so, there is nothing to explain.
+        varies = spread > CONSTANT**2 * yy / count
         return torch.where(varies | (count == 0), 1 - (ee / count - (e / count).square()) / spread, 0.0)
 
 

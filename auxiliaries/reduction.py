@@ -21,7 +21,7 @@ def average(value: Shaped[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: 
     """For the log: the mean over the mask, of all or along ``dim``; NaN, which records leave out, where it is empty.
     Pooled over updates: each element counts alike.
     """
-    return Mean.of(torch.where(mask, value, 0.0).sum(dim), mask.sum(dim))
+    return Mean.of(torch.where(mask, value, 0.0).sum(dim, dtype=torch.float64), mask.sum(dim))
 
 
 def explained_variance(

@@ -177,3 +177,21 @@ def test_what_is_pooled_is_on_the_device_and_without_gradient():
         assert float(metric) == metric.item()
         assert torch.stack([metric, torch.tensor(2.0).double()]).tolist() == [metric.item(), 2]
         assert torch.isfinite(input=metric)
+
+
+@pytest.mark.parametrize(("size", "spread"), [(1000.0, 0.005), (100.0, 1e-3), (1.0, 3e-6)])
+def test_a_small_spread_about_a_large_mean_is_explained_too(size, spread):
+    rng = torch.Generator().manual_seed(0)
+    known = torch.randn(20_000, generator=rng, dtype=torch.float64)
+    target, guess = (size + spread * known).float(), (size + spread * known / 2).float()
+    mask = torch.ones(20_000, dtype=torch.bool)
+    assert explained_variance(guess, target, mask).item() == pytest.approx(0.75, abs=0.01)
+    still = torch.full_like(target, size) * (1 + 5e-8 * known).float()  # the last bit
+    assert explained_variance(guess, still, mask).item() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_means_are_added_up_in_double_precision(dtype):
+    value = (1000 + torch.rand(50_000, generator=torch.Generator().manual_seed(0))).to(dtype)
+    mean = average(value, torch.ones(50_000, dtype=torch.bool))
+    assert mean.item() == pytest.approx(value.double().mean().item(), rel=1e-12)
