@@ -9,7 +9,8 @@ over whatever has ended is a mean of what ends early. The episodes that one envi
 exchangeable, given how many they are; so the mean of its last ones has the expectation of its first episode, given that
 this one is no longer than n steps. Hence, of a policy that does not learn:
 
-- the figure that is reported first, once every environment has finished an episode, is unbiased;
+- the figure that is reported first, once every environment has finished an episode, is unbiased if there is a record at
+  every step (with few environments and records far apart it leans to short episodes, which leave time for more);
 - at step n the expectation is that of an episode of at most n steps: exact from the longest episode on.
 
 While an environment is still in its first episode there is no figure. Of a policy that learns, the figure lags behind:

@@ -74,6 +74,17 @@ def test_the_first_figure_is_unbiased_whatever_ends_early(window):
     assert early > TRUE + 1  # what ended first anywhere
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_between_records_short_episodes_leave_time_for_more(every):
+    """What docs/metrics.md says of the first figure of one environment."""
+    total = 0.0
+    for chance, lengths in courses(num_envs=1, episodes=4):
+        reports = list(play(lengths, 10, window=5, unroll=every))
+        total += chance * next(r["episode_return"] for r in reports if "episode_return" in r)
+    short = (total - RETURN[LONG]) / (RETURN[SHORT] - RETURN[LONG])
+    assert short == pytest.approx(P_SHORT if every == 1 else 0.805, abs=1e-12)
+
+
 @pytest.mark.parametrize("window", [1, 2, 5])
 def test_at_each_step_the_expectation_is_that_of_episodes_no_longer_than_the_run(window):
     steps = 11
