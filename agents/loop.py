@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -129,9 +130,11 @@ class Training:
                 raise
             except (NonFiniteError, checkpoint.CheckpointNotWritten, FolderMovedError):
                 raise
-            except (Exception, SystemExit) as error:
-                if self.stop.number is not None:  # it reaches simulators too, which may end of it
-                    signalled = Stopped(self.stop.number)
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                # A signal reaches simulators too, which may end of it, or take Ctrl-C for themselves.
+                number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else self.stop.number
+                if number is not None:
+                    signalled = Stopped(number)
                     self._leave(runner, progress, signalled)
                     raise signalled from error
                 if self._keep(runner, progress):
@@ -184,7 +187,7 @@ class Training:
         try:
             if score:
                 record = record | self._evaluate(progress)
-        except Stopped:
+        except KeyboardInterrupt:
             self.owed = record  # who goes on from here evaluates first
             raise
         finally:

@@ -105,5 +105,9 @@ def stoppable() -> Iterator[Stop]:
     stop.listen()
     try:
         yield stop
+    except Stopped:
+        raise
+    except KeyboardInterrupt as error:  # an environment, or a library, has taken Ctrl-C for itself
+        raise Stopped(signal.SIGINT) from error
     finally:
         stop.leave()

@@ -42,13 +42,15 @@ class Moody(gymnasium.Wrapper):
         self.evaluating = self.evaluating or (seed is not None and seed >= 1_000_003)
         if self.evaluating and self.mood.get("evaluation") == "fails":
             raise RuntimeError("no licence for a further instance")
+        if self.evaluating and self.mood.get("evaluation") == "interrupts":
+            raise KeyboardInterrupt
         self.wander("reset")
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action):
         Moody.steps += 1
         if Moody.steps == self.mood.get("step"):
-            raise RuntimeError("the simulator has crashed")
+            raise self.mood.get("raises", RuntimeError)("the simulator has crashed")
         self.wander("step")
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self.evaluating and self.mood.get("evaluation") == "endless":
@@ -84,6 +86,27 @@ def test_an_environment_that_fails_leaves_what_was_learned(tmp_path, mood, capsy
     assert main(["train", "--run", str(folder), "--resume"]) == 0
     assert saved(folder) == 600
     assert [r["step"] for r in records(folder)] == [*range(60, 601, 60)]
+
+
+def test_a_simulator_that_takes_ctrl_c_for_itself_stops_the_run_as_the_signal_does(tmp_path, mood, capsys):
+    folder = tmp_path / "run"
+    mood(step=250, raises=KeyboardInterrupt)
+    assert main([*WORDS, "--env", "gym:Moody-v0", "--steps", "600", "--run", str(folder)]) == 128 + 2
+    said = capsys.readouterr().err
+    step = saved(folder)
+    assert 240 <= step <= 300
+    assert said.startswith(f"stopped by SIGINT at step {step:,}; to go on: ")
+    mood(evaluation="interrupts")
+    assert main(["train", "--run", str(folder), "--resume", "--eval-every", "300"]) == 128 + 2
+    assert checkpoint.load(folder / "checkpoints")[1]["owed"] is not None  # the evaluation is made by who goes on
+    mood()
+    assert main(["train", "--run", str(folder), "--resume", "--eval-episodes", "4"]) == 0
+    assert saved(folder) == 600
+    assert all("eval/return" in r for r in records(folder) if r["step"] % 300 == 0)
+    mood(evaluation="interrupts")
+    assert main(["eval", str(folder)]) == 128 + 2
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL, env="gym:Moody-v0", run=str(tmp_path / "again"), steps=300, eval_every=150, **CART)
 
 
 class Failing(Counting):
