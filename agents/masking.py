@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 HIDDEN = "***"
 NAME = (
-    r"[\w.-]*(?:token|passw(?:or)?d|passphrase|secret|credentials?|api[-_.]?key|private[-_.]?key"
-    r"|(?<![a-z])(?:key|pwd|auth|authorization|bearer|pat))"
+    r"[\w.-]*(?:token|passw(?:or)?d|passphrase|secret|credentials?|(?:api|private|access|secret|account)[-_.]?key"
+    r"|(?<![a-z])(?:key|pass|pwd|pw|auth|authorization|bearer|pat))"
 )
 """What a setting is called whose value is a secret, in any case: --api-key, HF_TOKEN, auth, ..."""
 KNOWN = (
@@ -34,8 +34,10 @@ def masked(words: Sequence[str]) -> list[str]:
 
 
 def _masked(word: str) -> str:
-    word = re.sub(r"(\w+://)[^/@\s]+@", rf"\1{HIDDEN}@", word)
-    value = r"(?:(?:bearer|basic)\s+)?[^&\s,;]+"
+    if whole := re.fullmatch(rf"(-*{NAME}\s*[=:]\s*).+", word, re.IGNORECASE | re.DOTALL):
+        return whole[1] + HIDDEN  # whatever is in it: passwords have spaces, commas and ampersands too
+    word = re.sub(r"(\w+://)(?:[^\s/?#]*|[^\s/?#:@]*:(?!\d+[/?#])\S*)@", rf"\1{HIDDEN}@", word)
+    value = r"(?:\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic)\s+)?[^&\s,;]+)"
     word = re.sub(rf"({NAME}[\"']?\s*[=:]\s*){value}", rf"\1{HIDDEN}", word, flags=re.IGNORECASE)
     word = re.sub(r"(bearer\s+)\S+", rf"\1{HIDDEN}", word, flags=re.IGNORECASE)
     return re.sub(KNOWN, HIDDEN, word)
