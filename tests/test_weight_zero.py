@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -55,11 +56,11 @@ def weights(module, weight, size, memory="gru", updates=4):
     num_envs, unroll, side = size
     torch.manual_seed(4)
     env = morello.make("labyrinth:seekavoid_arena_01", num_envs=num_envs, height=side, width=side, seed=4, threads=1)
-    streams = ("extrinsic", "it") if issubclass(module, IntrinsicReward) and weight is not None else ("extrinsic",)
+    streams = ("extrinsic", "it") if module and issubclass(module, IntrinsicReward) else ("extrinsic",)
     model = ActorCritic(env.spec, torso="shallow", memory=memory, memory_size=64, streams=streams)
     actor = Actor(env, model, unroll, seed=4)
     plugins = {}
-    if weight is not None:
+    if module:
         it = module()
         own = list(it.parameters())
         plugins["it"] = Plugin(it, weight, torch.optim.Adam(own) if own else None)
@@ -69,10 +70,16 @@ def weights(module, weight, size, memory="gru", updates=4):
     return {k: v for k, v in model.state_dict().items() if not k.startswith("values.it.")}
 
 
+@cache
+def without(size, memory):
+    """The agent's weights where there is no module."""
+    return weights(None, None, size, memory)
+
+
 def differing(module, weight, size, memory="gru"):
     """Names of the agent's weights that are not the same, bit for bit, as without the module."""
-    without = weights(module, None, size, memory)
-    return [k for k, v in weights(module, weight, size, memory).items() if not torch.equal(v, without[k])]
+    plain = without(size, memory)
+    return [k for k, v in weights(module, weight, size, memory).items() if not torch.equal(v, plain[k])]
 
 
 @pytest.mark.parametrize("size", SIZES)
