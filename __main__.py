@@ -54,6 +54,7 @@ def _run(words: list[str]) -> int:
 
         print(__version__)
         return 0
+    from .agents.paths import refuse_no_directory
     from .envs.errors import BrokenEnvironmentError, UserError, suggest
     from .flags import import_files, import_installed
 
@@ -66,6 +67,7 @@ def _run(words: list[str]) -> int:
             import_installed()
         if words[0] not in COMMANDS:
             raise UserError(f"Unknown command '{words[0]}': {suggest(words[0], COMMANDS)}")
+        refuse_no_directory()
         return COMMANDS[words[0]](words[1:])
     except UserError as error:
         print(f"morello: {error}", file=sys.stderr)

@@ -42,7 +42,11 @@ def checkout(folder: Path, root: bool = False) -> dict[str, str] | None:
     top, objects, index, commit = Path(lines[0]).resolve(), folder / lines[1], folder / lines[2], lines[3]
     if (root and top != folder.resolve()) or not folder.resolve().is_relative_to(top):
         return None
-    return {"commit": commit, "diff": _diff(top, objects.resolve(), index.resolve(), commit)}
+    try:
+        diff = _diff(top, objects.resolve(), index.resolve(), commit)
+    except OSError as error:  # a run does not depend on it
+        diff = f"[no diff: {error.strerror or error}]\n"
+    return {"commit": commit, "diff": diff}
 
 
 def _diff(top: Path, objects: Path, index: Path, commit: str) -> str:

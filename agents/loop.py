@@ -32,6 +32,7 @@ from .runs import Run, default_folder
 from .schedule import Schedule, passes
 from .settings import FREE_TO_CHANGE
 from .signals import Stop, Stopped
+from .trust import module_of
 
 
 class Training:
@@ -198,7 +199,8 @@ class Training:
     @property
     def command(self) -> str:
         """What goes on with this run."""
-        return f"morello train --run {self.shown} --resume"
+        trust = " --trust" if module_of(self.config.env) else ""
+        return f"morello train --run {self.shown} --resume{trust}"
 
     def _leave(self, runner: Sync, progress: Progress, stopped: Stopped) -> None:
         """Keep what there is, and say how to go on."""

@@ -118,6 +118,9 @@ def test_a_module_that_a_run_names_is_imported_only_if_a_person_agrees(tmp_path,
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert main(["eval", run, "--episodes", "2"]) == 0
     assert "[y/N]" in capsys.readouterr().err
+    assert main(["train", "--run", run, "--resume", "--trust", "--no-quiet"]) == 0
+    assert "to train longer: morello train --run " in (said := capsys.readouterr().out)
+    assert "--resume --trust --steps 64" in " ".join(said.split())  # what is said to go on can be typed as it is
 
 
 def test_sizes_are_compared_before_anything_is_built(tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from morello.__main__ import main
 from morello.agents.paths import same_directory, typed
 
 
@@ -31,3 +32,14 @@ def test_the_directory_afterwards_is_the_one_before_even_if_it_was_renamed(tmp_p
     with pytest.raises(KeyError):
         wander()
     assert Path.cwd() == after
+
+
+@pytest.mark.parametrize("command", ["train --env counting:steps --steps 1", "eval r", "watch r", "bench curves r"])
+def test_a_working_directory_that_was_deleted_is_said(command, tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(command.split()) == 2
+    said = "morello: there is no working directory (No such file or directory): cd to one that exists\n"
+    assert capsys.readouterr().err == said

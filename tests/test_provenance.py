@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -246,6 +248,19 @@ def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
     found = git_module.checkout(tmp_path)
     assert time.monotonic() - begun < 30
     assert found == {"commit": "0123", "diff": "half\n\n[cut: git took more than 0.3 s]\n"}
+
+
+def test_no_room_for_the_scratch_folder_costs_the_diff_alone(tmp_path, monkeypatch):
+    def refuse(**_: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for words in (["init", "-q"], ["-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "--allow-empty", "-mm"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    found = git_module.checkout(tmp_path)
+    assert found is not None
+    assert found["diff"] == "[no diff: No space left on device]\n"
+    assert len(found["commit"]) == 40
 
 
 def test_a_linked_worktree_and_a_sha256_repository_are_checkouts_too(tmp_path):
