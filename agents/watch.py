@@ -26,11 +26,13 @@ from ..envs.errors import UserError
 from ..envs.experience import Timestep, VectorEnv, closing
 from ..envs.wrappers import unwrapped
 from .beside import Beside, beside
+from .checkpoint import to_stderr
 from .evaluate import SEED, AgentPolicy, Policy, agent_policy, environment_for, own_environment
 from .load import load
 from .model import EXTRINSIC, ActorCritic
 from .paths import same_directory
 from .picture import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
+from .presets import EVAL_LIMIT
 from .runs import VIDEOS
 from .settings import PLAY, check_range, environment_options, resolve_device
 from .trust import allow_import
@@ -45,13 +47,15 @@ def moments(
     policy: Policy, env: VectorEnv, large: VectorEnv | None = None, *, episodes: int = 1, steps: int | None = None
 ) -> Iterator[Moment]:
     """Environment 0 of ``env``, begun anew, step by step: ``episodes`` whole episodes, or ``steps`` steps
-    whatever the number of episodes. ``large`` is the same environment with larger images, to be acted in
-    alike; without it the picture that ``env`` draws for people is the large view, if it draws one.
+    whatever the number of episodes. Episodes that take more than `EVAL_LIMIT` steps on average, if the environment has
+    no longer limit of its own, are cut short with a warning. ``large`` is the same environment with larger images, to
+    be acted in alike; without it the picture that ``env`` draws for people is the large view, if it draws one.
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
     trail: list[NDArray[np.float32]] = []
     above: Pixels | None = None
+    limit = episodes * max(EVAL_LIMIT, (env.spec.max_steps or 0) + 1)
     for n in itertools.count(1):
         first, last = bool(timestep.first[0]), bool(timestep.last[0])
         reward = 0.0 if first else float(timestep.reward[0])
@@ -78,6 +82,10 @@ def moments(
         )
         episode += last
         if n == steps if steps is not None else episode == episodes:
+            return
+        if n == limit and steps is None:
+            ended = f"only {episode} of {episodes} episodes ended in {limit:,} steps, and the film ends there"
+            to_stderr(f"{ended}: say how long it shall be with --seconds")
             return
         timestep = env.step(action)
         enlarged = None if large is None else large.step(action)

@@ -55,6 +55,20 @@ def test_moments_by_the_step_cross_resets():
     assert [m.step for m in played] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2]
 
 
+def test_episodes_without_end_are_cut_short_and_it_is_said(monkeypatch, capsys):
+    monkeypatch.setattr("morello.agents.watch.EVAL_LIMIT", 5)
+    env = counting()  # five observations an episode, and it says so
+    assert len(list(moments(random_policy(env.spec), env, episodes=3))) == 15
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("morello.agents.watch.EVAL_LIMIT", 3)
+    env.spec = env.spec._replace(max_steps=None)
+    played = list(moments(random_policy(env.spec), env, episodes=2))
+    assert [m.step for m in played] == [0, 1, 2, 3, 4, 0]
+    said = "only 1 of 2 episodes ended in 6 steps, and the film ends there: say how long it shall be with --seconds"
+    assert capsys.readouterr().err == f"warning: {said}\n"
+    assert len(list(moments(random_policy(env.spec), env, steps=20))) == 20
+
+
 def test_an_agent_shows_what_it_expects_and_does():
     env = counting(height=41, width=43)
     policy = agent_policy(counting_model(env, streams=("extrinsic", "bonus")), 1, greedy=True)
