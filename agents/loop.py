@@ -20,12 +20,13 @@ from .finite import NonFiniteError, refuse_non_finite
 from .interim import figures, film, score
 from .load import MISFITS, refuse_other_sizes
 from .lock import FolderMovedError
-from .metrics import METRICS
+from .metrics import METRICS, is_record
 from .parts import build
 from .paths import typed
 from .plugins import Plugin
 from .presets import Config
 from .progress import Progress
+from .restoring import refuse_odd_slots, refuse_other_kind
 from .resuming import refuse_fewer_steps, refuse_other, to_save
 from .runners import Sync
 from .runs import Run, default_folder
@@ -305,9 +306,23 @@ class Training:
             "replay": replay.state_dict() if replay and self.config.checkpoint_replay else None,
         }
 
+    def _fresh(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of a run that has not begun, to hold what is restored against: without what grows, what depends on
+        the device and what those who read it check themselves.
+        """
+        fresh = self._state(anew=state["environment"] is None)
+        learner, actor = fresh["learner"], fresh["actor"]
+        learner |= {"model": {}, "plugins": {}, "memories": {}}
+        learner["optimizers"] = {k: {} for k in learner["optimizers"]}
+        return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
+
     def _restore(self, state: dict[str, Any]) -> None:
         parts = self.parts
+        refuse_other_kind(state, self._fresh(state))
+        if state["owed"] is not None and not ("step" in state["owed"] and is_record(state["owed"])):
+            raise ValueError("the record it owes is none")
         parts.learner.load_state_dict(state["learner"])
+        refuse_odd_slots(parts.learner.optimizers.values())
         self.statistics.load_state_dict(state["statistics"])
         if state["environment"] is None:
             why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"

@@ -135,10 +135,10 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
             record = parse(line) if line.endswith(b"\n") else None
         except ValueError:
             record = None
-        yield line, record if _is_record(record) else None
+        yield line, record if is_record(record) else None
 
 
-def _is_record(found: Any) -> bool:
+def is_record(found: Any) -> bool:
     """Numbers, words and nothing else, and a step that is a number if there is one."""
     if not isinstance(found, dict):
         return False

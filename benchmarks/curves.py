@@ -189,7 +189,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
         if (half := margin(curve)) is not None:
             axes.fill_between(steps / 1e6, returns - half, returns + half, color=colour, alpha=0.15, linewidth=0)
         if agent := seed["evaluation"].get("agent"):
-            ends = [[agent["mean"] - agent["low"]], [agent["high"] - agent["mean"]]]
+            # Of equal returns the three may differ in their last bits.
+            ends = [[max(0.0, agent["mean"] - agent["low"])], [max(0.0, agent["high"] - agent["mean"])]]
             end = curve["step"][-1] / 1e6
             axes.errorbar([end], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
     levels = {name: reference["mean"] for name, reference in record["references"].items()}

@@ -201,6 +201,15 @@ def test_what_is_nested_too_deep_to_be_read_is_not_written(tmp_path: Path) -> No
         checkpoint.save(tmp_path, 2, {"x": within}, keep=1)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", FILES)
+def test_an_endless_file_is_not_read_to_its_end(two: Path, name: str) -> None:
+    os.truncate(two / "step_000000000200" / name, 2**42)  # a hole: nothing is written
+    messages: list[str] = []
+    assert checkpoint.load(two, warn=messages.append)[0] == 100
+    assert name in messages[0]
+
+
 def test_a_pickle_is_not_run(two: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
