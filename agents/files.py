@@ -56,7 +56,10 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if limit is not None and size > limit:
             raise OSError(errno.EFBIG, f"it is larger than the {limit:,} bytes that such a file may have", str(path))
-        return file.read(size)
+        try:
+            return file.read(size)
+        except MemoryError:
+            raise OSError(errno.ENOMEM, f"its {size:,} bytes do not fit into the memory", str(path)) from None
 
 
 def named(path: str | Path) -> Path:

@@ -6,6 +6,7 @@ line being written, and a resumed run first forgets what came after its checkpoi
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -21,6 +22,10 @@ from .files import open_regular, read_regular, replace_file
 from .read_json import parse
 
 METRICS = "metrics.jsonl"
+LARGEST = 2**32
+"""Bytes: ten years of a record a minute, or a hole that somebody left."""
+LONGEST = 2**22
+"""Bytes of a line; a thousand times what there is."""
 
 
 class Metrics:
@@ -62,7 +67,7 @@ class Metrics:
         """Forget the records of later steps, in TensorBoard too, and any torn line. Call before logging. What is left.
         """
         self.close()
-        before = read_regular(self.path) if os.path.lexists(self.path) else b""
+        before = read_regular(self.path, LARGEST) if os.path.lexists(self.path) else b""
         lines = [(line, r) for line, r in _lines(before) if r is not None and not _later(r, step)]
         if (after := b"".join(line for line, _ in lines)) != before:
             replace_file(self.path, after)
@@ -100,24 +105,22 @@ class Metrics:
                 outage.lost = 0
 
 
-def _cut(descriptor: int, chunk: int = 2**16) -> None:
-    """Cut a file off after its last line break, which is near its end."""
-    size = end = os.fstat(descriptor).st_size
-    while end:
-        begin = max(0, end - chunk)
-        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
-        if found >= 0:
-            end = begin + found + 1
-            break
-        end = begin
-    if end < size:
-        os.ftruncate(descriptor, end)
+def _cut(descriptor: int) -> None:
+    """Cut a file off after its last line break. OSError where there is none in the last `LONGEST` bytes."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - LONGEST)
+    whole = begin + os.pread(descriptor, LONGEST, begin).rfind(b"\n") + 1
+    if whole == begin > 0:
+        said = f"{METRICS} has no line break in its last {LONGEST:,} bytes: restore it from a copy"
+        raise OSError(errno.EINVAL, said)
+    if whole < size:
+        os.ftruncate(descriptor, whole)
 
 
 def read_records(path: Path, warn: Callable[[str], None]) -> list[dict[str, Any]]:
     """All records of a metrics file. A torn last line is left out; so, with a warning, are other damaged ones."""
     try:
-        lines = list(_lines(read_regular(path)))
+        lines = list(_lines(read_regular(path, LARGEST)))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

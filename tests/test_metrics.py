@@ -246,6 +246,18 @@ def test_metrics_are_not_written_through_a_link(tmp_path):
     assert (tmp_path / "precious").read_text() == "mine, without a line break"
 
 
+@pytest.mark.timeout(60)
+def test_an_endless_file_is_refused(tmp_path):
+    Run.create(tmp_path, CONFIG, SPEC).close()
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n')
+    os.truncate(path, 2**42)  # a hole
+    with pytest.raises(UserError, match="it is larger than the 4,294,967,296 bytes"):
+        metrics.read_records(path, print)
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no line break in its last 4,194,304 bytes"):
+        Run.open(tmp_path)
+
+
 def test_lines_that_are_no_records_are_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     good = [b'{"step": 1, "x": 2.5, "word": "w", "none": null, "flag": true}', b'{"x": NaN}']
