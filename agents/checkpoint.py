@@ -137,6 +137,8 @@ def _candidates(folder: Path) -> list[tuple[int, Path]]:
     try:
         names = [p.name for p in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
+        if is_there(folder) and not folder.is_dir():  # such as a link to a disk that is not mounted
+            raise UserError(f"{folder} is no folder, and no link to one: put back what was there") from None
         return []
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error

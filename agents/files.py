@@ -33,7 +33,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
         descriptor = os.open(path, flags | PLAIN, mode)
     except OSError as error:
         if error.errno == errno.ELOOP and os.path.islink(path):
-            raise OSError(error.errno, "it is a link, or a ring of links", str(path)) from error
+            raise OSError(error.errno, "it is a link: put the file itself in its place", str(path)) from error
         if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
             raise OSError(error.errno, "it is no regular file", str(path)) from error
         raise

@@ -94,6 +94,8 @@ LARGEST = 2**40
 def resolve(config: Config) -> Config:
     """``config`` with every "auto" decided and every value checked. UserError names what is wrong."""
     if not config.env:
+        if config.resume and config.run:
+            raise UserError(f"{config.run} holds no run to go on with: name another --run, or begin one with --env.")
         raise UserError("No environment given: add --env family:name, such as --env labyrinth:seekavoid_arena_01.")
     run = None if config.run is None else str(config.run)  # from Python it may be a Path, and a torch.device
     config = dataclasses.replace(config, run=run, device=str(config.device))

@@ -280,7 +280,8 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     except OSError as error:
         raise UserError(f"the film {out} could not be written: {error.strerror or error}") from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was not made, or what it was to lie in is no folder
+            scratch.unlink()
 
 
 def _ffmpeg() -> str:

@@ -29,7 +29,8 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
         try:
             records[path] = parse(read_regular(path, LARGEST), RECORD)
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is no record of morello bench curves: {error}.") from error
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"{path} is no record of morello bench curves: {why}.") from error
         curves = [seed["curve"] for seed in records[path]["seeds"]]
         if not curves or not all(map(_is_whole, curves)):
             raise UserError(f"{path} is no record of morello bench curves: it lacks a curve.")

@@ -192,3 +192,10 @@ def test_a_run_goes_on_with_its_own_settings_however_it_is_named(tmp_path, capsy
     assert "'nonsense'" in refused(capsys, "train", "nonsense", "--resume", "--run", str(folder))
     assert steps_of(folder) == 90
     assert not (tmp_path / "other").exists()
+
+
+def test_a_run_that_is_not_there_cannot_go_on(tmp_path, capsys):
+    assert main(["train", "--run", str(tmp_path / "x"), "--resume"]) == 2
+    said = f"morello: {tmp_path}/x holds no run to go on with: name another --run, or begin one with --env.\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "x").exists()

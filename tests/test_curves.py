@@ -105,3 +105,10 @@ def test_runs_of_different_settings_are_refused(tmp_path, capsys):
     train(SMALL, run=str(tmp_path / "c"), preset="a2c", steps=40)
     assert main(["bench", "curves", str(tmp_path / "c")]) == 2
     assert "No episode ended" in capsys.readouterr().err
+
+
+def test_what_is_no_record_is_refused_in_plain_words(tmp_path, capsys):
+    (tmp_path / "folder.json").mkdir()
+    assert main(["bench", "curves", str(tmp_path / "folder.json"), "--out", str(tmp_path)]) == 2
+    said = f"morello: {tmp_path}/folder.json is no record of morello bench curves: it is no regular file.\n"
+    assert capsys.readouterr().err == said

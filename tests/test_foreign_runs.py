@@ -19,7 +19,6 @@ COUNTING = {
 }  # fmt: skip
 
 
-
 @pytest.mark.parametrize("name", ["config.json", "provenance.json", "metrics.jsonl", "lock", "evaluation.json"])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to nothing", "ring of links"])
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, capsys, name, kind):
@@ -49,6 +48,20 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, capsys, na
             Run.open(run)
 
 
+def test_metrics_without_end_are_refused_before_they_are_read(tmp_path, capsys):
+    run = tmp_path / "run"
+    train("a2c", run=run, **COUNTING)
+    os.truncate(run / "metrics.jsonl", 2**43)  # 8 TiB of nothing, which need no room
+    for words in (
+        ["train", "--run", str(run), "--resume", "--steps", "96", "--quiet"],
+        ["bench", "curves", str(run), "--out", str(tmp_path)],
+    ):
+        assert main(words) == 2
+        assert "metrics.jsonl" in (said := capsys.readouterr().err)
+        assert ("has no line break in its last" if words[0] == "train" else "it is larger than the") in said
+    assert (run / "metrics.jsonl").stat().st_size == 2**43
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "tree.json", "tensors.safetensors"])
 def test_a_pipe_in_a_checkpoint_is_a_broken_checkpoint(tmp_path, capsys, name):
     run = tmp_path / "run"
@@ -59,6 +72,28 @@ def test_a_pipe_in_a_checkpoint_is_a_broken_checkpoint(tmp_path, capsys, name):
     for words in (["eval", str(run), "--episodes", "2"], ["train", "--run", str(run), "--resume", "--quiet"]):
         assert main(words) == 0
         assert "falling back to the one before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["link to nothing", "file"])
+def test_checkpoints_on_a_disk_that_is_away_are_no_reason_to_begin_anew(tmp_path, capsys, kind):
+    run, away = tmp_path / "run", tmp_path / "away"
+    train("a2c", run=run, **COUNTING)
+    (run / "checkpoints").rename(away)
+    if kind == "file":
+        (run / "checkpoints").touch()
+    else:
+        (run / "checkpoints").symlink_to(tmp_path / "not mounted")
+    before = (run / "metrics.jsonl").read_bytes()
+    words = ["train", "a2c", "--env", "counting:steps", "--num-envs", "2", "--unroll", "4", "--threads", "1"]
+    for command in ([*words, "--resume", "--run", str(run)], [*words, "--run", str(run)], ["eval", str(run)]):
+        assert main(command) == 2
+        said = "checkpoints is no folder, and no link to one: put back what was there"
+        assert said in capsys.readouterr().err
+    assert (run / "metrics.jsonl").read_bytes() == before
+    (run / "checkpoints").unlink()
+    (run / "checkpoints").symlink_to(away)
+    train("a2c", run=run, resume=True, **COUNTING | {"steps": 96})
+    assert checkpoint.load(away)[0] == 96
 
 
 @pytest.mark.parametrize("link", ["nothing", "step_000000000900", "elsewhere"])

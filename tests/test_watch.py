@@ -279,3 +279,11 @@ def test_a_film_has_an_end(tmp_path, seconds):
 def test_a_seed_has_a_range(tmp_path):
     with pytest.raises(UserError, match="--seed"):
         watch(tmp_path, seed=2**63)
+
+
+@pytest.mark.parametrize("name", ["file/film.mp4", "x" * 300 + ".mp4"])
+def test_a_film_that_can_lie_nowhere_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    pictures = iter([np.zeros((16, 16, 3), np.uint8)])
+    with pytest.raises(UserError, match=r"could not be written|could not write"):
+        write_video(pictures, tmp_path / name)
