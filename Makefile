@@ -33,7 +33,7 @@ demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a 
 	$(PY) -m morello watch runs/demo
 
 test: $(TEST) opengl  ## install with the test extras, run every test that needs no GPU
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" --durations=10 --durations-min=5
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" --numprocesses auto --maxprocesses 4 --dist worksteal --durations=10 --durations-min=5
 
 lint: $(TEST)  ## ruff, and mypy on the package
 	$(PY) -m ruff check .
