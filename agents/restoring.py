@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .optim import RMSProp
+
 
 def refuse_other_kind(saved: Any, fresh: Any, where: str = "its state") -> None:
     """ValueError, saying where, unless ``saved`` is a tree like ``fresh``: dicts with the same keys, or more, tensors
@@ -35,6 +37,13 @@ def _is_like(saved: Any, fresh: Any) -> bool:
     return isinstance(fresh, float) and isinstance(saved, int | float) and math.isfinite(saved)
 
 
+SLOTS = (
+    (torch.optim.Adam, {"step", "exp_avg", "exp_avg_sq"}, False),
+    (RMSProp, {"mean_square", "updates"}, True),
+)
+"""What an optimiser remembers of a parameter, and whether it does before the first update."""
+
+
 def refuse_odd_slots(optimizers: Iterable[torch.optim.Optimizer]) -> None:
     """ValueError for an optimiser whose memory of a parameter is neither counts nor of the parameter's shape."""
     for optimizer in optimizers:
@@ -43,7 +52,8 @@ def refuse_odd_slots(optimizers: Iterable[torch.optim.Optimizer]) -> None:
                 size = slot.shape if isinstance(slot, Tensor) else () if isinstance(slot, int | float) else None
                 if size not in ((), parameter.shape):
                     raise ValueError(f"an optimiser's {name} is of no parameter here")
-        if isinstance(optimizer, torch.optim.Adam) and any(
-            not {"step", "exp_avg", "exp_avg_sq"} <= slots.keys() for slots in optimizer.state.values() if slots
-        ):
-            raise ValueError("an optimiser's memory lacks a part")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for kind, parts, from_the_start in SLOTS:
+            memories = [optimizer.state.get(p, {}) for p in parameters] if isinstance(optimizer, kind) else []
+            if any(not parts <= slots.keys() for slots in memories if slots or from_the_start):
+                raise ValueError("an optimiser's memory lacks a part")

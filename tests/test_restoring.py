@@ -8,6 +8,7 @@ import torch
 
 from morello.__main__ import main
 from morello.agents import checkpoint
+from morello.agents.optim import RMSProp
 from morello.agents.restoring import refuse_odd_slots, refuse_other_kind
 from morello.agents.training import train
 
@@ -51,6 +52,16 @@ def test_an_optimiser_with_the_memory_of_another_parameter():
         adam.state[parameter] = bad
         with pytest.raises(ValueError, match="an optimiser's"):
             refuse_odd_slots([adam])
+
+
+@pytest.mark.parametrize("left", [(), ("updates",), ("mean_square",)])
+def test_a_memory_that_there_is_from_the_start_may_not_lack(left):
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    ours = RMSProp([parameter])
+    refuse_odd_slots([ours])
+    ours.state[parameter] = {k: v for k, v in ours.state[parameter].items() if k in left}
+    with pytest.raises(ValueError, match="an optimiser's memory lacks a part"):
+        refuse_odd_slots([ours])
 
 
 @pytest.mark.parametrize(("path", "value"), [
