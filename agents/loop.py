@@ -319,7 +319,7 @@ class Training:
     def _restore(self, state: dict[str, Any]) -> None:
         parts = self.parts
         refuse_other_kind(state, self._fresh(state))
-        if state["owed"] is not None and not ("step" in state["owed"] and is_record(state["owed"])):
+        if state["owed"] is not None and not (is_record(state["owed"]) and "step" in state["owed"]):
             raise ValueError("the record it owes is none")
         parts.learner.load_state_dict(state["learner"])
         refuse_odd_slots(parts.learner.optimizers.values())

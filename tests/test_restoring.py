@@ -67,13 +67,15 @@ def test_a_memory_that_there_is_from_the_start_may_not_lack(left):
 @pytest.mark.parametrize(("path", "value"), [
     (("learner", "optimizer", "policy.weight", "updates"), "7"),
     (("learner", "optimizer", "policy.weight"), {"dict": []}),
+    (("learner", "optimizers", "reward_prediction", 0), {"dict": []}),
+    (("learner", "optimizers", "reward_prediction", 0, "updates"), None),
     (("learner", "optimizer", "policy.weight", "updates"), -1), (("learner", "steps"), 3), (("actor",), None),
     (("done", "log"), None), (("records",), "x"), (("seconds",), {"float": "nan"}), (("statistics",), []),
     (("environment",), {"dict": []}), (("generators", "torch"), 1), (("averages",), [1]), (("owed",), 3),
 ])  # fmt: skip
 def test_no_part_of_a_checkpoint_can_bring_a_run_down(tmp_path, capsys, path, value):
     run = tmp_path / "run"
-    train("a2c", run=run, **COUNTING)
+    train("a2c", run=run, aux={"reward_prediction": 0.5}, **COUNTING)
     newest = max((run / "checkpoints").glob("step_*"))
     tree = json.loads((newest / "tree.json").read_text())
     node = tree["tree"]
