@@ -4,6 +4,7 @@ Nothing of morello is imported here: shape annotations are checked only in modul
 """
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
@@ -18,6 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("morello", deadline=None, derandomize=True)  # same examples every time
 hypothesis.settings.load_profile("morello")
+
+
+# Under nohup, or in the background of a script, some signals are ignored, and whatever is started inherits that.
+for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, default)
 
 
 class PlainRoot:

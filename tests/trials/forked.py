@@ -6,6 +6,7 @@ anything, which is what makes a fork safe; a child is then there in milliseconds
 
 import mmap
 import os
+import signal
 import struct
 import sys
 import time
@@ -86,6 +87,9 @@ def fork(work: Callable[[], int], output: str = os.devnull) -> int:
     child = os.fork()
     if child:
         return child
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:  # a trial under nohup, or in the background of a script
+            signal.signal(number, default)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(file, 1)
     os.dup2(file, 2)
