@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,26 @@ from ..envs.errors import UserError
 from .files import open_regular
 
 LOCK = "lock"
+LINGER_SECONDS = 1.0
+"""How long what a killed process was about to start may go on holding its lock."""
 
 
 class FolderMovedError(OSError):
     """A run folder was moved, deleted or taken over in mid-run. The message says what was saved, and where."""
+
+
+def _take(file: int) -> None:
+    """Lock an open file. BlockingIOError if another process holds it, and not only because it has just been killed."""
+    ends = time.monotonic() + LINGER_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 class Lock:
@@ -29,7 +46,7 @@ class Lock:
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._close = weakref.finalize(self, _close, self._file, self._folder)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._file)
         except BlockingIOError as error:
             pid = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
             self.release()
