@@ -66,7 +66,7 @@ class Training:
             if resumes:
                 self._resume(folder, settings)
             else:
-                self.folder = Run.create(folder, settings, self.parts.env.spec, restart=config.resume)
+                self.folder = Run.create(folder, settings, self.parts.env.spec)
         except BaseException:
             with closing(self.parts.env):
                 raise

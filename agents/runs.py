@@ -66,13 +66,11 @@ class Run:
         config: Mapping[str, Any],
         spec: Spec,
         *,
-        restart: bool = False,
         warn: Callable[[str], None] = to_stderr,
     ) -> Self:
-        """A new run; ``config`` is plain JSON. UserError if ``folder`` holds one or anything else, or is in use.
+        """Begin a new run; ``config`` is plain JSON. A run that ended before its first checkpoint is begun again.
 
-        A run that ended before its first checkpoint can be begun anew; if it left metrics, only with
-        ``restart``, which drops them.
+        Raises UserError, and deletes nothing, if ``folder`` holds a run that began or anything else, or is in use.
         """
         path = named(folder).absolute()
         with explained(f"cannot make the run folder {path}"):
@@ -80,10 +78,14 @@ class Run:
             _refuse_others_files(path)
             run = cls(path, dict(config), spec, warn)
             with run._closed_on_error():
-                metrics = path / METRICS
-                begun = is_there(metrics) and metrics.lstat().st_size > 0
-                if checkpoint.exists(path / CHECKPOINTS) or (begun and not restart):
+                if checkpoint.exists(path / CHECKPOINTS):
                     raise UserError(f"{path} already holds a run: --resume goes on with it; or name another folder")
+                metrics = path / METRICS
+                if is_there(metrics) and metrics.lstat().st_size > 0:  # the first checkpoint precedes them
+                    raise UserError(
+                        f"{path} holds the metrics of a run whose checkpoints are gone, so it cannot go on: put "
+                        f"{CHECKPOINTS}/ back, or name another folder"
+                    )
                 for name in (METRICS, PROVENANCE):
                     (path / name).unlink(missing_ok=True)
                 shutil.rmtree(path / EVENTS, ignore_errors=True)

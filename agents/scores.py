@@ -152,17 +152,22 @@ def normalised(agent: Floats, random: Floats, oracle: Floats) -> Floats:
 
 
 def normalised_score(agent: Score, random: Score, oracle: Score) -> tuple[float, float, float]:
-    """The normalised mean return, averaged over tasks if there are several, and its 95 % interval; all that
-    went into it is resampled.
+    """Return the normalised mean return, averaged over the tasks that all three played if there are several, and its
+    95 % interval; all that went into it is resampled.
     """
-    tasks = [score.by_task() for score in (agent, random, oracle)]
-    several = len(tasks[0]) > 1
-    groups = [[part[task] for part in tasks] for task in tasks[0]] if several else [[agent, random, oracle]]
+    groups = list(_together(agent, random, oracle).values()) or [[agent, random, oracle]]
     score = np.mean([normalised(*(np.array(s.mean) for s in group)) for group in groups])
     resampled = [normalised(*(s.resampled(3 * k + i) for i, s in enumerate(g))) for k, g in enumerate(groups)]
     means = np.mean(resampled, axis=0)
     means = means[np.isfinite(means)]
     return float(score), *(interval(means) if len(means) else (math.nan, math.nan))
+
+
+def _together(*scores: Score) -> dict[str, list[Score]]:
+    """Return the parts of several scores by task, of the tasks that each of them played; empty if there is one task."""
+    parts = [score.by_task() for score in scores]
+    several = any(len(part) > 1 for part in parts)
+    return {k: [part[k] for part in parts] for k in parts[0] if several and all(k in part for part in parts)}
 
 
 def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
@@ -185,9 +190,10 @@ def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
         shown.add_row(label, *map(Text, _cells(score, goals, others)), style="bold" if others else None)
         tasks = score.by_task()
         if others and len(tasks) > 1:
-            random, oracle = (other.by_task() for other in others)
+            measured = _together(score, *others)
             for task, part in tasks.items():
-                shown.add_row(f"  {task}", *map(Text, _cells(part, goals, (random[task], oracle[task]))))
+                by = (measured[task][1], measured[task][2]) if task in measured else None
+                shown.add_row(f"  {task}", *map(Text, _cells(part, goals, by)))
     return shown
 
 
@@ -213,10 +219,7 @@ def as_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
     data: dict[str, Any] = {name: score.as_dict() for name, score in scores.items()}
     if {"agent", "random", "oracle"} <= scores.keys():
         three = [scores[name] for name in ("agent", "random", "oracle")]
-        parts = [score.by_task() for score in three]
-        groups = {"all": three}
-        if len(parts[0]) > 1:
-            groups |= {task: [part[task] for part in parts] for task in parts[0]}
+        groups = {"all": three} | _together(*three)
         ratios = {name: normalised_score(*group) for name, group in groups.items()}
         data["normalised"] = {
             name: dict(zip(("mean", "low", "high"), ratio, strict=True))

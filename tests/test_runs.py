@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 from typing import Any
 
@@ -35,18 +36,17 @@ def test_a_run_is_not_written_over(tmp_path):
     with Run.create(tmp_path, {**CONFIG, "seed": 4}, SPEC) as run:  # it had not begun
         run.log({"step": 1})
         run.metrics.events.path.mkdir(exist_ok=True)
-    for _ in range(2):
-        with pytest.raises(UserError, match="already holds a run"):
-            Run.create(tmp_path, CONFIG, SPEC)
-    with Run.create(tmp_path, CONFIG, SPEC, restart=True) as run:  # begun, but with nothing to go on from
-        run.log({"step": 2})
-        assert lines(run) == [{"step": 2}]
         checkpoint.save(run.checkpoints, 5, {}, keep=1)
-    assert read_config(tmp_path)[0]["seed"] == 3
-    for restart in (False, True):
-        with pytest.raises(UserError, match="--resume"):
-            Run.create(tmp_path, CONFIG, SPEC, restart=restart)
+    for _ in range(2):
+        with pytest.raises(UserError, match="already holds a run: --resume"):
+            Run.create(tmp_path, CONFIG, SPEC)
+    assert read_config(tmp_path)[0]["seed"] == 4
     Run.open(tmp_path).close()  # and the failures let go of the lock
+    shutil.rmtree(run.checkpoints)
+    for _ in range(2):
+        with pytest.raises(UserError, match="whose checkpoints are gone"):
+            Run.create(tmp_path, CONFIG, SPEC)
+    assert lines(run) == [{"step": 1}]
 
 
 @pytest.mark.parametrize("config", [None, '{"my": 1}'])
@@ -57,16 +57,15 @@ def test_what_others_keep_in_a_folder_is_left_alone(tmp_path, config):
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     before = {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
-    for restart in (False, True):
-        with pytest.raises(UserError, match="name a new folder"):
-            Run.create(tmp_path, CONFIG, SPEC, restart=restart)
+    with pytest.raises(UserError, match="name a new folder"):
+        Run.create(tmp_path, CONFIG, SPEC)
     assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
 
 
 def test_a_run_that_died_before_it_had_a_config_is_begun_anew(tmp_path):
     (tmp_path / "lock").write_text("1")
     (tmp_path / ".tmp-config.json-999999999").write_text("{")
-    Run.create(tmp_path, CONFIG, SPEC, restart=True).close()
+    Run.create(tmp_path, CONFIG, SPEC).close()
     assert read_config(tmp_path) == (CONFIG, SPEC)
 
 

@@ -81,6 +81,18 @@ def test_several_tasks_count_alike_however_much_they_pay():
     assert normalised_score(agent, random, known) == pytest.approx((0.65, 0.65, 0.65))
 
 
+def test_a_task_that_not_all_played_is_not_measured_by_the_others():
+    tasks = ("near", "far")
+    agent = evaluation([2.0, 2.0, 90.0, 90.0], [0, 0, 1, 1], tasks)
+    random, oracle = evaluation([1.0, 1.0], [0, 0], tasks), evaluation([5.0, 5.0, 100.0], [0, 0, 1], tasks)
+    scores = {"agent": agent, "random": random, "oracle": oracle}
+    assert normalised_score(agent, random, oracle)[0] == pytest.approx(0.25)
+    ratios = as_dict(scores)["normalised"]
+    assert ratios.keys() == {"all", "near"}
+    assert ratios["all"]["mean"] == ratios["near"]["mean"] == pytest.approx(0.25)
+    assert "far" in shown(scores)
+
+
 def test_what_was_recorded_is_as_uncertain_as_it_says():
     known = Recorded(10.0, 8.04, 11.96, 100)
     samples = known.resampled(seed=1)
