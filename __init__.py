@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .envs.labyrinth.plugin import announce
+from .envs.labyrinth.registration import announce
 
 # Read when torch is imported. Its idle threads would spin on the cores that Labyrinth's own threads need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -17,12 +17,17 @@ __version__ = "0.1.0"
 __all__ = ["load", "make", "read_runs", "train"]
 
 if TYPE_CHECKING:
-    from .agents.load import load
-    from .agents.runs import read_runs
-    from .agents.training import train
+    from .agents.config.load import load
+    from .agents.storage.table import read_runs
+    from .agents.training.train import train
     from .envs import make
 
-_HOME = {"make": ".envs", "train": ".agents.training", "load": ".agents.load", "read_runs": ".agents.runs"}
+_HOME = {
+    "make": ".envs",
+    "train": ".agents.training.train",
+    "load": ".agents.config.load",
+    "read_runs": ".agents.storage.table",
+}
 
 
 announce()  # Labyrinth, to Gymnasium

@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. 2, with one sentence on standard error, is what the user got wrong, 1
     what failed, 128 + n the end by signal n.
     """
-    from .agents.console import forgiving, open_standard_files
-    from .agents.signals import Stopped, stoppable
+    from .agents.training.console import forgiving, open_standard_files
+    from .agents.training.signals import Stopped, stoppable
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     open_standard_files()
@@ -54,7 +54,7 @@ def _run(words: list[str]) -> int:
 
         print(__version__)
         return 0
-    from .agents.paths import refuse_no_directory
+    from .agents.storage.paths import refuse_no_directory
     from .envs.errors import BrokenEnvironmentError, UserError, suggest
     from .flags import import_files, import_installed
 
@@ -80,12 +80,15 @@ def _run(words: list[str]) -> int:
 def _train(words: list[str]) -> int:
     from pathlib import Path
 
+    from .agents.config.config import Config
+    from .agents.config.overrides import preset_named, with_every_loss
+    from .agents.config.presets import BY_UNROLL
+    from .agents.config.resolve import resolve
+    from .agents.config.saved import saved_settings
+    from .agents.config.trust import allow_import
     from .agents.finite import NonFiniteError
-    from .agents.paths import typed as as_typed
-    from .agents.presets import BY_UNROLL, Config
-    from .agents.settings import preset_named, resolve, saved_settings, with_every_loss
-    from .agents.training import start
-    from .agents.trust import allow_import
+    from .agents.storage.paths import typed as as_typed
+    from .agents.training.train import start
     from .flags import parse
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
@@ -112,21 +115,21 @@ def _train(words: list[str]) -> int:
 
 
 def _eval(words: list[str]) -> int:
-    from .agents.evaluate import EvalFlags, eval_run
+    from .agents.evaluation.command import EvalFlags, eval_run
     from .flags import parse
 
     return eval_run(parse(EvalFlags, words, "morello eval"))
 
 
 def _watch(words: list[str]) -> int:
-    from .agents.watch import WatchFlags, watch_run
+    from .agents.video.command import WatchFlags, watch_run
     from .flags import parse
 
     return watch_run(parse(WatchFlags, words, "morello watch"))
 
 
 def _list(words: list[str]) -> int:
-    from .agents.catalogue import CATALOGUES
+    from .agents.config.catalogue import CATALOGUES
     from .envs.errors import UserError, suggest
 
     if {"-h", "--help"} & {*words}:

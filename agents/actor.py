@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..auxiliaries.base import set_state
-from ..envs.alternating import Lockstep, part_of
 from ..envs.experience import AgentState, Rollout, Timestep, VectorEnv, empty_rollout, tree_map
+from ..envs.processes.alternating import Lockstep, part_of
 from .model import ActorCritic
 
 

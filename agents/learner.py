@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,62 +14,18 @@ from ..auxiliaries.pooling import Metric, Pooled, over_updates
 from ..auxiliaries.reduction import average, explained_variance, reduce
 from ..auxiliaries.returns import across_resets, discounts, vtrace
 from ..backbones import Features
-from ..backbones.arithmetic import log_prob
+from ..backbones.numerics import log_prob
 from ..envs.experience import AgentState, Rollout, State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
 from .diagnostics import effective_rank, encoder_shares
 from .finite import NonFiniteError
+from .learner_config import LearnerConfig
 from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
 from .optim import RMSProp
 from .plugins import Plugin, refuse_reserved, refuse_too_small
 from .replay import Replay, cut
-
-
-class Stream(NamedTuple):
-    """One summed component of reward, with its own value head."""
-
-    name: str
-    gamma: float
-    weight: float = 1.0
-    episodic: bool = True
-
-
-@dataclass(frozen=True)
-class LearnerConfig:
-    """How the agent learns. Losses are means over valid steps."""
-
-    gamma: float = 0.99
-    """Discount per step of the extrinsic reward."""
-    value_cost: float = 0.5
-    """Weight of the value loss, half the squared error."""
-    entropy_cost: float = 0.01
-    """Weight of the entropy bonus, in nats."""
-    learning_rate: float = 7e-4
-    """At the first step; falls linearly to 0 over the budget unless --constant-rate."""
-    constant_rate: bool = False
-    """Keep the learning rate as it is."""
-    rms_decay: float = 0.99
-    """Of RMSProp's mean square."""
-    epsilon: float = 1e-8
-    """Of RMSProp. Gradients of losses averaged over a batch are small, 1e-6 a weight where rewards are sparse."""
-    epsilon_inside: bool = False
-    """Epsilon inside the root, as TensorFlow has it, or outside, as PyTorch."""
-    initial_mean_square: float | None = None
-    """What RMSProp's mean square begins with: TensorFlow 1, PyTorch 0; None is the mean of what was seen so far."""
-    max_grad_norm: float = 0.5
-    """Global norm the gradient is clipped to."""
-    rho_bar: float = 1.0
-    """V-trace's clip of the importance ratio; of no account where every rollout is fresh (the sync runner)."""
-    c_bar: float = 1.0
-    """V-trace's clip of the trace; of no account where every rollout is fresh."""
-    vtrace_lambda: float = 1.0
-    """V-trace's mixing of horizons; 1 is the n-step return."""
-    reward: Literal["raw", "clip", "sign", "asymmetric", "asymmetric-paper"] = "raw"
-    """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign, or IMPALA's asymmetric
-    clipping, 5 tanh(r / 5) and 0.3 times that below 0 (its released code), or 5 tanh r and 0.3 tanh r (its paper)."""
-    timeout_terminates: bool = False
-    """A time limit cuts the return as a termination does, as most papers had it."""
+from .streams import Stream, value_name
 
 
 class Learner:
@@ -122,7 +77,7 @@ class Learner:
                 self.optimizers[name] = self._rmsprop(trained) if plugin.optimizer is None else plugin.optimizer
         self.weights = {"policy": 1.0, "entropy": config.entropy_cost}
         # At weight 0 a stream must not reach the agent at all, nor may its value loss.
-        self.weights |= {_value_name(s): config.value_cost if s.weight else 0.0 for s in self.streams}
+        self.weights |= {value_name(s): config.value_cost if s.weight else 0.0 for s in self.streams}
         # A reward's own loss trains the reward at full strength; its weight is that of its stream.
         self.weights |= {k: 1.0 if k in self.intrinsic else p.weight for k, p in self.plugins.items()}
         self.memories: dict[str, State] = {}
@@ -215,7 +170,7 @@ class Learner:
             # A stream that runs across resets bootstraps from the last observation of an episode when a rollout ends
             # there, so its value is learnt on the crossing rows too.
             mask = valid if stream.episodic else torch.ones_like(valid)
-            terms[_value_name(stream)] = losses.squared_error(value[:-1], target), mask
+            terms[value_name(stream)] = losses.squared_error(value[:-1], target), mask
             prefix = f"{stream.name}/"
             metrics[prefix + "explained_variance"] = explained_variance(value[:-1].detach(), target, valid)
             metrics[prefix + "value"] = average(value[:-1], valid)
@@ -347,7 +302,3 @@ def _detached(features: Features) -> Features:
     """The same without a way back: what learns from them does not reach the agent."""
     parts = {k: tree_map(Tensor.detach, v) for k, v in features._asdict().items() if v is not None}
     return features._replace(**parts)
-
-
-def _value_name(stream: Stream) -> str:
-    return "value" if stream.name == EXTRINSIC else f"value/{stream.name}"

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbones.arithmetic import log_prob
+from ..backbones.numerics import log_prob
 
 
 def policy_gradient(

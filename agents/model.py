@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import MEMORIES, TORSOS, Features, Sizes
-from ..backbones.arithmetic import one_hot
 from ..backbones.convolutional import orthogonal
 from ..backbones.encoder import Encoder
+from ..backbones.numerics import one_hot
 from ..envs.experience import AgentState, Rollout, Spec, State
 
 EXTRINSIC = "extrinsic"

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..envs import make
-from ..envs.alternating import Alternating
-from ..envs.envpool import EnvPool, Task
+from ..envs.adapters.envpool import EnvPool, Task
 from ..envs.errors import UserError
 from ..envs.experience import AgentState, VectorEnv, empty_rollout
+from ..envs.processes.alternating import Alternating
 from ..flags import parse
 from .report import as_json, circumstances, output_folder, show, write
 from .throughput import progress_line

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import Positional
 
-from ..agents.config_file import read_config
-from ..agents.evaluate import EVALUATION, recorded_references
-from ..agents.files import named, replace_file
-from ..agents.provenance import PROVENANCE, read_provenance
-from ..agents.read_json import NUMBER, read_json
-from ..agents.runs import read_runs
+from ..agents.config.checked import read_checked
+from ..agents.evaluation.command import EVALUATION
+from ..agents.evaluation.references import recorded_references
+from ..agents.storage.files import named, replace_file
+from ..agents.storage.provenance import PROVENANCE, read_provenance
+from ..agents.storage.read_json import NUMBER, read_json
+from ..agents.storage.table import read_runs
 from ..envs.errors import UserError
 from ..flags import parse
 from . import side_by_side
@@ -80,7 +81,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
     shared: dict[str, Any] = {}
     seeds = []
     for folder in folders:
-        config, spec = read_config(folder)
+        config, spec = read_checked(folder)
         for name in ("env", "preset", "seed"):
             if name not in config:
                 raise UserError(f"The settings of {folder} lack '{name}': they are of no run of morello train.")

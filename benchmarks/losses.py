@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..agents.actor import Actor
-from ..agents.auxiliary import losses_of
+from ..agents.config.build import build
+from ..agents.config.config import Config
+from ..agents.config.losses import losses_of
 from ..agents.learner import Learner
-from ..agents.parts import build
-from ..agents.presets import Config
 from ..agents.replay import Replay
 from ..auxiliaries import AUXILIARY_LOSSES
 from ..envs.errors import UserError, suggest

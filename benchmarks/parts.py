@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from ..agents.actor import Actor, gumbel
+from ..agents.config.build import build, environment
+from ..agents.config.config import Config
 from ..agents.learner import Learner
 from ..agents.model import ActorCritic
-from ..agents.parts import build, environment
-from ..agents.presets import Config
 from ..envs.experience import AgentState, Rollout, VectorEnv
 from .timing import Part
 

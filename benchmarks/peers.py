@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..agents.parts import environment
-from ..agents.presets import Config
-from ..envs.experience import Timestep, VectorEnv, tree_map
+from ..agents.config.build import environment
+from ..agents.config.config import Config
 from .timing import Part
 
 PEERS = {"stable_baselines3": "Stable-Baselines3", "miniworld": "MiniWorld"}
 """Modules and what they are called."""
+
 MAZE = "MiniWorld-MazeS3-v0"
 """MiniWorld's small maze, the faster one: 3 x 3 rooms, episodes of at most 216 steps."""
+
 OPENGL = "apt-get install libgl1 libegl1 libglu1-mesa (or, for an X server: xvfb)"
 
 
@@ -83,38 +84,3 @@ def stable_baselines3(config: Config) -> Part:
         agent.learn(calls * steps, reset_num_timesteps=False)
 
     return Part("learn of its A2C, same level, network and batch", steps, run, torch.get_num_threads())
-
-
-class SameStep:
-    """A `VectorEnv` of images in Stable-Baselines3's convention, in NumPy.
-
-    There an environment that ends answers with the first observation of its next episode, and the last one is in
-    ``infos[i]["terminal_observation"]``. Two answers take turns, since the observation before a step must outlive it.
-    """
-
-    def __init__(self, env: VectorEnv) -> None:
-        self.env = env
-        begun = env.reset()
-        self._device = begun.reward.device
-        self._answers: list[Timestep] = [tree_map(torch.clone, begun) for _ in range(2)]
-        self._nothing: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
-
-    def reset(self, seed: int | None = None) -> Any:
-        """Images [B, H, W, C] uint8."""
-        return self.env.reset(seed).observation["image"].cpu().numpy().copy()
-
-    def step(self, action: Any) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
-        """Actions [B] -> images, rewards [B] float32, dones [B] bool, infos; valid until the step after the next."""
-        self._answers.reverse()
-        answer = self.env.step(torch.from_numpy(action).to(self._device), out=self._answers[0])
-        image, done = answer.observation["image"].cpu().numpy(), answer.last.cpu().numpy()
-        infos = self._nothing
-        if done.any():
-            truncated = answer.discount.cpu().numpy() == 1
-            infos = [
-                {"terminal_observation": image[i].copy(), "TimeLimit.truncated": bool(truncated[i])} if ended else {}
-                for i, ended in enumerate(done.tolist())
-            ]
-            begun = self.env.reset(mask=answer.last)
-            image[done] = begun.observation["image"].cpu().numpy()[done]
-        return image, answer.reward.cpu().numpy(), done, infos

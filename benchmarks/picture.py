@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..agents.files import replace_file
+from ..agents.storage.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.git import checkout
-from ..agents.provenance import ROOT, hardware, versions
+from ..agents.storage.git import checkout
+from ..agents.storage.provenance import ROOT, hardware, versions
 from ..envs.errors import UserError
 from .timing import Measurement
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..agents.files import read_regular
-from ..agents.read_json import LARGEST, parse
+from ..agents.storage.files import read_regular
+from ..agents.storage.read_json import LARGEST, parse
 from ..envs.errors import UserError
 from .picture import blank, save
 from .smoothing import drawn

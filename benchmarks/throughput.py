@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..agents.presets import Config
-from ..agents.settings import resolve, resolve_device
+from ..agents.config.config import Config
+from ..agents.config.devices import resolve_device
+from ..agents.config.resolve import resolve
 from ..envs.errors import UserError
 from ..flags import parse
 from . import losses, peers

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.vec_env import VecEnv
 
 from ..envs.experience import VectorEnv
-from .peers import SameStep
+from .same_step import SameStep
 
 
 class BatchedVecEnv(VecEnv):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import forked
 from .errors import UserError, suggest
 from .preprocessing import WRAPPED, build, defaults
+from .processes import forked
 
 if TYPE_CHECKING:
     import torch
@@ -51,14 +51,14 @@ def _gym(
 
     In this process, or spread over ``workers``; one that does not answer for ``timeout`` seconds is broken.
     """
-    from .gymnasium import Gymnasium
+    from .adapters.gymnasium import Gymnasium
 
     build = partial(Gymnasium, name, time_limit=time_limit)
     options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:  # pictures do not travel
         _refuse(timeout, workers)
         return build(num_envs, device, seed, render=render, **options)
-    from .workers import Workers
+    from .processes.workers import Workers
 
     return Workers(build, num_envs, device, seed, workers=workers, timeout=timeout, **options)
 
@@ -69,14 +69,14 @@ def _miniworld(
     timeout: float | None = None, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """MiniWorld's ``MiniWorld-{name}-v0``, one worker a core (``workers`` 0: in this process)."""
-    from .miniworld import MiniWorld, way_to_draw
+    from .adapters.miniworld import MiniWorld, way_to_draw
 
     build = partial(MiniWorld, name, height=height, width=width, way=way_to_draw())
     options: dict[str, Any] = {"env_offset": env_offset, "restart": restart}
     if workers == 0 or render:
         _refuse(timeout, workers)
         return build(num_envs, device, seed, render=render, **options)
-    from .workers import Workers, cores
+    from .processes.workers import Workers, cores
 
     count = cores() if workers is None else workers
     return Workers(build, num_envs, device, seed, workers=count, timeout=timeout, **options)
@@ -89,8 +89,8 @@ def _vizdoom(
     time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """ViZDoom's scenarios, in colour, through EnvPool; ``repeat`` tics a step."""
-    from .envpool import pools as made
-    from .vizdoom import task
+    from .adapters.envpool import pools as made
+    from .adapters.vizdoom import task
 
     chosen = task(name, height=height, width=width, stack=stack, repeat=repeat, time_limit=time_limit)
     return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
@@ -103,8 +103,8 @@ def _atari(
     threads: int | None = None, env_offset: int = 0, render: bool = False, time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
     """Atari games through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky`` 0.25 is Machado et al. 2018."""
-    from .atari import task
-    from .envpool import pools as made
+    from .adapters.atari import task
+    from .adapters.envpool import pools as made
 
     chosen = task(
         name, height=height, width=width, grey=grey, stack=stack, repeat=repeat, sticky=sticky, life_loss=life_loss,
@@ -118,12 +118,12 @@ def _minigrid(
     threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
     """MiniGrid's tasks through EnvPool; those with a noisy TV, which it has not, through Gymnasium."""
-    from .envpool import EnvPool
-    from .gridworld import task
+    from .adapters.envpool import EnvPool
+    from .adapters.gridworld import task
 
     if name.startswith("MultiRoomNoisyTV"):
         try:
-            from .minigrid import NoisyRooms
+            from .adapters.minigrid import NoisyRooms
         except ModuleNotFoundError as error:
             raise UserError("MiniGrid is not installed: pip install 'morello[envs]'") from error
         return NoisyRooms(name, num_envs, device, seed, env_offset=env_offset, render=render)

@@ -17,7 +17,7 @@ def labyrinth() -> Lines:
 
 def vizdoom() -> Lines:
     """Every scenario."""
-    from .vizdoom import SCENARIOS, pressed
+    from .adapters.vizdoom import SCENARIOS, pressed
 
     for name, scenario in SCENARIOS.items():
         yield f"vizdoom:{name}", f"{scenario.summary}; {_actions(pressed(name))}"
@@ -25,8 +25,8 @@ def vizdoom() -> Lines:
 
 def atari() -> Lines:
     """Every game."""
-    from .atari import heeded
-    from .envpool import tasks
+    from .adapters.atari import heeded
+    from .adapters.envpool import tasks
 
     for game in tasks("atari"):
         name = game.removesuffix("-v5")
@@ -35,7 +35,7 @@ def atari() -> Lines:
 
 def minigrid() -> Lines:
     """Every task."""
-    from .gridworld import ACTIONS, ROOMS_AND_SIZE, known_tasks
+    from .adapters.gridworld import ACTIONS, ROOMS_AND_SIZE, known_tasks
 
     for name in [*known_tasks(), *(f"MultiRoomNoisyTV-N{rooms}-S{size}" for rooms, size in ROOMS_AND_SIZE)]:
         yield f"minigrid:{name}", _actions(ACTIONS)
@@ -43,7 +43,7 @@ def minigrid() -> Lines:
 
 def miniworld() -> Lines:
     """Every environment."""
-    from .miniworld import names, way_to_draw
+    from .adapters.miniworld import names, way_to_draw
 
     for name in names(way_to_draw()):
         yield f"miniworld:{name}", "3D rooms and mazes with MiniWorld's own rewards"

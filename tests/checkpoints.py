@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from morello.agents import checkpoint
+from morello.agents.storage import checkpoint
 
 FILES = ("tensors.safetensors", "tree.json", "manifest.json")
 

@@ -59,8 +59,8 @@ def pytest_runtest_setup(item):
 
 def opengl():
     """The way MiniWorld draws here; skips, with what to install, where it cannot."""
+    from morello.envs.adapters.miniworld import way_to_draw
     from morello.envs.errors import UserError
-    from morello.envs.miniworld import way_to_draw
 
     try:
         return way_to_draw()

@@ -1,13 +1,13 @@
 """A slow renderer for one world: every pixel's ray against every wall, plane and item, in NumPy float64.
 
-Written from the geometry that envs/labyrinth/render.py, sky.py and shapes.py promise, not from their algorithms: no
-grid walk, no rows or columns, no mip table, items as quadrics, polyhedra and billboards in space.
+Written from the geometry that envs/labyrinth/kernels/render.py, sky.py and shapes.py promise, not from their
+algorithms: no grid walk, no rows or columns, no mip table, items as quadrics, polyhedra and billboards in space.
 """
 
 import numpy as np
 
-from morello.envs.labyrinth import render as k
-from morello.envs.labyrinth.shapes import SHAPES
+from morello.envs.labyrinth.kernels import render as k
+from morello.envs.labyrinth.kernels.shapes import SHAPES
 from morello.envs.labyrinth.textures import texture_table
 
 FAR = 20000.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from morello.agents.runs import Run
+from morello.agents.storage.run_folder import Run
 from morello.envs.experience import Spec
 
 SPEC = Spec(

@@ -6,9 +6,9 @@ import torch
 import morello
 from morello.agents.actor import Actor
 from morello.agents.model import ActorCritic
-from morello.envs.alternating import Alternating, Lockstep
 from morello.envs.errors import UserError
 from morello.envs.experience import tree_map
+from morello.envs.processes.alternating import Alternating, Lockstep
 
 
 class Noted(Lockstep):

@@ -8,19 +8,21 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.auxiliary import losses_of
-from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.config.build import build, environment
+from morello.agents.config.config import Config
+from morello.agents.config.losses import losses_of
+from morello.agents.config.overrides import preset_named
+from morello.agents.config.resolve import resolve
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
-from morello.agents.parts import build, environment
 from morello.agents.plugins import Plugin
-from morello.agents.presets import Config
 from morello.agents.replay import Replay, ReplayConfig
-from morello.agents.settings import preset_named, resolve
 from morello.auxiliaries import AUXILIARY_LOSSES
 from morello.auxiliaries.base import Draws
-from morello.auxiliaries.losses.cells import cell_change
-from morello.auxiliaries.losses.control import q_targets
 from morello.auxiliaries.losses.feature_control import FeatureControlConfig
+from morello.auxiliaries.losses.parts.cells import cell_change
+from morello.auxiliaries.losses.parts.q_learning import q_targets
 from morello.auxiliaries.losses.pixel_control import PixelControlConfig
 from morello.auxiliaries.pooling import value_of
 from morello.backbones import Sizes

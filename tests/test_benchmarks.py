@@ -13,15 +13,15 @@ import torch
 from rich.console import Console
 
 from morello.__main__ import main
+from morello.agents.config.config import Config
+from morello.agents.config.resolve import resolve
 from morello.agents.learner import Learner
 from morello.agents.model import ActorCritic
-from morello.agents.presets import Config
-from morello.agents.settings import resolve
 from morello.backbones.encoder import Encoder
 from morello.benchmarks import peers, throughput, timing
 from morello.benchmarks.parts import own_parts
-from morello.benchmarks.peers import SameStep
 from morello.benchmarks.report import as_json, derived, write
+from morello.benchmarks.same_step import SameStep
 from morello.benchmarks.timing import Measurement, Part, measure
 from morello.envs import make
 from morello.envs.errors import UserError

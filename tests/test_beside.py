@@ -5,12 +5,12 @@ import json
 import numpy as np
 import torch
 
-from morello.agents import checkpoint
-from morello.agents.beside import BOXES, WIDTH, Beside, Curve, beside
-from morello.agents.load import load
-from morello.agents.picture import CHERRY
-from morello.agents.training import train
-from morello.agents.watch import watch
+from morello.agents.config.load import load
+from morello.agents.storage import checkpoint
+from morello.agents.training.train import train
+from morello.agents.video.film import watch
+from morello.agents.video.frame import CHERRY
+from morello.agents.video.side_panel import BOXES, WIDTH, Beside, Curve, beside
 from morello.auxiliaries import AuxiliaryLoss
 
 FRAME = np.full((540, 960, 3), 7, np.uint8)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import morello
-from morello.agents import checkpoint, checkpoint_folder, codec
+from morello.agents.storage import checkpoint, checkpoint_folder, codec
 from morello.envs.errors import UserError
 
 from .checkpoints import FILES, names, same, tree

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from morello.agents import checkpoint
-from morello.agents.checkpoint import CheckpointNotWritten
+from morello.agents.storage import checkpoint
+from morello.agents.storage.checkpoint import CheckpointNotWritten
 
 from .checkpoints import FILES, names, same, tree
 from .checkpoints import two as two  # a fixture
@@ -27,7 +27,7 @@ KILLED = """
 import json, os, random, signal, sys, time
 from pathlib import Path
 import torch
-from morello.agents import checkpoint, codec
+from morello.agents.storage import checkpoint, codec
 
 torch.set_num_threads(1)
 base = Path(sys.argv[1])
@@ -295,7 +295,7 @@ FULL = """
 import errno, sys
 from pathlib import Path
 import torch
-from morello.agents import checkpoint, codec
+from morello.agents.storage import checkpoint, codec
 
 folder = Path(sys.argv[1]) / "c"
 saved = 0

@@ -148,7 +148,7 @@ def test_list(capsys):
 
 
 def test_a_run_folder_in_use_is_refused(tmp_path, capsys):
-    from morello.agents.runs import Run
+    from morello.agents.storage.run_folder import Run
 
     main(["train", *TINY, "--run", str(tmp_path / "run"), "--quiet"])
     capsys.readouterr()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from morello.agents import checkpoint, codec
+from morello.agents.storage import checkpoint, codec
 from morello.envs.errors import UserError
 
 from .checkpoints import same, tree

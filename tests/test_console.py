@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from morello.agents import checkpoint
-from morello.agents.console import Forgiving, forgiving
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.training.console import Forgiving, forgiving
+from morello.agents.training.train import train
 
 from .test_training import SMALL, records
 

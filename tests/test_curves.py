@@ -5,8 +5,8 @@ import json
 import pytest
 
 from morello.__main__ import main
-from morello.agents.presets import Config
-from morello.agents.training import train
+from morello.agents.config.config import Config
+from morello.agents.training.train import train
 
 SMALL = Config(
     env="labyrinth:seekavoid_arena_01", steps=1400, num_envs=4, unroll=5, frame_size=(36, 36), torso="shallow",

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import morello
-from morello.envs import atari, gridworld
-from morello.envs.atari import ACTIONS, MINIMAL, LifeLoss, heeded
-from morello.envs.envpool import EnvPool, tasks
+from morello.envs.adapters import atari, gridworld
+from morello.envs.adapters.atari import ACTIONS, MINIMAL, LifeLoss, heeded
+from morello.envs.adapters.envpool import EnvPool, tasks
+from morello.envs.adapters.gridworld import ROOMS_AND_SIZE
 from morello.envs.errors import UserError
 from morello.envs.experience import empty_timestep, leaves
-from morello.envs.gridworld import ROOMS_AND_SIZE
 from morello.envs.wrappers import TimeLimit
 
 CPU = torch.device("cpu")

@@ -10,23 +10,16 @@ import torch
 from rich.console import Console
 
 import morello
-from morello.agents import checkpoint
 from morello.agents.agent import Agent
-from morello.agents.config_file import CHECKPOINTS
-from morello.agents.evaluate import (
-    EvalFlags,
-    agent_policy,
-    batch_size,
-    environment_for,
-    eval_run,
-    evaluate,
-    evaluate_agent,
-    oracle_policy,
-    random_policy,
-    recorded_references,
-)
+from morello.agents.evaluation.command import EvalFlags, eval_run
+from morello.agents.evaluation.environments import environment_for
+from morello.agents.evaluation.evaluate import batch_size, evaluate
+from morello.agents.evaluation.policies import agent_policy, oracle_policy, random_policy
+from morello.agents.evaluation.references import evaluate_agent, recorded_references
 from morello.agents.model import ActorCritic
-from morello.agents.runs import Run
+from morello.agents.storage import checkpoint
+from morello.agents.storage.config_file import CHECKPOINTS
+from morello.agents.storage.run_folder import Run
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec, Timestep
 from morello.envs.labyrinth.levels import recorded_scores

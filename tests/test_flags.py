@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from morello.agents.presets import Config
+from morello.agents.config.config import Config
 from morello.envs.errors import UserError
 from morello.flags import _sentence, import_files, parse
 

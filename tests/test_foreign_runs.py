@@ -8,9 +8,9 @@ import gymnasium
 import pytest
 
 from morello.__main__ import main
-from morello.agents import checkpoint
-from morello.agents.runs import Run
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.storage.run_folder import Run
+from morello.agents.training.train import train
 from morello.envs.errors import UserError
 
 COUNTING = {
@@ -162,7 +162,7 @@ def test_sizes_are_compared_before_anything_is_built(tmp_path, capsys, monkeypat
     run = tmp_path / "run"
     train("a2c", run=run, memory="lstm", memory_size=16, **COUNTING)
     config = json.loads((run / "config.json").read_text())
-    monkeypatch.setattr("morello.agents.loop.build", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr("morello.agents.training.loop.build", lambda *_: pytest.fail("it was built"))
     image = config["spec"] | {"observation": {"image": [[4000, 4000, 3], "uint8"]}}
     for change in ({"num_envs": 2_000_000}, {"memory_size": 100_000}, {"spec": image}):
         (run / "config.json").write_text(json.dumps(config | change))

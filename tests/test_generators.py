@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from morello.agents import checkpoint, generators
+from morello.agents.storage import checkpoint, rng_state
 
 
 def draws():
@@ -14,8 +14,8 @@ def draws():
 
 def test_all_draws_come_again_after_a_checkpoint(tmp_path):
     draws()
-    checkpoint.save(tmp_path, 1, generators.state_dict(), keep=1)
+    checkpoint.save(tmp_path, 1, rng_state.state_dict(), keep=1)
     expected = draws()
     draws()
-    generators.load_state_dict(checkpoint.load(tmp_path)[1])
+    rng_state.load_state_dict(checkpoint.load(tmp_path)[1])
     assert draws() == expected

@@ -5,15 +5,16 @@ import json
 import pytest
 
 import morello
-from morello.agents.config_file import spec_from_json, spec_to_json
-from morello.agents.evaluate import evaluate, oracle_policy, random_policy
-from morello.agents.presets import Config
-from morello.agents.training import train
+from morello.agents.config.config import Config
+from morello.agents.evaluation.evaluate import evaluate
+from morello.agents.evaluation.policies import oracle_policy, random_policy
+from morello.agents.storage.config_file import spec_from_json, spec_to_json
+from morello.agents.training.train import train
+from morello.envs.adapters.gridworld import known_tasks
+from morello.envs.adapters.vizdoom import SCENARIOS, task
 from morello.envs.goals import has_goal
-from morello.envs.gridworld import known_tasks
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.levels import LEVELS
-from morello.envs.vizdoom import SCENARIOS, task
 
 
 def test_gymnasiums_names():
@@ -44,7 +45,8 @@ def test_scenarios_with_something_to_win():
 
 
 def test_gridworlds():
-    assert [name for name in known_tasks() if morello.envs.gridworld.task(name).goal is False] == ["Playground"]
+    goals = {name: morello.envs.adapters.gridworld.task(name).goal for name in known_tasks()}
+    assert [name for name, goal in goals.items() if goal is False] == ["Playground"]
 
 
 @pytest.mark.parametrize("name", ["minigrid:Empty-5x5", "gym:MiniGrid-Empty-5x5-v0", "gym:FrozenLake-v1"])

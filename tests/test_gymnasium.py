@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import morello
+from morello.envs.adapters.gymnasium import Gymnasium
 from morello.envs.errors import BrokenEnvironmentError, UserError, suggest
-from morello.envs.faults import ATTEMPTS, EPISODES
-from morello.envs.gymnasium import Gymnasium
-from morello.envs.spaces import Reader
+from morello.envs.observation_reader import Reader
+from morello.envs.processes.restart_log import ATTEMPTS, EPISODES
 
 from .gymnasium_worlds import Drawn, Faulty, Unruly
 
@@ -331,7 +331,7 @@ def test_packages_that_are_missing_are_named_with_how_to_get_them(monkeypatch, n
     def absent(module, package=None):
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
-    monkeypatch.setattr("morello.envs.gymnasium.import_module", absent)
+    monkeypatch.setattr("morello.envs.adapters.gymnasium.import_module", absent)
     with pytest.raises(UserError, match=words):
         morello.make(f"gym:{name}")
 
@@ -340,7 +340,7 @@ def test_a_package_that_is_there_but_broken_says_so_itself(monkeypatch):
     def broken(module, package=None):
         raise ModuleNotFoundError("No module named 'inner'", name="inner")
 
-    monkeypatch.setattr("morello.envs.gymnasium.import_module", broken)
+    monkeypatch.setattr("morello.envs.adapters.gymnasium.import_module", broken)
     with pytest.raises(UserError, match="needs something that is not installed: No module named 'inner'"):
         morello.make("gym:MiniGrid-DoorKey-5x5-v0")
 

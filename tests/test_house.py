@@ -113,6 +113,58 @@ def test_imports_point_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+ROOMS = ("", "runners", "storage", "config", "evaluation", "video", "training")
+"""Of `agents`, the files at its top first: each imports those before it only."""
+
+
+def files_imported() -> dict[str, set[str]]:
+    """By module, the modules it imports of ours."""
+    names = {dotted(file).removesuffix(".__init__"): file for file in modules()}
+    graph = {}
+    for name, file in names.items():
+        package = dotted(file.parent) if file.parent != ROOT else "morello"
+        found = imported(file.read_text(encoding="utf-8"), package)
+        graph[name] = {n if n in names else n.rpartition(".")[0] for n in found} & (names.keys() - {name})
+    return graph
+
+
+def test_rooms_of_agents_point_one_way():
+    def room(name: str) -> int:
+        parts = name.split(".")[2:]
+        return ROOMS.index(parts[0]) if parts and parts[0] in ROOMS else 0
+
+    folders = {folder.name for folder in packages() if folder.parent == ROOT / "agents"}
+    assert folders == {*ROOMS[1:]}, "say in ROOMS what a new folder may import"
+    inside = {k: v for k, v in files_imported().items() if k.startswith("morello.agents")}
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in inside.items()
+        for other in others
+        if other.startswith("morello.agents.") and room(other) > room(name)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Some modules that import each other round in a circle; empty if there are none."""
+    left = dict(graph)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    path = sorted(left)[:1]
+    while path and (after := min(left[path[-1]] & left.keys())) not in path:
+        path.append(after)
+    return path and path[path.index(after) :]
+
+
+def test_no_files_import_each_other():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    graph = files_imported()
+    del graph["morello"]  # its version is for all, and what it hands on it imports when asked
+    assert circle(graph) == []
+
+
 def test_every_folder_with_code_is_packaged():
     """An editable install finds a folder missing here; the wheel lacks it, in silence."""
     assert {dotted(folder) for folder in packages()} == set(SETUPTOOLS["packages"])
@@ -185,7 +237,7 @@ REGISTRIES = {
     "morello.backbones.sources.SOURCES": "morello.backbones.sources.Source",
     "morello.auxiliaries.AUXILIARY_LOSSES": "morello.auxiliaries.AuxiliaryLoss",
     "morello.auxiliaries.INTRINSIC_REWARDS": "morello.auxiliaries.IntrinsicReward",
-    "morello.agents.presets.PRESETS": "morello.agents.presets.Config",
+    "morello.agents.config.presets.PRESETS": "morello.agents.config.config.Config",
 }
 """Each registry and what its entries are, or are subclasses of; None: functions."""
 
@@ -231,9 +283,9 @@ def test_every_torso_and_memory_builds():
 
 
 def test_every_preset_builds_and_is_explained():
-    from morello.agents.parts import network
-    from morello.agents.presets import ABOUT, PRESETS
-    from morello.agents.settings import resolve
+    from morello.agents.config.build import network
+    from morello.agents.config.presets import ABOUT, PRESETS
+    from morello.agents.config.resolve import resolve
     from morello.envs import make
 
     assert ABOUT.keys() == PRESETS.keys()

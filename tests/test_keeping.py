@@ -8,9 +8,9 @@ import pytest
 
 import morello
 from morello.__main__ import main
-from morello.agents import checkpoint
-from morello.agents.loop import Training
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.training.loop import Training
+from morello.agents.training.train import train
 from morello.envs.counting import Counting
 from morello.envs.errors import BrokenEnvironmentError
 
@@ -123,7 +123,7 @@ class Failing(Counting):
 
 def test_one_that_could_save_its_state_begins_anew_after_failing_in_a_rollout(tmp_path, monkeypatch, capsys):
     config = {"env": "counting:steps", "num_envs": 3, "frame_size": (36, 37), "run": str(tmp_path / "run")}
-    training = Training("custom", morello.agents.settings.resolve(config_of(**config)))
+    training = Training("custom", morello.agents.config.resolve.resolve(config_of(**config)))
     training.parts.env.__class__ = Failing
     training.parts.env.left = 28  # in the sixth rollout of five steps of three
     with pytest.raises(RuntimeError, match="no more"):
@@ -137,7 +137,7 @@ def test_one_that_could_save_its_state_begins_anew_after_failing_in_a_rollout(tm
 
 
 def config_of(**changes):
-    return morello.agents.settings.with_overrides(SMALL, changes)
+    return morello.agents.config.overrides.with_overrides(SMALL, changes)
 
 
 def test_what_a_listener_raises_leaves_an_exact_checkpoint(tmp_path):

@@ -9,7 +9,7 @@ import morello
 from morello.envs.errors import UserError
 from morello.envs.experience import empty_rollout
 from morello.envs.labyrinth import launcher
-from morello.envs.labyrinth.arrays import Levels, Worlds, view
+from morello.envs.labyrinth.kernels.arrays import Levels, Worlds, view
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.world import Tables, World
 

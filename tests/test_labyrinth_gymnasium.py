@@ -101,7 +101,7 @@ def test_arrays_are_fresh_and_unseeded_streams_differ() -> None:
 def test_levels_are_announced_in_either_order_without_importing_torch(order: str) -> None:
     lines = {
         "gymnasium": "import gymnasium",
-        "announce": "from morello.envs.labyrinth.plugin import announce; announce()",
+        "announce": "from morello.envs.labyrinth.registration import announce; announce()",
     }
     code = [*(lines[word] for word in order.split(", "))]
     code += ["import sys", "assert not {'torch', 'warp'} & set(sys.modules)"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import morello
 from morello.envs.errors import UserError
-from morello.envs.labyrinth.items import KIND, KINDS, kinds_table
+from morello.envs.labyrinth.kernels.items import KIND, KINDS, kinds_table
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.level import DOOM, LAB_ACTIONS, Blocks, DrawnGoal, Level, MazeGenerator, ThinWalls
 from morello.envs.labyrinth.levels import LEVELS

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 import morello
-from morello.envs.labyrinth.items import KIND
+from morello.envs.labyrinth.kernels.items import KIND
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.level import Level, MazeGenerator
 from morello.envs.labyrinth.levels import LEVELS

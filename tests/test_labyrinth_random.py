@@ -5,8 +5,8 @@ import torch
 import warp as wp
 from numpy.typing import NDArray
 
-from morello.envs.labyrinth.arrays import view
-from morello.envs.labyrinth.random import below, random_bits, unit_float
+from morello.envs.labyrinth.kernels.arrays import view
+from morello.envs.labyrinth.kernels.random import below, random_bits, unit_float
 
 wp.set_module_options({"enable_backward": False})
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import warp as wp
 
-from morello.envs.labyrinth import render as k
-from morello.envs.labyrinth.shapes import SHAPES
+from morello.envs.labyrinth.kernels import render as k
+from morello.envs.labyrinth.kernels.shapes import SHAPES
 from morello.envs.labyrinth.textures import TEXTURES, texture_table
 
 from .reference_renderer import FAR, picture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from morello.envs.labyrinth.items import KIND, KINDS
+from morello.envs.labyrinth.kernels.items import KIND, KINDS
 from morello.envs.labyrinth.levels import LEVELS
 from morello.envs.labyrinth.tables import compile_levels, new_world
 from morello.envs.labyrinth.topdown import AGENT, ROCK, topdown

@@ -9,7 +9,8 @@ import torch
 import morello
 from morello.agents.actor import Actor
 from morello.agents.finite import NonFiniteError
-from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.optim import RMSProp
 from morello.agents.plugins import Plugin

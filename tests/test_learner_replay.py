@@ -8,11 +8,12 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.auxiliary import losses_of
-from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.config.config import Config
+from morello.agents.config.losses import losses_of
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.plugins import Plugin
-from morello.agents.presets import Config
 from morello.agents.replay import Replay, ReplayConfig
 from morello.auxiliaries import AuxiliaryLoss
 from morello.auxiliaries.losses.value_replay import ValueReplay, ValueReplayConfig

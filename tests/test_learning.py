@@ -5,7 +5,8 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.runners import Sync
 from morello.envs.experience import Spec, Timestep

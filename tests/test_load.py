@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from morello.agents import checkpoint
-from morello.agents.load import load
+from morello.agents.config.load import load
 from morello.agents.model import ActorCritic
-from morello.agents.runs import Run
+from morello.agents.storage import checkpoint
+from morello.agents.storage.run_folder import Run
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from morello.agents.lock import LINGER_SECONDS, LOCK, Lock
+from morello.agents.storage.lock import LINGER_SECONDS, LOCK, Lock
 from morello.envs.errors import UserError
 
 

@@ -7,7 +7,7 @@ import torch
 
 from morello.agents.losses import negative_entropy, policy_gradient, squared_error
 from morello.auxiliaries.reduction import explained_variance, reduce
-from morello.backbones.arithmetic import log_prob
+from morello.backbones.numerics import log_prob
 
 from .oracles import softmax
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from morello.auxiliaries.losses.augment import random_intensity, random_shift, shift
+from morello.auxiliaries.losses.parts.augment import random_intensity, random_shift, shift
 
 
 def generator(seed=0):

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from morello.auxiliaries.losses.cells import CellHead, cell_change, cell_grid, newest_channels
+from morello.auxiliaries.losses.parts.cells import CellHead, cell_change, cell_grid, newest_channels
 
 from .rollouts import spec
 

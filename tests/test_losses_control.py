@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from morello.auxiliaries.losses.cells import cell_change
-from morello.auxiliaries.losses.control import dueling, q_learning, q_targets
 from morello.auxiliaries.losses.feature_control import FeatureControl
+from morello.auxiliaries.losses.parts.cells import cell_change
+from morello.auxiliaries.losses.parts.q_learning import dueling, q_learning, q_targets
 from morello.auxiliaries.losses.pixel_control import PixelControl
 from morello.backbones import Sizes
 

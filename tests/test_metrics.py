@@ -16,8 +16,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from morello.agents import metrics
-from morello.agents.runs import Run
+from morello.agents.storage import metrics
+from morello.agents.storage.run_folder import Run
 from morello.envs.errors import UserError
 
 from .run_folders import CONFIG, SPEC, lines, python
@@ -90,7 +90,7 @@ LOGGER = """
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from morello.agents.metrics import Metrics
+from morello.agents.storage.metrics import Metrics
 metrics = Metrics(Path(sys.argv[1]), print)
 metrics._event = lambda write: None
 for step in range(10**9):

@@ -12,8 +12,8 @@ import torch
 pytest.importorskip("minigrid")
 
 import morello
+from morello.envs.adapters.minigrid import ROOMS_AND_SIZE, register
 from morello.envs.errors import UserError
-from morello.envs.minigrid import ROOMS_AND_SIZE, register
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 AHEAD = ((1, 0), (0, 1), (-1, 0), (0, -1))  # of the four directions, y pointing down

@@ -14,7 +14,7 @@ import morello
 from morello.envs.errors import UserError
 from morello.envs.experience import leaves
 
-ours = import_module("morello.envs.miniworld")
+ours = import_module("morello.envs.adapters.miniworld")
 
 
 def play(env, steps, seed=0):
@@ -112,7 +112,7 @@ def test_what_is_missing_is_named(monkeypatch):
 
 PICTURES = """
 import hashlib, sys, torch
-from morello.envs.miniworld import MiniWorld
+from morello.envs.adapters.miniworld import MiniWorld
 env = MiniWorld("FourRooms", 2, torch.device("cpu"), 3, way=sys.argv[1])
 env.reset()
 pictures = [env.step(torch.tensor([2, a % 3])).observation["image"].numpy().tobytes() for a in range(20)]

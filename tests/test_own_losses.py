@@ -1,7 +1,7 @@
 """Losses of somebody's own: settings of any type, and what a film shows of them."""
 
 from morello.__main__ import main
-from morello.agents.settings import read_settings
+from morello.agents.config.saved import read_settings
 from morello.auxiliaries import AUXILIARY_LOSSES
 
 FILE = """

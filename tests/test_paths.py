@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from morello.__main__ import main
-from morello.agents.paths import same_directory, typed
+from morello.agents.storage.paths import same_directory, typed
 
 
 def test_a_path_is_shown_as_one_would_type_it():

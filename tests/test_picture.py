@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morello.agents.picture import (
+from morello.agents.video.frame import (
     ACTIONS,
     CHERRY,
     FACTS,

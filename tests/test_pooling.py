@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from morello.agents import checkpoint, learner
-from morello.agents.averages import Averages
-from morello.agents.presets import Config
-from morello.agents.training import train
+from morello.agents import learner
+from morello.agents.config.config import Config
+from morello.agents.storage import checkpoint
+from morello.agents.training.averages import Averages
+from morello.agents.training.train import train
 from morello.auxiliaries.pooling import Commonest, ExplainedVariance, Mean, over_updates, value_of
 from morello.auxiliaries.reduction import average, explained_variance
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import morello
-from morello.agents.settings import environment_options
+from morello.agents.config.environment_options import environment_options
 from morello.envs import FAMILIES
 from morello.envs.errors import UserError
 from morello.envs.preprocessing import PREPROCESSING

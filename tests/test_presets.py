@@ -5,8 +5,8 @@ import json
 import pytest
 
 from morello.__main__ import main
-from morello.agents.presets import PRESETS
-from morello.agents.training import train
+from morello.agents.config.presets import PRESETS
+from morello.agents.training.train import train
 from morello.auxiliaries.losses.pixel_control import PixelControlConfig
 
 TINY = [

@@ -6,8 +6,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from morello.agents.presets import Config
-from morello.agents.progress import Progress, duration, number, sparkline
+from morello.agents.config.config import Config
+from morello.agents.training.progress import Progress, duration, number, sparkline
 
 ENV = "labyrinth:seekavoid_arena_01"
 RECORD = {

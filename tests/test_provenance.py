@@ -17,11 +17,11 @@ import pytest
 import torch
 
 import morello
-from morello.agents import git as git_module
-from morello.agents import provenance
-from morello.agents.config_file import read_config
-from morello.agents.masking import masked
-from morello.agents.runs import Run
+from morello.agents.storage import git as git_module
+from morello.agents.storage import provenance
+from morello.agents.storage.config_file import read_config
+from morello.agents.storage.masking import masked
+from morello.agents.storage.run_folder import Run
 from morello.envs.errors import UserError
 
 from .run_folders import CONFIG, SPEC

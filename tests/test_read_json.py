@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from morello.agents.config_file import read_config
-from morello.agents.files import is_there, make_folders, named, read_regular, remove
-from morello.agents.read_json import parse, read_json
-from morello.agents.typed import as_written, is_a
+from morello.agents.config.typed import as_written, is_a
+from morello.agents.storage.config_file import read_config
+from morello.agents.storage.files import is_there, make_folders, named, read_regular, remove
+from morello.agents.storage.read_json import parse, read_json
 from morello.envs.errors import UserError
 
 

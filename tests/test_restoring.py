@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from morello.__main__ import main
-from morello.agents import checkpoint
 from morello.agents.optim import RMSProp
-from morello.agents.restoring import refuse_odd_slots, refuse_other_kind
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.training.restoring import refuse_odd_slots, refuse_other_kind
+from morello.agents.training.train import train
 
 from .test_checkpoint import forge
 

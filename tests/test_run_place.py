@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from morello.agents import checkpoint
-from morello.agents.lock import FolderMovedError
-from morello.agents.runs import Run
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.storage.lock import FolderMovedError
+from morello.agents.storage.run_folder import Run
+from morello.agents.training.train import train
 
 from .run_folders import CONFIG, SPEC
 

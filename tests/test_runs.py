@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from morello.agents import checkpoint
-from morello.agents.config_file import read_config, spec_from_json, spec_to_json
-from morello.agents.load import load
-from morello.agents.runs import Run, default_folder, read_runs
+from morello.agents.config.load import load
+from morello.agents.storage import checkpoint
+from morello.agents.storage.config_file import read_config, spec_from_json, spec_to_json
+from morello.agents.storage.run_folder import Run, default_folder
+from morello.agents.storage.table import read_runs
 from morello.envs.errors import UserError
 
 from .run_folders import CONFIG, SPEC, lines, python
@@ -114,7 +115,7 @@ def test_spec_survives_json():
 
 HOLDER = """
 import os, sys, time
-from morello.agents.runs import Run
+from morello.agents.storage.run_folder import Run
 run = Run.open(sys.argv[1])
 if os.fork() == 0:
     time.sleep(60)

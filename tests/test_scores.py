@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from morello.agents.scores import (
-    Evaluation,
-    Recorded,
-    as_dict,
-    bootstrap_means,
-    interval,
-    normalised,
-    normalised_score,
-    scores_table,
-)
+from morello.agents.evaluation.scores import Evaluation, Recorded, as_dict, normalised_score
+from morello.agents.evaluation.statistics import bootstrap_means, interval, normalised
+from morello.agents.evaluation.table import scores_table
 
 
 def evaluation(returns, task=None, tasks=("maze",), terminated=None, goals=True):

@@ -9,18 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from morello.agents import checkpoint, settings
-from morello.agents.learner import LearnerConfig
-from morello.agents.presets import Config
+from morello.agents.config.config import Config
+from morello.agents.config.overrides import with_every_loss, with_overrides
+from morello.agents.config.ranges import RANGES
+from morello.agents.config.resolve import resolve
+from morello.agents.config.saved import read_settings, saved_settings
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.replay import ReplayConfig
-from morello.agents.runs import Run
-from morello.agents.settings import RANGES, read_settings, resolve, saved_settings, with_every_loss, with_overrides
+from morello.agents.storage import checkpoint
+from morello.agents.storage.run_folder import Run
 from morello.auxiliaries import AUXILIARY_LOSSES
 from morello.auxiliaries.losses.cpc import CPCConfig
 from morello.auxiliaries.losses.curl import CURLConfig
 from morello.auxiliaries.losses.value_replay import ValueReplayConfig
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
+from morello.envs.processes.workers import cores
 from morello.flags import parse
 
 SPEC = Spec({"vector": ((5,), torch.float32)}, 7, tuple("abcdefg"), ("one",), 4, None, True)
@@ -33,7 +37,7 @@ def resolved(**changes):
 
 def test_what_is_decided_is_decided():
     config = resolved(run=Path("a"), device=torch.device("cpu"), threads=None)
-    assert (config.run, config.device, config.threads) == ("a", "cpu", settings.cores())
+    assert (config.run, config.device, config.threads) == ("a", "cpu", cores())
     assert config.dtype in ("float32", "bfloat16")
     assert resolve(config) == config
 
@@ -176,7 +180,8 @@ def test_a_run_gives_its_settings_back(tmp_path):
 
 def test_a_machine_with_fewer_cores_takes_a_run_over(tmp_path, monkeypatch):
     begun(tmp_path, threads=64)
-    monkeypatch.setattr(settings, "cores", lambda: 3)
+    for module in ("resolve", "saved"):
+        monkeypatch.setattr(f"morello.agents.config.{module}.cores", lambda: 3)
     assert resolve(read_settings(tmp_path)[1]).threads == 3
 
 

@@ -10,8 +10,10 @@ import gymnasium
 import pytest
 
 from morello.__main__ import main
-from morello.agents import checkpoint, interim, signals, watch
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.training import interim, signals
+from morello.agents.training.train import train
+from morello.agents.video import film
 
 from .test_training import SMALL, records, same, weights
 
@@ -112,9 +114,9 @@ def test_so_is_a_film(evaluated, tmp_path, monkeypatch):
                 send(signal.SIGHUP)
             yield frame
 
-    real = watch.frames
+    real = film.frames
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "frames", frames)
+        patch.setattr(film, "frames", frames)
         with pytest.raises(SystemExit, match="129"):
             train(SMALL, run=str(folder), eval_video=True, **EVALUATED)
     assert len(drawn) == 7
@@ -299,7 +301,7 @@ def test_the_exit_code_survives_a_disk_that_takes_no_checkpoint(tmp_path, monkey
 
 
 def test_other_commands_stop_at_once_and_leave_nothing_half_done(evaluated, monkeypatch, capsys):
-    real = watch.frames
+    real = film.frames
 
     def frames(*arguments, **more):
         for n, frame in enumerate(real(*arguments, **more)):
@@ -307,7 +309,7 @@ def test_other_commands_stop_at_once_and_leave_nothing_half_done(evaluated, monk
                 send()
             yield frame
 
-    monkeypatch.setattr(watch, "frames", frames)
+    monkeypatch.setattr(film, "frames", frames)
     before = sorted(evaluated.rglob("*"))
     assert main(["watch", str(evaluated)]) == 143
     assert capsys.readouterr().err.endswith("morello: stopped by SIGTERM\n")

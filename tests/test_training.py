@@ -14,14 +14,15 @@ import torch
 
 import morello
 from morello.__main__ import main
-from morello.agents import checkpoint
+from morello.agents.config.config import Config
+from morello.agents.config.presets import PRESETS
+from morello.agents.config.resolve import resolve
 from morello.agents.finite import NonFiniteError
-from morello.agents.learner import LearnerConfig
-from morello.agents.loop import Training
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.plugins import Plugin
-from morello.agents.presets import PRESETS, Config
-from morello.agents.settings import resolve
-from morello.agents.training import train
+from morello.agents.storage import checkpoint
+from morello.agents.training.loop import Training
+from morello.agents.training.train import train
 from morello.auxiliaries import AuxiliaryLoss
 from morello.envs.errors import UserError
 

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from morello.agents.presets import PRESETS, Config
+from morello.agents.config.config import Config
+from morello.agents.config.overrides import with_every_loss, with_overrides
+from morello.agents.config.presets import PRESETS
+from morello.agents.config.resolve import resolve
 from morello.agents.replay import ReplayConfig
-from morello.agents.settings import resolve, with_every_loss, with_overrides
-from morello.agents.training import train
+from morello.agents.training.train import train
 from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
 from morello.auxiliaries.losses.cpc import CPCLoss
 from morello.envs.errors import UserError

@@ -7,7 +7,7 @@ import torch
 
 from morello.agents.model import ActorCritic, heads_by_name
 from morello.agents.plugins import Plugin, refuse_reserved
-from morello.agents.training import train
+from morello.agents.training.train import train
 from morello.auxiliaries import IntrinsicReward
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import morello
-from morello.envs.envpool import EnvPool
+from morello.envs.adapters.envpool import EnvPool
+from morello.envs.adapters.vizdoom import SCENARIOS, ScenarioRewards, task
 from morello.envs.errors import UserError
 from morello.envs.experience import leaves
-from morello.envs.vizdoom import SCENARIOS, ScenarioRewards, task
 
 from .record_vizdoom import actions
 

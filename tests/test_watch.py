@@ -11,13 +11,16 @@ import pytest
 import torch
 
 import morello
-from morello.agents import checkpoint
-from morello.agents.config_file import CHECKPOINTS
-from morello.agents.evaluate import agent_policy, environment_for, random_policy
+from morello.agents.evaluation.environments import environment_for
+from morello.agents.evaluation.policies import agent_policy, random_policy
 from morello.agents.model import ActorCritic
-from morello.agents.picture import VIEW
-from morello.agents.runs import Run
-from morello.agents.watch import FPS, WatchFlags, clip, enlarged, frames, moments, watch, watch_run, write_video
+from morello.agents.storage import checkpoint
+from morello.agents.storage.config_file import CHECKPOINTS
+from morello.agents.storage.run_folder import Run
+from morello.agents.video.command import WatchFlags, watch_run
+from morello.agents.video.encode import FPS, write_video
+from morello.agents.video.film import clip, enlarged, frames, moments, watch
+from morello.agents.video.frame import VIEW
 from morello.envs import FAMILIES, options_of
 from morello.envs.errors import UserError
 
@@ -56,11 +59,11 @@ def test_moments_by_the_step_cross_resets():
 
 
 def test_episodes_without_end_are_cut_short_and_it_is_said(monkeypatch, capsys):
-    monkeypatch.setattr("morello.agents.watch.EVAL_LIMIT", 5)
+    monkeypatch.setattr("morello.agents.video.film.EVAL_LIMIT", 5)
     env = counting()  # five observations an episode, and it says so
     assert len(list(moments(random_policy(env.spec), env, episodes=3))) == 15
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("morello.agents.watch.EVAL_LIMIT", 3)
+    monkeypatch.setattr("morello.agents.video.film.EVAL_LIMIT", 3)
     env.spec = env.spec._replace(max_steps=None)
     played = list(moments(random_policy(env.spec), env, episodes=2))
     assert [m.step for m in played] == [0, 1, 2, 3, 4, 0]

@@ -12,7 +12,8 @@ from torch import nn
 
 import morello
 from morello.agents.actor import Actor
-from morello.agents.learner import Learner, LearnerConfig
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.plugins import Plugin
 from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 import morello
-from morello.envs import wire
 from morello.envs.counting import Counting
 from morello.envs.errors import BrokenEnvironmentError, UserError
-from morello.envs.serving import Share
-from morello.envs.wire import Command, GarbageError, Reply
-from morello.envs.worker_process import Worker, limit_patience, listen
-from morello.envs.workers import Workers
+from morello.envs.processes import wire
+from morello.envs.processes.serving import Share
+from morello.envs.processes.wire import Command, GarbageError, Reply
+from morello.envs.processes.worker_process import Worker, limit_patience, listen
+from morello.envs.processes.workers import Workers
 
 from . import gymnasium_worlds  # noqa: F401 (registers)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from morello.envs.adapters.gymnasium import Gymnasium
 from morello.envs.errors import BrokenEnvironmentError, UserError
-from morello.envs.faults import ATTEMPTS
-from morello.envs.gymnasium import Gymnasium
-from morello.envs.workers import Workers
+from morello.envs.processes.restart_log import ATTEMPTS
+from morello.envs.processes.workers import Workers
 
 from .test_workers import alive
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import morello
-from morello.envs.gymnasium import Gymnasium
-from morello.envs.workers import Workers
+from morello.envs.adapters.gymnasium import Gymnasium
+from morello.envs.processes.workers import Workers
 
 CPU = torch.device("cpu")
 SIZE = {"height": 5, "width": 7}

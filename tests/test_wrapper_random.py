@@ -5,7 +5,7 @@ import math
 import torch
 import warp as wp
 
-from morello.envs.labyrinth.random import random_bits as labyrinth_bits
+from morello.envs.labyrinth.kernels.random import random_bits as labyrinth_bits
 from morello.envs.wrappers.random import random_bits, random_bits_after, random_bytes, uniform
 
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64

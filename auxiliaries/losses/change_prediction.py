@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
-from ...backbones.arithmetic import one_hot
+from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
 from ..reduction import average, explained_variance
-from .cells import CellHead, cell_change, cell_grid, newest_channels
+from .parts.cells import CellHead, cell_change, cell_grid, newest_channels
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
 from ..pooling import Mean
 from ..reduction import average
-from .augment import random_shift, scaled
-from .encoding import flat, follow, frozen, width
+from .parts.augment import random_shift, scaled
+from .parts.target_network import flat, follow, frozen, width
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..returns import discounts
-from .control import dueling, q_learning
+from .parts.q_learning import dueling, q_learning
 
 
 @dataclass(frozen=True)

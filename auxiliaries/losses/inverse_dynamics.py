@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
-from ...backbones.arithmetic import one_hot
+from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..pooling import Commonest, Metric

@@ -13,8 +13,8 @@ from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
 from ..returns import discounts
-from .cells import CellHead, cell_change, cell_grid, newest_channels
-from .control import dueling, q_learning
+from .parts.cells import CellHead, cell_change, cell_grid, newest_channels
+from .parts.q_learning import dueling, q_learning
 
 
 @dataclass(frozen=True)

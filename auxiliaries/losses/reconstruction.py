@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig, image_shape
-from .cells import newest_channels
+from .parts.cells import newest_channels
 
 
 def convolved(side: int, kernel: int, stride: int) -> int:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
-from ...backbones.arithmetic import one_hot
+from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..pooling import Commonest
 from ..reduction import average
-from .encoding import flat, width
+from .parts.target_network import flat, width
 
 CLASSES = ("zero", "positive", "negative")
 

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
-from ...backbones.arithmetic import one_hot
 from ...backbones.contrastive import pair_mask
 from ...backbones.contrastive.pairs import draw, fitting
 from ...backbones.encoder import Encoder
 from ...backbones.grid import Grid
+from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
 from ..reduction import average
-from .augment import random_intensity, random_shift, scaled
-from .encoding import follow, frozen
+from .parts.augment import random_intensity, random_shift, scaled
+from .parts.target_network import follow, frozen
 
 PROJECTION = 256
 """Width of what is compared."""

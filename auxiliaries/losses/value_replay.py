@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...backbones import Features, Sizes
-from ...backbones.arithmetic import log_prob
+from ...backbones.numerics import log_prob
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, LossConfig
 from ..reduction import average

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ...envs.experience import State
-from ..arithmetic import at_least_float32
 from ..checks import check_shape, check_temperature
+from ..numerics import at_least_float32
 from .conditioning import Conditioner, Given, Rows, Sizes
 from .heads import Head
 from .networks import CausalNetwork

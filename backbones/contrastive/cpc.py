@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arithmetic import at_least_float32
 from ..checks import check_shape
+from ..numerics import at_least_float32
 from .actions import ActionContext, next_actions
 from .head import ContrastiveHead, score
 from .info_nce import info_nce, mutual_information_bound

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..arithmetic import at_least_float32
+from ..numerics import at_least_float32
 
 
 def score(prediction: Tensor, z: Tensor) -> Tensor:

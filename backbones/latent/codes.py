@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..arithmetic import at_least_float32, gaussian_log_prob
+from ..numerics import at_least_float32, gaussian_log_prob
 
 
 class Code(Protocol):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arithmetic import at_least_float32
 from ..autoregressive import Autoregressive, Given, Head, Ordering
 from ..checks import check_temperature
+from ..numerics import at_least_float32
 from .layers import dtype_of, perceptron
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..arithmetic import scaled
 from ..checks import check_levels
+from ..numerics import scaled
 from .layers import dtype_of, perceptron
 
 

@@ -7,7 +7,7 @@ import abc
 import torch
 from torch import Tensor, nn
 
-from ..arithmetic import at_least_float32
+from ..numerics import at_least_float32
 
 
 def gaussian_kl(mean: Tensor, log_scale: Tensor, prior_mean: Tensor, prior_log_scale: Tensor) -> Tensor:

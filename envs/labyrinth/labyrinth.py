@@ -12,15 +12,15 @@ from torch import Tensor
 from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves
-from .arrays import Levels, Worlds, view, view_all
-from .items import kinds_table
+from .kernels.arrays import Levels, Worlds, view, view_all
+from .kernels.items import kinds_table
+from .kernels.pixels import MAX_PIXELS
+from .kernels.render import look_row, render, render_depth
+from .kernels.rules import step_worlds
 from .launcher import Launcher
 from .level import REPEAT, Level
 from .levels import LEVELS
 from .maps import num_cells
-from .pixels import MAX_PIXELS
-from .render import look_row, render, render_depth
-from .rules import step_worlds
 from .tables import compile_levels, have_goals, new_world
 from .textures import TEXTURES, texture_table
 

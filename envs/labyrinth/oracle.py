@@ -22,11 +22,11 @@ from torch.nn.functional import max_pool2d
 
 from ..errors import UserError
 from ..experience import Timestep
-from .arrays import Levels, Worlds, view, view_all
-from .items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
+from .kernels.arrays import Levels, Worlds, view, view_all
+from .kernels.items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
+from .kernels.rules import step_worlds
 from .labyrinth import Labyrinth
 from .level import REPEAT, Action, MazeGenerator
-from .rules import step_worlds
 from .world import World
 
 FAR = 1e6

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .items import END, KIND, KINDS
+from .kernels.items import END, KIND, KINDS
 from .level import REPEAT, DrawnGoal, Level, MazeGenerator
 from .maps import plan
 from .textures import TEXTURES

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .items import BLUE, EFFECT, RADIUS, RED, REWARD, VANISH, kinds_table
+from .kernels.items import BLUE, EFFECT, RADIUS, RED, REWARD, VANISH, kinds_table
 from .textures import TEXTURES, texture_table
 from .world import Tables, World
 

@@ -22,7 +22,8 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch._dynamo  # noqa: E402
 import torch.utils.tensorboard  # noqa: E402
 
-from morello.agents import checkpoint, loop  # noqa: E402
+from morello.agents.storage import checkpoint  # noqa: E402
+from morello.agents.training import loop  # noqa: E402
 
 torch.set_num_threads(1)
 

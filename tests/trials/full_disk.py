@@ -27,9 +27,9 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from morello.agents import checkpoint
-from morello.agents.presets import Config
-from morello.agents.training import train
+from morello.agents.config.config import Config
+from morello.agents.storage import checkpoint
+from morello.agents.training.train import train
 
 CONFIG = Config(
     env="counting:steps", steps=240, num_envs=2, unroll=4, memory="lstm", memory_size=8, log_every=8,

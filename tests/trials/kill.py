@@ -22,9 +22,9 @@ from pathlib import Path
 import forked  # before torch
 import torch
 
-from morello.agents import checkpoint
-from morello.agents.presets import Config
-from morello.agents.training import train
+from morello.agents.config.config import Config
+from morello.agents.storage import checkpoint
+from morello.agents.training.train import train
 
 COUNTING = Config(
     env="counting:steps", steps=240, num_envs=3, unroll=5, frame_size=(36, 37), torso="shallow", memory="lstm",

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from disk import Disk, Event, record
 
-from morello.agents import checkpoint
-from morello.agents.presets import Config
-from morello.agents.runs import Run
-from morello.agents.training import train
+from morello.agents.config.config import Config
+from morello.agents.storage import checkpoint
+from morello.agents.storage.run_folder import Run
+from morello.agents.training.train import train
 
 CONFIG = Config(
     env="counting:steps", steps=96, num_envs=2, unroll=4, memory="lstm", memory_size=8, log_every=8,

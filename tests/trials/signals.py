@@ -24,7 +24,8 @@ import gymnasium
 import numpy as np
 
 from morello.__main__ import main as morello
-from morello.agents import checkpoint, watch
+from morello.agents.storage import checkpoint
+from morello.agents.video import film
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 SECONDS = 10.0
@@ -60,7 +61,7 @@ gymnasium.register("Treadmill-v0", entry_point=Treadmill)
 
 def slow_down(board: forked.Board) -> None:
     """A slow disk, and slow pictures; `watch` tells when it films."""
-    sync, frames = os.fsync, watch.frames
+    sync, frames = os.fsync, film.frames
 
     def slow(file: int) -> None:
         time.sleep(0.05)
@@ -72,7 +73,7 @@ def slow_down(board: forked.Board) -> None:
                 time.sleep(0.1)
                 yield frame
 
-    os.fsync, watch.frames = slow, telling
+    os.fsync, film.frames = slow, telling
 
 
 def trial(where: str, number: int, board: forked.Board, folder: Path, chance: random.Random) -> tuple[float, str]:

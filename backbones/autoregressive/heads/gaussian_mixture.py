@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...arithmetic import gaussian_log_prob
+from ...numerics import gaussian_log_prob
 from .base import LOG_SCALE_MIN, Head, choose
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...arithmetic import scaled
 from ...checks import check_levels
+from ...numerics import scaled
 from .base import LOG_SCALE_MIN, Head, choose, within
 
 LOG_SCALE_MAX = 20.0

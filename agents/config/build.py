@@ -1,0 +1,87 @@
+"""From a config to the four objects of a run: environment, model, actor and learner."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ...backbones import TORSOS
+from ...envs import make
+from ...envs.errors import UserError, suggest
+from ...envs.experience import Spec, VectorEnv
+from ..actor import Actor
+from ..learner import Learner
+from ..model import EXTRINSIC, ActorCritic, fitting_torso
+from ..plugins import Plugin, refuse_reserved, refuse_too_small
+from ..replay import Replay
+from .config import Config
+from .environment_options import environment_options
+from .losses import losses_of
+
+
+class Parts(NamedTuple):
+    """The four objects of a run; a loop of one's own needs no more."""
+
+    env: VectorEnv
+    model: ActorCritic
+    actor: Actor
+    learner: Learner
+
+
+def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
+    """The environment a config names."""
+    options = environment_options(dataclasses.asdict(config))
+    return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
+
+
+def network(config: Config, spec: Spec, streams: Sequence[str] = (EXTRINSIC,)) -> ActorCritic:
+    """The untrained model of a config."""
+    torso = fitting_torso(spec) if config.torso == "auto" else config.torso
+    if torso not in TORSOS:
+        raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
+    if (torso == "mlp") == ("image" in spec.observation):
+        seen = " and ".join(spec.observation)
+        raise UserError(f"--torso {torso} does not fit {config.env}, which shows its agent {seen}: leave it at auto.")
+    try:
+        model = ActorCritic(
+            spec,
+            torso=torso,
+            memory=config.memory,
+            memory_size=config.memory_size,
+            streams=streams,
+            bfloat16=config.dtype == "bfloat16",
+        )
+    except ValueError as error:  # frames too small for the torso
+        raise UserError(str(error)) from error
+    return model.to(config.device)
+
+
+def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
+    """Environment, model, actor and learner of a resolved config, seeded. ``plugins`` come beside its own losses."""
+    torch.set_num_threads(config.threads or 1)
+    torch.set_flush_denormal(True)
+    random.seed(config.seed)
+    np.random.seed(config.seed % 2**32)
+    torch.manual_seed(config.seed)
+    env = environment(config, config.num_envs, config.seed)
+    given = dict(plugins or {})
+    if twice := given.keys() & config.aux.keys():
+        raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
+    refuse_reserved(given)
+    model = network(config, env.spec, (EXTRINSIC, *(name for name, p in given.items() if p.is_intrinsic)))
+    graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
+    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
+    added = losses_of(config, env.spec, model.sizes) | given
+    try:
+        refuse_too_small(added, config.unroll, config.num_envs)
+        reads = any(p.data != "rollout" for p in added.values())
+        replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
+        learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
+    except ValueError as error:  # a loss or a replay that does not fit
+        raise UserError(f"{str(error).rstrip('.')}.") from error
+    return Parts(env, model, actor, learner)

@@ -1,0 +1,47 @@
+"""What there is to choose from: one line each, read from the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
+from ...envs.catalogue import FAMILIES
+from ...envs.errors import UserError, suggest
+from .presets import ABOUT, PRESETS
+
+
+def environments(family: str | None = None) -> Iterator[tuple[str, str]]:
+    """Every environment of a family by the name that --env takes; without one, every family."""
+    if family is None:
+        for name, (about, _) in FAMILIES.items():
+            yield f"{name}:...", f"{about} (morello list envs {name})"
+    elif family in FAMILIES:
+        yield from FAMILIES[family][1]()
+    else:
+        raise UserError(f"no environment family {family!r}; {suggest(family, FAMILIES)}")
+
+
+def presets() -> Iterator[tuple[str, str]]:
+    """Every preset and its paper."""
+    for name in PRESETS:
+        yield name, ABOUT[name]
+
+
+def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
+    """Every class of a registry with what it says of itself."""
+
+    def lines() -> Iterator[tuple[str, str]]:
+        for name, kind in registry.items():
+            yield name, getattr(kind, "paper", "") or (kind.__doc__ or "").partition("\n")[0]
+        if not registry:
+            yield "(none built in)", "pass your own as plugins to morello.train"
+
+    return lines
+
+
+CATALOGUES: dict[str, Callable[..., Iterator[tuple[str, str]]]] = {
+    "envs": environments,
+    "presets": presets,
+    "losses": classes(AUXILIARY_LOSSES),
+    "intrinsic": classes(INTRINSIC_REWARDS),
+}

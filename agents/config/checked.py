@@ -1,0 +1,40 @@
+"""``config.json`` with every setting that is known here of its own type."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+from ...envs.errors import UserError
+from ...envs.experience import Spec
+from ..storage.config_file import CONFIG, RESTORE, read_config
+from .config import Config
+from .typed import as_written, fields_of, is_a
+
+OLDER = {"bfloat16": bool, "streams": int}
+"""Settings of earlier versions that are read still."""
+
+
+def read_checked(folder: str | Path) -> tuple[dict[str, Any], Spec]:
+    """Return the settings of a run, and its environment's spec. UserError if ``folder`` is not a run, or a setting is
+    of another type than it has.
+    """
+    config, spec = read_config(folder)
+    for name, kind in (OLDER | fields_of(Config)).items():
+        if name in config and not _may_be(config[name], kind):
+            path, shown = Path(folder) / CONFIG, repr(config[name])[:60]
+            raise UserError(f"{path} is damaged: its setting '{name}' is {shown}, which it cannot be; {RESTORE}")
+    return config, spec
+
+
+def _may_be(value: Any, kind: Any) -> bool:
+    """Whether JSON gave back what a setting of this type is written as. Words are not looked up: there may be more of
+    them in the version that wrote them.
+    """
+    if get_origin(kind) is Literal:
+        return isinstance(value, str)
+    if dataclasses.is_dataclass(kind):
+        return isinstance(value, dict)
+    numbers = value if isinstance(value, list) else [value]
+    return all(not isinstance(x, int) or abs(x) < 2**63 for x in numbers) and is_a(as_written(value, kind), kind)

@@ -1,0 +1,65 @@
+"""What a run keeps of its settings, and what a resumed one may not change: it must be the run that was begun."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...envs.errors import UserError
+from ..plugins import Plugin
+from .config import Config
+from .saved import FREE_TO_CHANGE, NEVER_SAVED
+
+ABSENT = object()
+
+
+def to_save(preset: str, config: Config, plugins: Mapping[str, Plugin]) -> dict[str, Any]:
+    """The settings of a run as its folder has them."""
+    added = {name: [type(p.module).__name__, p.weight, p.gamma] for name, p in plugins.items()}
+    settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
+    return {name: value for name, value in settings.items() if name not in NEVER_SAVED}
+
+
+def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """UserError, naming the first of ``settings`` that differs from how ``run`` was ``begun``."""
+    fixed = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
+    for name, before, now in differences({name: begun.get(name, ABSENT) for name in fixed}, _plain(fixed)):
+        name = name.removeprefix("learner.")
+        if before is ABSENT:
+            how = f"without {name}"
+        elif now is ABSENT:
+            how = f"with {name}, which is left out now"
+        else:
+            how = f"with {name} = {_said(before)}, not {_said(now)}"
+        raise UserError(
+            f"{run} was begun {how}: resume it with its own settings, or start another run in another folder."
+        )
+
+
+def refuse_fewer_steps(run: str, begun: int, steps: int, made: int) -> None:
+    """UserError for a budget of ``steps`` that was lowered below those ``made``."""
+    if steps < made and steps < begun:
+        raise UserError(f"{run} has made {made:,} steps already: leave --steps {steps} out, or ask for more than that.")
+
+
+def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, value before, value now) of everything in two trees of dicts that differs; `ABSENT` where there is
+    none.
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in {**before, **now}:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from differences(before.get(key, ABSENT), now.get(key, ABSENT), inner)
+    elif before is ABSENT or now is ABSENT or before != now:
+        yield name, before, now
+
+
+def _said(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,91 @@
+"""Settings read back from a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ...auxiliaries import AUXILIARY_LOSSES
+from ...envs.errors import UserError
+from ...envs.processes import forked
+from ...envs.processes.workers import cores
+from ..learner_config import LearnerConfig
+from ..replay import ReplayConfig
+from ..storage import checkpoint
+from ..storage.config_file import CHECKPOINTS, CONFIG
+from ..storage.files import named
+from .checked import read_checked
+from .config import Config
+from .ranges import check
+from .typed import as_written, fields_of
+
+FREE_TO_CHANGE = {
+    "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
+    "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers", "env_timeout",
+}  # fmt: skip
+"""Settings a resumed run may change; any other would make it another run."""
+
+NEVER_SAVED = {"trust"}
+"""What a folder has no say in."""
+
+
+def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
+    """Preset and settings of the run that ``config`` resumes, if it has begun; ``preset`` is what it should be."""
+    if not config.resume or not config.run or not checkpoint.exists(named(config.run) / CHECKPOINTS):
+        return None
+    begun, saved = read_settings(named(config.run))
+    if preset not in (None, begun):
+        raise UserError(
+            f"{config.run} was begun with preset {begun}, not {preset}: leave the preset out, or name another folder."
+        )
+    return begun, saved
+
+
+def read_settings(folder: Path) -> tuple[str, Config]:
+    """Preset and Config a run was begun with, on no more threads than there are cores here. UserError where they cannot
+    be what a run was begun with.
+    """
+    saved, _ = read_checked(folder)
+    names = {f.name for f in dataclasses.fields(Config)} - NEVER_SAVED
+    for name in sorted({*names, "preset"} - saved.keys()):
+        raise _other_version(folder, f"lacks the setting '{name}'")
+    values: dict[str, Any] = {k: as_written(v, fields_of(Config)[k]) for k, v in saved.items() if k in names}
+    if values["threads"] is not None:
+        values["threads"] = max(1, min(values["threads"], forked.most(cores())))
+    for name in values["aux"]:
+        if name not in AUXILIARY_LOSSES:
+            raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")
+    values["learner"] = from_saved(folder, LearnerConfig, values["learner"])
+    values["replay"] = from_saved(folder, ReplayConfig, values["replay"], "replay.")
+    losses = values["aux"].items()
+    values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v, f"aux.{k}.") for k, v in losses}
+    config = Config(**values)
+    _check_saved(folder, config)
+    return saved["preset"], config
+
+
+def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> Any:
+    """A dataclass as a run folder keeps it. UserError where its fields are others, or may not be what they are;
+    ``prefix`` goes before their names.
+    """
+    found = saved if isinstance(saved, dict) else {}
+    for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
+        raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
+    config = kind(**{k: as_written(found[k], hint) for k, hint in fields_of(kind).items()})
+    _check_saved(folder, config, prefix)
+    return config
+
+
+def _check_saved(folder: Path, config: Any, prefix: str = "") -> None:
+    try:
+        check(config, prefix)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG} is damaged ({str(error).rstrip('.')}): restore it from a copy") from error
+
+
+def _other_version(folder: Path, how: str) -> UserError:
+    return UserError(
+        f"{folder} is a run of another version of morello, for its {CONFIG} {how}: resume it with that version, "
+        "or begin a run in another folder."
+    )

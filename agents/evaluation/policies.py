@@ -1,0 +1,75 @@
+"""Whatever acts in an evaluation: an agent, chance, an oracle."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ...envs.errors import UserError
+from ...envs.experience import AgentState, Spec, Timestep, VectorEnv
+from ...envs.wrappers import unwrapped
+from ..actor import gumbel
+from ..model import ActorCritic, Output
+
+
+class Policy(Protocol):
+    """Whatever acts. It is shown every Timestep in turn, so it may remember; ``first`` tells it to forget."""
+
+    def __call__(self, timestep: Timestep) -> Tensor:
+        """[B] int64, the actions to take next."""
+        ...
+
+
+class AgentPolicy:
+    """A model as a policy: it samples with its own generator, or takes the likeliest action if ``greedy``.
+
+    ``output`` is the model's last answer, T = 1.
+    """
+
+    output: Output | None = None
+
+    def __init__(self, model: ActorCritic, num_envs: int, *, seed: int = 0, greedy: bool = False) -> None:
+        self.model, self.greedy = model, greedy
+        self.state: AgentState = model.initial_state(num_envs)
+        self.generator = torch.Generator(self.state.action.device).manual_seed(seed)
+
+    @torch.no_grad()
+    def __call__(self, timestep: Timestep) -> Tensor:
+        """[B] int64. The model forgets memory, previous action and reward where ``first``."""
+        before = self.state._replace(reward=timestep.reward)
+        self.output = self.model.act(timestep.observation, timestep.first, before)
+        logits = self.output.logits[0]
+        if not self.greedy:
+            logits = logits + gumbel(tuple(logits.shape), self.generator)
+        action = logits.argmax(-1)
+        self.state = self.state._replace(memory=self.output.memory, action=action)
+        return action
+
+
+def agent_policy(model: ActorCritic, num_envs: int, *, seed: int = 0, greedy: bool = False) -> AgentPolicy:
+    """Act as the model does."""
+    return AgentPolicy(model, num_envs, seed=seed, greedy=greedy)
+
+
+def random_policy(spec: Spec, seed: int = 0) -> Policy:
+    """Every action equally likely, whatever is seen."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def act(timestep: Timestep) -> Tensor:
+        batch, device = timestep.reward.shape, timestep.reward.device
+        return torch.randint(spec.num_actions, batch, generator=generator).to(device)
+
+    return act
+
+
+def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
+    """The scripted player of an environment. UserError if it has none."""
+    from ...envs.labyrinth.labyrinth import Labyrinth
+    from ...envs.labyrinth.oracle import Oracle
+
+    inside = unwrapped(env)
+    if not isinstance(inside, Labyrinth):
+        raise UserError(f"{name} has no oracle; labyrinth's levels have")
+    return Oracle(inside).act

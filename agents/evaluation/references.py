@@ -1,0 +1,78 @@
+"""An agent's scores beside those of a random policy and of the environment's oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...envs.experience import VectorEnv, closing
+from ...envs.preprocessing import NOTHING
+from ..agent import Agent
+from ..config.config import EVAL_LIMIT
+from ..config.environment_options import PLAY, environment_options
+from .environments import environment_for, own_environment
+from .evaluate import SEED, batch_size, evaluate
+from .policies import Policy, agent_policy, oracle_policy, random_policy
+from .scores import Recorded, Score
+
+
+def evaluate_agent(
+    agent: Agent,
+    episodes: int = 100,
+    *,
+    env: str | None = None,
+    greedy: bool = False,
+    seed: int = SEED,
+    play_references: bool = False,
+    limit: int = EVAL_LIMIT,
+    tell: Callable[[str], None] = lambda text: None,
+    trust: bool = False,
+) -> dict[str, Score]:
+    """Scores of the agent and, to measure them by, of a random policy and of the environment's oracle: as
+    recorded for the environment, or on the same episodes as the agent if ``play_references``. Where nothing
+    is recorded random is played, and there is no oracle. ``tell`` hears who is playing. For ``trust`` see
+    `environment_for`.
+    """
+    name = env or own_environment(agent)
+    spec = agent.spec
+    if env is not None:
+        with closing(environment_for(agent, name)) as one:
+            spec = one.spec
+    num_envs = batch_size(episodes, len(spec.tasks))
+    with closing(environment_for(agent, env, num_envs, seed, trust=trust)) as world:
+        return _scores(agent, world, name, episodes, greedy, seed, play_references, limit, tell)
+
+
+def _scores(
+    agent: Agent, world: VectorEnv, name: str, episodes: int, greedy: bool, seed: int, play_references: bool,
+    limit: int, tell: Callable[[str], None],
+) -> dict[str, Score]:  # fmt: skip
+    num_envs = world.num_envs
+    options = environment_options(agent.config, name)
+    changed = any(options.get(k, NOTHING[k]) != NOTHING[k] for k in PLAY)
+    recorded = {} if play_references or changed else recorded_references(name, world.spec.tasks)
+    policies: dict[str, Policy] = {"agent": agent_policy(agent.model, num_envs, seed=seed, greedy=greedy)}
+    if "random" not in recorded:
+        policies["random"] = random_policy(world.spec, seed)
+    if play_references:
+        policies["oracle"] = oracle_policy(world, name)
+    scores: dict[str, Score] = {}
+    for player, policy in policies.items():
+        tell(f"{episodes} episodes of {name}: {player}")
+        scores[player] = evaluate(policy, world, episodes, seed=seed, limit=limit)
+    return scores | recorded
+
+
+def recorded_references(name: str, tasks: tuple[str, ...]) -> dict[str, Recorded]:
+    """What "random" play and the "oracle" are known to score; empty where that was not measured."""
+    if not name.startswith("labyrinth:"):
+        return {}
+    from ...envs.labyrinth.levels import recorded_scores
+
+    try:
+        known = {task: recorded_scores(task) for task in tasks}
+    except KeyError:
+        return {}
+    return {
+        player: Recorded.mixture({task: Recorded(**known[task][player]) for task in tasks})
+        for player in ("random", "oracle")
+    }

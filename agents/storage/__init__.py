@@ -1,0 +1,1 @@
+"""Keeping what a run makes: files, checkpoints, run folders, metrics, provenance."""

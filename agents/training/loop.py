@@ -1,0 +1,345 @@
+"""One run: build, loop, log, evaluate, checkpoint, resume."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ...envs.errors import UserError
+from ...envs.experience import closing
+from ...envs.observation_reader import one_line
+from ...envs.statistics import EpisodeStatistics
+from ..config.build import build
+from ..config.checked import read_checked
+from ..config.config import Config
+from ..config.load import MISFITS, refuse_other_sizes
+from ..config.resuming import refuse_fewer_steps, refuse_other, to_save
+from ..config.saved import FREE_TO_CHANGE
+from ..config.trust import module_of
+from ..finite import NonFiniteError, refuse_non_finite
+from ..plugins import Plugin
+from ..runners import Sync
+from ..storage import checkpoint, rng_state
+from ..storage.config_file import CHECKPOINTS
+from ..storage.lock import FolderMovedError
+from ..storage.metrics import METRICS, is_record
+from ..storage.paths import typed
+from ..storage.run_folder import Run, default_folder
+from .averages import Averages
+from .interim import figures, film, score
+from .progress import Progress
+from .restoring import refuse_odd_slots, refuse_other_kind
+from .schedule import Schedule, passes
+from .signals import Stop, Stopped
+
+
+class Training:
+    """One run in its folder, from the first step or from its newest checkpoint. ``stop`` may end it early."""
+
+    def __init__(
+        self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None, stop: Stop | None = None
+    ) -> None:
+        self.config, self.stop = config, Stop() if stop is None else stop
+        here = Path.cwd()  # before there is an environment, which may go elsewhere
+        folder = here / (config.run or default_folder(config.env, preset, config.seed))
+        self.shown = typed(folder, here)
+        settings = to_save(preset, config, plugins or {})
+        resumes = config.resume and checkpoint.exists(folder / CHECKPOINTS)
+        if resumes:
+            refuse_other(self.shown, read_checked(folder)[0], settings)
+            refuse_other_sizes(folder)
+        self.parts = build(config, plugins)
+        self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
+        self.averages = Averages()
+        self.schedule = Schedule()
+        self.saved: int | None = None  # the step of the newest checkpoint
+        self.alarmed = False  # something went wrong since: keep what there is
+        self.owed: dict[str, Any] | None = None  # a record whose evaluation was dropped
+        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
+        self.notes: list[str] = []
+        self.started = time.perf_counter()
+        self.mark = (0.0, 0)  # seconds and steps at the last record
+        try:
+            if resumes:
+                self._resume(folder, settings)
+            else:
+                self.folder = Run.create(folder, settings, self.parts.env.spec)
+        except BaseException:
+            with closing(self.parts.env):
+                raise
+
+    def _resume(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Go on from the newest checkpoint. Nothing is written before all is known to fit."""
+        self.folder = Run.open(folder, spec=self.parts.env.spec)
+        with ExitStack() as undo:
+            undo.callback(self.folder.close)
+            found = checkpoint.load(self.folder.checkpoints)
+            assert found is not None
+            made, state = found
+            refuse_fewer_steps(self.shown, self.folder.config["steps"], self.config.steps, made)
+            try:
+                self._restore(state)
+                relogged = self.owed is not None
+                records = int(state["records"]) - relogged
+            except MISFITS as error:  # a loss whose file has changed, a checkpoint of another run
+                raise UserError(f"{self.shown} cannot go on: {one_line(error).rstrip('.')}.") from error
+            kept = FREE_TO_CHANGE - {"run", "resume", "quiet"}
+            self.folder.update_config({k: v for k, v in settings.items() if k in kept})
+            if lost := self.folder.truncate_metrics(self.steps - relogged, records):
+                self.notes.append(f"{METRICS} lacks {lost} of the {records} records before step {self.steps:,}.")
+            undo.pop_all()
+        self.saved = self.steps
+
+    @property
+    def steps(self) -> int:
+        """Agent steps so far."""
+        return self.parts.learner.steps
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this run, earlier sittings included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    @property
+    def restarts(self) -> int:
+        """Times an environment broke and was made anew, earlier sittings included."""
+        now: list[int] = getattr(self.parts.env, "restarts", [])
+        return self.restarts_before + sum(now)
+
+    def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
+        """Train to the end of the budget. Raises `Stopped` after a signal; whatever ends it early, a checkpoint keeps
+        what was learned, if it is known to be whole.
+        """
+        runner = Sync(self.parts.actor, self.parts.learner)
+        if not self.parts.env.spec.resumable:  # else the rollout under way is finished, to go on bit for bit
+            self.parts.actor.check = self.stop.check
+        self.started = time.perf_counter()
+        self.mark = (self.seconds, self.steps)
+        with (
+            closing(self.parts.env),
+            self.folder,
+            Progress(self.config, self.shown, self.steps) as progress,
+            self.stop.noted(),
+        ):
+            try:
+                failed = self._train(runner, progress, on_record or (lambda record: None))
+            except Stopped as stopped:
+                if stopped.whole:
+                    self._leave(runner, progress, stopped)
+                raise
+            except (NonFiniteError, checkpoint.CheckpointNotWritten, FolderMovedError):
+                raise
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                # A signal reaches simulators too, which may end of it, or take Ctrl-C for themselves.
+                number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else self.stop.number
+                if number is not None:
+                    signalled = Stopped(number)
+                    self._leave(runner, progress, signalled)
+                    raise signalled from error
+                if self._keep(runner, progress):
+                    said = f"an error ends the run at step {self.steps:,}; to go on: {self.command}"
+                    progress.message(said, warning=True)
+                raise
+        self.stop.check()
+        if failed is not None:
+            raise failed
+        return self.folder
+
+    def _train(
+        self, runner: Sync, progress: Progress, on_record: Callable[[dict[str, Any]], None]
+    ) -> OSError | None:
+        """Update by update. What the disk has against the last checkpoint, if anything."""
+        config, failed = self.config, None
+        for change in self.folder.changes:
+            progress.message(f"not as at the last start: {change}", warning=True)
+        for note in self.notes:
+            progress.message(note, warning=True)
+        if self.owed is not None:
+            record, self.owed = self.owed, None
+            on_record(self._log(record, progress, score=config.eval_every > 0))
+            self.saved = None
+        elif self.steps >= config.steps:
+            more = f"{self.command} --steps {2 * self.steps}"
+            progress.message(f"{self.shown} is finished, with {self.steps:,} steps; to train longer: {more}")
+        if self.saved is None:
+            failed = self._checkpoint(progress)
+        self.stop.check()
+        runner.diagnose = self._logs_next()
+        for rollout, metrics in runner:
+            self.statistics.update(rollout)
+            self.averages.add(metrics)
+            progress.tick(self.steps)
+            finished = self.steps >= config.steps
+            runner.diagnose = self._logs_next()
+            log = self.schedule.due("log", config.log_every, self.steps)
+            score = self.schedule.due("eval", config.eval_every, self.steps) or (finished and config.eval_every > 0)
+            if log or score or finished:
+                on_record(self._log(self._record(runner), progress, score))
+            if self.schedule.due("checkpoint", config.checkpoint_every, self.steps) or finished or self.alarmed:
+                failed = self._checkpoint(progress, last=finished)
+            if not finished:
+                self.stop.check()
+        return failed
+
+    def _log(self, record: dict[str, Any], progress: Progress, score: bool) -> dict[str, Any]:
+        """Keep a record, after an evaluation if there is to be one."""
+        try:
+            if score:
+                record = record | self._evaluate(progress)
+        except KeyboardInterrupt:
+            self.owed = record  # who goes on from here evaluates first
+            raise
+        finally:
+            self.folder.log(record)
+            progress.update(record)
+        return record
+
+    @property
+    def command(self) -> str:
+        """What goes on with this run."""
+        trust = " --trust" if module_of(self.config.env) else ""
+        return f"morello train --run {self.shown} --resume{trust}"
+
+    def _leave(self, runner: Sync, progress: Progress, stopped: Stopped) -> None:
+        """Keep what there is, and say how to go on."""
+        kept = self._keep(runner, progress)
+        lost = "" if kept else ", without a checkpoint of it"
+        progress.message(f"{stopped} at step {self.steps:,}{lost}; to go on: {self.command}", warning=True)
+        stopped.said = True
+
+    def _keep(self, runner: Sync, progress: Progress) -> bool:
+        """A checkpoint of this step, if there is none; False where there can be none."""
+        if self.saved != self.steps and runner.doing != "learning":
+            try:
+                self._checkpoint(progress, anew=runner.doing == "acting", last=True)
+            except FolderMovedError as error:
+                progress.message(str(error), warning=True)
+            except Exception as error:  # what is to be told is why the run ends
+                progress.message(f"checkpoint of step {self.steps:,} not written: {one_line(error)}", warning=True)
+        return self.saved == self.steps
+
+    def _logs_next(self) -> bool:
+        """Whether the next update is the last before a record: then the learner also measures what is costly."""
+        config = self.config
+        return passes(self.steps, config.num_envs * config.unroll, config.log_every, config.steps)
+
+    def _record(self, runner: Sync) -> dict[str, Any]:
+        """Means since the last record: the one place where the host waits for the device."""
+        means = self.averages.drain()
+        if means.pop("finite") < 1:
+            raise NonFiniteError(
+                f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
+                "Lower --learning-rate or --max-grad-norm."
+            )
+        spent = runner.drain_seconds()
+        seconds, steps = self.seconds - self.mark[0], self.steps - self.mark[1]
+        self.mark = (self.seconds, self.steps)
+        return {
+            "step": self.steps,
+            "frames": self.steps * self.parts.env.spec.frames_per_step,
+            "updates": self.parts.learner.updates,
+            **self.statistics.report(self.parts.env.spec.tasks, self.parts.env.spec.success),
+            **means,
+            **({"restarts": self.restarts} if self.config.restart_envs else {}),
+            "learning_rate": self.parts.learner.learning_rate,
+            "time/seconds": self.seconds,
+            "time/steps_per_second": steps / seconds,
+            **{f"time/{k}": v for k, v in spent.items()},
+            "time/other": max(0.0, seconds - sum(spent.values())),
+        }
+
+    def _evaluate(self, progress: Progress) -> dict[str, float]:
+        """Score of the present policy, or nothing where that fails: training does not depend on it."""
+        config, model, check = self.config, self.parts.model, self.stop.check
+        found: dict[str, float] = {}
+        try:
+            result = score(config, model, len(self.parts.env.spec.tasks), self.steps, check)
+            found = figures(result)
+            low, high = result.interval
+            progress.message(f"evaluation at step {self.steps:,}: {result.mean:.2f} [{low:.2f}, {high:.2f}]")
+            if config.eval_video:
+                self.folder.video("evaluation", film(config, model, check), self.steps)
+        except Exception as error:
+            check()  # a signal reaches simulators too, which may end of it
+            self.alarmed = True
+            what = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
+            missing = "film" if found else "evaluation"
+            progress.message(f"no {missing} at step {self.steps:,}: {what}", warning=True)
+        return found
+
+    def _checkpoint(self, progress: Progress, anew: bool = False, last: bool = False) -> OSError | None:
+        """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one. With
+        ``anew`` the environments' state is left out, and their episodes begin anew. The ``last`` takes the room of
+        older ones if it must; without the first training does not begin.
+        """
+        self.schedule.done["checkpoint"], self.alarmed = self.steps, False
+        refuse_non_finite(self.parts.model, self.steps)
+        try:
+            self.folder.save(self.steps, self._state(anew), self.config.keep, last=last)
+        except checkpoint.CheckpointNotWritten as error:
+            if self.steps == 0:
+                raise checkpoint.CheckpointNotWritten(f"{error}; training does not begin without it") from error
+            progress.message(str(error), warning=True)
+            return error
+        self.saved = self.steps
+        progress.message(f"checkpoint at step {self.steps:,}")
+        return None
+
+    def _state(self, anew: bool) -> dict[str, Any]:
+        """Everything the rest of the run depends on."""
+        env, replay = self.parts.env, self.parts.learner.replay
+        return {
+            "learner": self.parts.learner.state_dict(),
+            "actor": self.parts.actor.state_dict(),
+            "environment": env.state_dict() if env.spec.resumable and not anew else None,
+            "statistics": self.statistics.state_dict(),
+            "averages": self.averages.state_dict(),
+            "done": self.schedule.done,
+            "owed": self.owed,
+            "seconds": self.seconds,
+            "restarts": self.restarts,
+            "records": self.folder.records,
+            "generators": rng_state.state_dict(),
+            "replay": replay.state_dict() if replay and self.config.checkpoint_replay else None,
+        }
+
+    def _fresh(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of a run that has not begun, to hold what is restored against: without what grows, what depends on
+        the device and what those who read it check themselves.
+        """
+        fresh = self._state(anew=state["environment"] is None)
+        learner, actor = fresh["learner"], fresh["actor"]
+        learner |= {"model": {}, "plugins": {}, "memories": {}}
+        learner["optimizers"] = {k: {} for k in learner["optimizers"]}
+        return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        parts = self.parts
+        refuse_other_kind(state, self._fresh(state))
+        if state["owed"] is not None and not (is_record(state["owed"]) and "step" in state["owed"]):
+            raise ValueError("the record it owes is none")
+        parts.learner.load_state_dict(state["learner"])
+        refuse_odd_slots(parts.learner.optimizers.values())
+        self.statistics.load_state_dict(state["statistics"])
+        if state["environment"] is None:
+            why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"
+            self.notes.append(f"{self.config.env} {why}: its episodes begin anew.")
+            parts.actor.begin_anew(state["actor"], (self.config.seed + self.steps) % 2**30)
+        else:
+            parts.env.load_state_dict(state["environment"])
+            parts.actor.load_state_dict(state["actor"])
+        if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
+            self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
+        self.averages.load_state_dict(state["averages"], self.config.device)
+        self.schedule.done, self.owed = state["done"], state["owed"]
+        self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
+        rng_state.load_state_dict(state["generators"])
+        if parts.learner.replay is not None:
+            if state["replay"] is None:
+                self.notes.append("the replay was not in the checkpoint (--checkpoint-replay): it begins empty.")
+            else:
+                parts.learner.replay.load_state_dict(state["replay"])

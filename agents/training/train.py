@@ -1,0 +1,58 @@
+"""Training as a person runs it: settings in, a run folder out."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..config.build import Parts, build, environment, network
+from ..config.config import Config
+from ..config.overrides import preset_named, with_overrides
+from ..config.resolve import resolve
+from ..plugins import Plugin
+from ..storage.paths import same_directory
+from ..storage.run_folder import Run
+from .console import forgiving
+from .loop import Training
+from .signals import Stopped, stoppable
+
+__all__ = ["Parts", "Training", "build", "environment", "network", "start", "train"]
+
+
+def train(
+    settings: str | Config = "a2c",
+    *,
+    preset: str = "custom",
+    plugins: Mapping[str, Plugin] | None = None,
+    on_record: Callable[[dict[str, Any]], None] | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train an agent and return its run folder: what ``morello train`` does.
+
+    ``settings`` is the name of a preset or a whole Config (which ``preset`` names); ``overrides`` are fields of Config
+    or LearnerConfig (``env=..., steps=..., learning_rate=...``). ``plugins`` are auxiliary losses and intrinsic rewards
+    by name. ``on_record`` sees each record of metrics. Raises UserError for what the caller can put right and
+    NonFiniteError when training diverges; after a signal, and the checkpoint it leads to, KeyboardInterrupt for Ctrl-C
+    and SystemExit for the others.
+    """
+    if isinstance(settings, str):
+        preset, settings = settings, preset_named(settings, overrides.get("unroll"))
+    config = resolve(with_overrides(settings, overrides))
+    try:
+        return start(preset, config, plugins, on_record)
+    except Stopped as stopped:
+        if stopped.number == signal.SIGINT:  # itself: Python ends with 130 of no other
+            raise KeyboardInterrupt(str(stopped)) from None
+        raise SystemExit(stopped.code) from stopped
+
+
+def start(
+    preset: str,
+    config: Config,
+    plugins: Mapping[str, Plugin] | None = None,
+    on_record: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
+    """`train` with settings that are resolved; raises `Stopped` after a signal."""
+    with forgiving(), same_directory(), stoppable() as stop:
+        return Training(preset, config, plugins, stop).run(on_record)

@@ -1,0 +1,71 @@
+"""Frames to an mp4."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ...envs.errors import UserError
+from .frame import Pixels
+
+FPS = 15
+"""Steps a second: real time where a step is four frames of a 60 Hz simulator."""
+
+
+def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
+    """Write uint8 [H, W, 3] pictures, H and W even, as an H.264 film that every player takes.
+
+    ``out`` is whole or not there. UserError if ffmpeg is missing or fails.
+    """
+    stream = iter(pictures)
+    first = next(stream)
+    scratch = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    command = [
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{first.shape[1]}x{first.shape[0]}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
+        "-v", "error", "-y", "-f", "mp4", str(scratch),
+    ]  # fmt: skip
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile() as complaints:
+            # A session of its own: Ctrl-C is for us, who end it.
+            ffmpeg = subprocess.Popen(
+                [_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
+            )
+            try:
+                assert ffmpeg.stdin is not None
+                with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:
+                    for picture in itertools.chain([first], stream):
+                        pipe.write(np.ascontiguousarray(picture).data)
+                ffmpeg.wait()
+            finally:
+                ffmpeg.kill()
+                ffmpeg.wait()
+            if ffmpeg.returncode:
+                complaints.seek(0)
+                said = " ".join(complaints.read().decode(errors="replace").split())
+                raise UserError(f"ffmpeg could not write {out}: {said[:300] or f'exit code {ffmpeg.returncode}'}")
+        scratch.replace(out)
+    except OSError as error:
+        raise UserError(f"the film {out} could not be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it was not made, or what it was to lie in is no folder
+            scratch.unlink()
+
+
+def _ffmpeg() -> str:
+    import imageio_ffmpeg  # type: ignore[import-untyped]
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise UserError(
+            "there is no ffmpeg to make a film with: install it, or point IMAGEIO_FFMPEG_EXE at one"
+        ) from error

@@ -1,0 +1,209 @@
+"""Watching an agent: a video of what it sees, where it is, what it expects and what it does."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from ...envs import make, own_options
+from ...envs.errors import UserError
+from ...envs.experience import Timestep, VectorEnv, closing
+from ...envs.wrappers import unwrapped
+from ..config.config import EVAL_LIMIT
+from ..config.devices import resolve_device
+from ..config.environment_options import PLAY, environment_options
+from ..config.load import load
+from ..config.ranges import check_range
+from ..config.trust import allow_import
+from ..evaluation.environments import environment_for, own_environment
+from ..evaluation.evaluate import SEED
+from ..evaluation.policies import AgentPolicy, Policy, agent_policy
+from ..model import EXTRINSIC, ActorCritic
+from ..storage.checkpoint import to_stderr
+from ..storage.paths import same_directory
+from ..storage.run_folder import VIDEOS
+from .encode import FPS, write_video
+from .frame import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
+from .side_panel import Beside, beside
+
+MAP_EVERY = 3
+"""Steps between two drawings of the map, which takes longer than the rest of the frame."""
+
+
+def moments(
+    policy: Policy, env: VectorEnv, large: VectorEnv | None = None, *, episodes: int = 1, steps: int | None = None
+) -> Iterator[Moment]:
+    """Environment 0 of ``env``, begun anew, step by step: ``episodes`` whole episodes, or ``steps`` steps
+    whatever the number of episodes. Episodes that take more than `EVAL_LIMIT` steps on average, if the environment has
+    no longer limit of its own, are cut short with a warning. ``large`` is the same environment with larger images, to
+    be acted in alike; without it the picture that ``env`` draws for people is the large view, if it draws one.
+    """
+    timestep, enlarged = env.reset(), None if large is None else large.reset()
+    step, episode, total = 0, 0, 0.0
+    trail: list[NDArray[np.float32]] = []
+    above: Pixels | None = None
+    limit = episodes * max(EVAL_LIMIT, (env.spec.max_steps or 0) + 1)
+    for n in itertools.count(1):
+        first, last = bool(timestep.first[0]), bool(timestep.last[0])
+        reward = 0.0 if first else float(timestep.reward[0])
+        step, total, trail = (0, 0.0, []) if first else (step + 1, total + reward, trail)
+        if "position" in timestep.info:
+            trail.append(timestep.info["position"][0].cpu().numpy().copy())
+        if first or last or step % MAP_EVERY == 0:
+            above = seen_from_above(env, trail)
+        action = policy(timestep)
+        output = policy.output if isinstance(policy, AgentPolicy) else None
+        yield Moment(
+            step=step,
+            episode=episode,
+            reward=reward,
+            episode_return=total,
+            last=last,
+            image=_first_image(timestep),
+            view=drawn(env) if enlarged is None else _first_image(enlarged),
+            map=above,
+            vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
+            value=None if output is None else float(output.value[EXTRINSIC][0, 0]),
+            probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
+            action=None if last else int(action[0]),
+        )
+        episode += last
+        if n == steps if steps is not None else episode == episodes:
+            return
+        if n == limit and steps is None:
+            ended = f"only {episode} of {episodes} episodes ended in {limit:,} steps, and the film ends there"
+            to_stderr(f"{ended}: say how long it shall be with --seconds")
+            return
+        timestep = env.step(action)
+        enlarged = None if large is None else large.step(action)
+        if enlarged is not None and not torch.equal(enlarged.reward[:1], timestep.reward[:1]):
+            raise RuntimeError("the environment with larger images went another way than the agent's")
+
+
+def _first_image(timestep: Timestep) -> Pixels | None:
+    image = timestep.observation.get("image")
+    return None if image is None else image[0].cpu().numpy().copy()
+
+
+def drawn(env: VectorEnv) -> Pixels | None:
+    """uint8 [H, W, 3], environment 0's picture for people; None for what has none."""
+    render: Callable[[], Pixels | None] | None = getattr(env, "render", None)
+    return None if render is None else render()
+
+
+def seen_from_above(env: VectorEnv, trail: list[NDArray[np.float32]]) -> Pixels | None:
+    """uint8 [H, W, 3], the map of environment 0 and where it has been; None for what has no map."""
+    from ...envs.labyrinth.labyrinth import Labyrinth
+    from ...envs.labyrinth.topdown import topdown
+
+    inside = unwrapped(env)
+    if not isinstance(inside, Labyrinth):
+        return None
+    return topdown(inside.world, inside.tables, 0, MAP_SIZE, MAP_SIZE, np.array(trail))
+
+
+def frames(
+    policy: Policy,
+    env: VectorEnv,
+    large: VectorEnv | None = None,
+    *,
+    episodes: int = 1,
+    steps: int | None = None,
+    title: str = "",
+    note: str = "",
+    column: Beside | None = None,
+) -> Iterator[Pixels]:
+    """uint8 [540, 960, 3], a frame a step, wider with a ``column`` beside it; the last of an episode stands for a
+    second. See ``moments``.
+    """
+    picture = Picture(env.spec.action_names, title, note, env.spec.max_steps)
+    for moment in moments(policy, env, large, episodes=episodes, steps=steps):
+        frame = picture.draw(moment)
+        if column is not None and isinstance(policy, AgentPolicy) and policy.output is not None:
+            frame = column.draw(frame, policy.output.features)
+        for _ in range(FPS if moment.last else 1):
+            yield frame
+
+
+def watch(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    episodes: int = 1,
+    seconds: float | None = None,
+    env: str | None = None,
+    greedy: bool = False,
+    seed: int = SEED,
+    device: str = "auto",
+    trust: bool = False,
+) -> Path:
+    """Film the agent of a run folder; the path of the film. The arguments are those of ``WatchFlags``.
+
+    UserError for what the caller can put right.
+    """
+    if episodes < 1 or (seconds is not None and not 0 < seconds < math.inf):
+        raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds, and an end to it")
+    check_range("seed", seed)
+    agent = load(run, resolve_device(device))
+    name = env or own_environment(agent)
+    trust = env is not None or allow_import(str(run), name, trust)
+    other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
+    run = Path(run).absolute()  # before there is an environment, which may go elsewhere
+    path = run / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out).absolute()
+    options = environment_options(agent.config, name)
+    played = {k: v for k, v in options.items() if k in PLAY}
+    with same_directory(), closing(environment_for(agent, env, 1, seed, render=True, trust=trust)) as world:
+        pictures = frames(
+            agent_policy(agent.model, 1, seed=seed, greedy=greedy),
+            world,
+            enlarged(world, name, seed, agent.initial_state(1).action.device, **played),
+            episodes=episodes,
+            steps=None if seconds is None else max(1, round(seconds * FPS)),
+            title=name,
+            note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
+            column=beside(agent, run),
+        )
+        write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
+    return path
+
+
+def enlarged(
+    env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu", **options: Any
+) -> VectorEnv | None:
+    """The environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
+    none. ``options`` are those of ``make`` that change how it is played.
+
+    Only where the seed and the actions decide all that happens (``spec.resumable``).
+    """
+    if "image" not in env.spec.observation or not env.spec.resumable or "height" not in own_options(name):
+        return None
+    height, width, _ = env.spec.observation["image"][0]
+    scale = VIEW_SIZE / max(height, width)
+    return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
+
+
+def clip(
+    model: ActorCritic,
+    env: VectorEnv,
+    length: int = 100,
+    every: int = 3,
+    each_step: Callable[[], None] = lambda: None,
+) -> Pixels:
+    """uint8 [T <= length, 270, 480, 3]: an episode's beginning, every third step, at half the size (for
+    TensorBoard). What ``each_step`` raises ends it.
+    """
+    shown, kept = frames(agent_policy(model, env.num_envs, seed=SEED), env, title=" + ".join(env.spec.tasks)), []
+    for n, frame in enumerate(itertools.islice(shown, 0, (length - 1) * every + 1)):
+        each_step()
+        if n % every == 0:
+            kept.append(frame[::2, ::2])
+    return np.stack(kept)

@@ -1,0 +1,141 @@
+"""What auxiliary losses know, in a column beside a film of the agent: heat maps step by step, curves of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ...auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
+from ...backbones import Features
+from ...envs.errors import UserError
+from ..agent import Agent
+from ..config.load import MISFITS, in_short, refuse_other_shapes, shapes_of
+from ..config.losses import loss_of
+from ..config.saved import from_saved
+from ..learner_config import LearnerConfig
+from ..storage import checkpoint
+from ..storage.config_file import CHECKPOINTS
+from ..storage.metrics import METRICS, read_records
+from .frame import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
+
+WIDTH = 232
+BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))
+"""Room for two; who has more to show shows the first two."""
+
+
+class Curve(NamedTuple):
+    """A loss's accuracy by horizon in the last record of a run, and that of a guess."""
+
+    title: str
+    values: NDArray[np.float64]  # [K]
+    chance: float
+
+
+class Beside:
+    """Heat maps of ``losses`` by name, which have some, and ``curves``. ``draw`` puts them to the right of a frame."""
+
+    def __init__(self, losses: Mapping[str, AuxiliaryLoss], curves: list[Curve]) -> None:
+        self.losses, self.curves = losses, curves
+        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: the scale of a film only grows
+
+    def draw(self, frame: Pixels, features: Features) -> Pixels:
+        """uint8 [H, W, 3], features of this step (T = B = 1) -> uint8 [H, W + 232, 3]."""
+        canvas = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
+        pen = ImageDraw.Draw(canvas)
+        for box, (name, loss) in zip(BOXES, self.losses.items(), strict=False):
+            pen.rounded_rectangle(box, 8, PANEL)
+            self._heat(canvas, pen, box, name, loss.heat(features))
+        for box, curve in zip(BOXES[len(self.losses) :], self.curves, strict=False):
+            pen.rounded_rectangle(box, 8, PANEL)
+            _curve(pen, box, curve)
+        return np.concatenate([frame, np.asarray(canvas)], axis=1)
+
+    def _heat(self, canvas: Image.Image, pen: ImageDraw.ImageDraw, box: Box, name: str, heat: Tensor) -> None:
+        values = heat.float().cpu().numpy()  # a head may answer in bfloat16
+        low, high = float(values.min()), float(values.max())
+        self.brightest[name] = max(self.brightest[name], high)
+        pixels = matplotlib.colormaps["inferno"](values.clip(0) / self.brightest[name], bytes=True)[..., :3]
+        left, top, right, bottom = inner(box, 12)
+        h, w = values.shape
+        scale = min((right - left) / w, (bottom - top - 22) / h)
+        picture = Image.fromarray(pixels).resize((round(w * scale), round(h * scale)), Image.Resampling.NEAREST)
+        canvas.paste(picture, ((left + right - picture.width) // 2, top + 22))
+        pen.text((left, top + 4), name.replace("_", " "), INK, font(13), "lm")
+        pen.text((right, top + 4), f"{low:.2f} to {high:.2f}", DIM, font(11), "rm")
+
+
+def _curve(pen: ImageDraw.ImageDraw, box: Box, curve: Curve) -> None:
+    """Bars, and a line at the accuracy of a guess."""
+    left, top, right, bottom = inner(box, 12)
+    pen.text((left, top + 4), curve.title, INK, font(13), "lm")
+    base, ceiling = bottom - 16, top + 24
+    pitch, most = (right - left) / len(curve.values), max(2 * curve.chance, float(curve.values.max()), 1e-3)
+    for n, value in enumerate(curve.values.tolist()):
+        x = left + pitch * n
+        pen.rectangle((x, base - value / most * (base - ceiling), x + max(1.0, pitch - 2), base), CHERRY)
+    guess = base - curve.chance / most * (base - ceiling)
+    pen.line((left, guess, right, guess), INK)
+    pen.line((left, ceiling, right, ceiling), LINE)
+    pen.text((right, top + 4), f"up to {most:.1%}", DIM, font(11), "rm")
+    pen.text((left, bottom - 5), "1", DIM, font(11), "lm")
+    pen.text((right, bottom - 5), f"{len(curve.values)} steps ahead", DIM, font(11), "rm")
+
+
+def beside(agent: Agent, run: Path) -> Beside | None:
+    """For the agent of a run folder: of the losses it was trained with and that are known here, those that have
+    something to show. None if none has.
+    """
+    trained: dict[str, Any] = {k: v for k, v in agent.config.get("aux", {}).items() if k in AUXILIARY_LOSSES}
+    losses = {}
+    for name, settings in trained.items():
+        kind: Any = AUXILIARY_LOSSES[name]
+        if kind.heat is not AuxiliaryLoss.heat:
+            losses[name] = _restored(name, settings, agent, run)
+    curves = _curves(run / METRICS, list(trained))
+    return Beside(losses, curves) if losses or curves else None
+
+
+def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -> AuxiliaryLoss:
+    """As training built it, with its weights of the newest checkpoint. UserError where they do not fit."""
+    found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
+    if found is None:
+        raise UserError(f"{run} has lost its checkpoints")
+    own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings, f"aux.{name}.")
+    learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
+
+    def build() -> AuxiliaryLoss:
+        module = loss_of(name, own, learner, agent.config.get("seed", 0), agent.spec, agent.model.sizes)
+        module.attach(agent.model.encoder)
+        return module
+
+    try:
+        refuse_other_shapes(build, shapes_of(found[1]))
+        module = build()
+        module.load_state_dict(found[1])
+    except MISFITS as error:
+        what = in_short(error).rstrip(".")
+        raise UserError(f"the loss '{name}' in {run} is not the one that is here now: {what}.") from error
+    return module.to(agent.model.device).eval().requires_grad_(False)
+
+
+def _curves(metrics: Path, names: list[str]) -> list[Curve]:
+    """Of the last whole record."""
+    records = read_records(metrics, checkpoint.to_stderr)
+    record = records[-1] if records else {}
+    curves = []
+    for name in names:
+        points: list[float] = []
+        while isinstance(value := record.get(f"{name}/accuracy_by_horizon/{len(points) + 1}"), int | float):
+            points.append(float(value))
+        chance = record.get(f"{name}/chance")
+        guess = float(chance) if isinstance(chance, int | float) else 0.0
+        if points:
+            curves.append(Curve(f"{name} accuracy", np.array(points), guess))
+    return curves

@@ -1,0 +1,1 @@
+"""Other people's environments as a `VectorEnv`, one file each."""

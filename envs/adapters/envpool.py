@@ -1,0 +1,338 @@
+"""Environments that EnvPool simulates on threads of its own: ViZDoom, Atari, MiniGrid."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..arguments import as_action, as_mask
+from ..errors import UserError, suggest
+from ..experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
+from ..processes import forked
+from ..processes.alternating import Alternating
+from ..processes.process_folder import Folder, end, working_in
+
+Info = Mapping[str, NDArray[Any]]
+
+
+class Rewards(Protocol):
+    """Rewards and discounts of B environments as they should be, from what EnvPool says."""
+
+    def __call__(
+        self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """[B] each -> reward [B], discount [B], of the next row."""
+        ...
+
+    def begin(self, chosen: NDArray[Any], info: Info) -> None:
+        """``reset`` began new episodes where ``chosen``."""
+        ...
+
+
+class Task(NamedTuple):
+    """One EnvPool task, and how to read it."""
+
+    id: str  # EnvPool's
+    name: str  # ours
+    settings: dict[str, Any]  # of ``envpool.make``
+    actions: tuple[str, ...]
+    frames_per_step: int
+    variables: tuple[str, ...] = ()  # of EnvPool's info, that something below needs
+    buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
+    rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
+    side: int | None = None  # of the grid in which "agent_pos" is a cell
+    # Steps of an episode at the most. Where EnvPool's own limit strikes, an episode that the task ended on that very
+    # step looks cut short, unless it was paid for: None, EnvPool's own, is for tasks that never end unpaid.
+    limit: int | None = None
+    goal: bool = False  # is an episode that terminates on a positive reward a success?
+    # For simulators that start in a folder and write there: what to lay into it, and settings that follow.
+    prepare: Callable[[Path], dict[str, Any]] | None = None
+
+
+class EnvPool:
+    """B environments of one EnvPool task, stepped together by its thread pool.
+
+    Environment i has seed ``seed + env_offset + i``, modulo 2^31. EnvPool takes seeds only when it is made: another
+    ``reset(seed)`` makes the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C],
+    the frames of a stack oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit
+    leaves discount 1.
+
+    ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free. They
+    speak to EnvPool's compiled part as its own Python does, which spends as long on a small step as the simulation.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        threads: int | None = None,
+        env_offset: int = 0,
+        render: bool = False,
+    ) -> None:
+        self.task, self.num_envs, self.device = task, num_envs, device
+        self.codes = task.side is not None  # is its image a grid of codes, and not of colours?
+        self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
+        if task.limit is not None:
+            self._settings["max_episode_steps"] = task.limit + 2  # out of reach
+        if render:
+            self._settings["render_mode"] = "rgb_array"
+        self._offset = env_offset
+        self._held: list[Any] = []  # the pool, referred to from nowhere else
+        self._end: Callable[[], object] = lambda: None
+        self._make(seed)
+        space = self.pool.observation_space
+        self._parts = space.spaces if hasattr(space, "spaces") else {"image": space}
+        self._numbers = {k: int(part.n) for k, part in self._parts.items() if hasattr(part, "n")}
+        self.spec = Spec(
+            observation=self._observation(),
+            num_actions=len(task.actions),
+            action_names=task.actions,
+            tasks=(task.name,),
+            frames_per_step=task.frames_per_step,
+            max_steps=task.limit or int(self.pool.config["max_episode_steps"]),
+            resumable=False,
+            stacked=task.settings.get("stack_num", 1),
+            success=(task.goal,),
+        )
+        places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
+        info = {} if task.side is None else places
+        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)  # what numpy writes for other devices
+        self._leaves = leaves(self._own)
+        self._pending = False  # is an answer on its way?
+        self._ids = np.arange(num_envs, dtype=np.int32)
+        # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
+        self._keys = {key: i for i, key in enumerate(self.pool._state_keys)}
+        self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
+        if len(self._parts) == 1:
+            self._looked = {"image": "obs"}
+        self._looked |= {name: f"info:{name}" for name in task.variables}
+        if task.limit is not None:
+            self._looked["elapsed"] = "elapsed_step"
+        self._pressed = np.arange(len(task.actions), dtype=np.int32) if task.buttons is None else task.buttons
+        self._hot = {name: np.eye(count, dtype=np.float32) for name, count in self._numbers.items()}
+        self._rewards = task.rewards(num_envs) if task.rewards else None
+        self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
+        self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
+        self._first = self._last = np.zeros(num_envs, bool)
+        self._cut: NDArray[np.bool_] | None = None  # ended by the limit, while in EnvPool they go on; None: nobody
+        self._quiet_steps = 0  # in which nobody can reach the limit
+
+    def _make(self, seed: int) -> None:
+        if seed < 0:
+            raise UserError(f"EnvPool's seeds are 0 or more, not {seed}")
+        seeds = [(seed + self._offset + i) % 2**31 for i in range(self.num_envs)]
+        self._seed = seed
+        self._end()
+        self._process = os.getpid()
+        held, folder = list[Any](), None if self.task.prepare is None else Folder()
+        self._held, self._end = held, weakref.finalize(self, end, held, folder, os.getpid())
+        settings = {"env_seed": seeds, **self._settings}
+        if self.task.prepare is not None and folder is not None:
+            settings |= self.task.prepare(folder.path)
+        with nullcontext() if folder is None else working_in(folder.path):
+            held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
+
+    @property
+    def pool(self) -> Any:
+        """EnvPool's own. UserError once closed, and in a forked child, where it would never answer."""
+        forked.refuse(self._process, self.task.name)
+        if not self._held:
+            raise UserError(f"{self.task.name} is closed; make another")
+        return self._held[0]
+
+    def _observation(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        shape = self._parts["image"].shape
+        if len(self._parts) == 1:  # a stack of frames
+            shape = (*shape[1:], shape[0])
+        numbers = {"vector": ((sum(self._numbers.values()),), torch.float32)} if self._numbers else {}
+        return {"image": (shape, torch.uint8), **numbers}
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` makes the pool anew."""
+        chosen = as_mask(mask, self.num_envs).numpy()
+        if not chosen.all() and not self._seen:
+            raise UserError("reset every environment before resetting only some")
+        if not chosen.all() and seed is not None:
+            raise UserError("EnvPool gives a new seed to all environments or to none")
+        self._expect(False)
+        if seed is not None and (self._seen or seed != self._seed):  # untouched, it is what it would be made anew
+            self._make(seed)
+        if chosen.any():
+            self.pool._reset(self._ids[chosen])
+            self._look(self.pool._recv(), chosen)
+            self._first, self._last = self._first | chosen, self._last & ~chosen
+            self._cut = None if self._cut is None else self._cut & ~chosen
+            if self._rewards is not None:
+                self._rewards.begin(chosen, self._seen)
+            self._reward, self._discount = np.where(chosen, 0, self._reward), self._discount | chosen
+        return self._write(self._rows(None), None)
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        rows = self._rows(out)  # what is wrong with them is said before anything has happened
+        self.send(action)
+        return self._receive(rows, out)
+
+    def send(self, action: Tensor) -> None:
+        """Let the environments act; ``recv`` has the answer."""
+        if not self._seen:
+            raise UserError("reset the environment before its first step")
+        self._expect(False)
+        if isinstance(action, Tensor) and action.dtype == torch.int64 and action.shape == (self.num_envs,):
+            numbers = action.cpu().numpy()
+            if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
+                raise UserError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
+        else:
+            numbers = as_action(action, self.num_envs, self.spec.num_actions).numpy()
+        if self._cut is not None:  # what is ignored decides nothing
+            numbers = np.where(self._cut, 0, numbers)
+        self.pool._send([self._ids, self._ids, self._pressed[numbers]])
+        self._pending = True
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The answer to what was sent."""
+        self._expect(True)
+        return self._receive(self._rows(out), out)
+
+    def _rows(self, out: Timestep | None) -> Timestep:
+        """What numpy writes: on a CPU the caller's rows themselves. UserError for rows that do not fit."""
+        if out is not None:
+            fitting(self._leaves, out)
+        if self.device.type != "cpu":
+            return self._own
+        fresh: Timestep = tree_map(torch.empty_like, self._own) if out is None else out
+        return fresh
+
+    def _receive(self, rows: Timestep, out: Timestep | None) -> Timestep:
+        said = self.pool._recv()
+        self._pending = False
+        self._look(said)
+        done, reward = said[self._keys["done"]], said[self._keys["reward"]]
+        if self.task.limit is None:
+            late = said[self._keys["trunc"]] & (reward == 0)
+            done = done ^ late  # what is cut short is done
+        else:
+            cut = self._cut
+            if cut is not None and cut.any():  # they took one more step, of which nothing is seen
+                self.pool._reset(self._ids[cut])
+                self._look(self.pool._recv(), cut)
+                done, reward = done & ~cut, np.where(cut, 0, reward)
+            self._cut = late = self._late(self.task.limit, done)
+        # A copy: EnvPool's own memory would be held for two steps, and it would have to find more.
+        self._first, self._last = self._last, done.copy() if late is None else done | late
+        self._reward, self._discount = reward, ~done
+        if self._rewards is not None:
+            self._reward, self._discount = self._rewards(reward, done, self._first, self._seen)
+        return self._write(rows, out)
+
+    def _late(self, limit: int, done: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """[B], whose time is up though the task goes on; None if it is nobody's. Looked at only when it may be."""
+        if self._quiet_steps > 0:
+            self._quiet_steps -= 1
+            return None
+        elapsed = self._seen["elapsed"]
+        late = (elapsed >= limit) & ~done
+        if late.any():
+            return late
+        self._quiet_steps = max(0, limit - int(elapsed.max()) - 1)
+        return None
+
+    def _expect(self, pending: bool) -> None:
+        """UserError unless an answer is on its way, or none is."""
+        if self._pending != pending:
+            raise UserError("send actions first" if pending else "receive the answer to the last actions first")
+
+    def _look(self, said: list[NDArray[Any]], chosen: NDArray[Any] | None = None) -> None:
+        """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""
+        seen = {name: said[self._keys[key]] for name, key in self._looked.items()}
+        if chosen is not None and not chosen.all():
+            some, seen = seen, {k: v.copy() for k, v in self._seen.items()}
+            for k, v in seen.items():
+                v[chosen] = some[k]
+        self._seen = seen
+
+    def _write(self, step: Timestep, out: Timestep | None) -> Timestep:
+        """Fill ``step``; it, or what it becomes on another device."""
+        rows = {name: tensor.numpy() for name, tensor in leaves(step).items()}  # the same memory
+        rows["reward"][:], rows["discount"][:] = self._reward, self._discount
+        rows["first"][:], rows["last"][:], rows["task"][:] = self._first, self._last, 0
+        if len(self._parts) == 1:
+            for channel in range(rows["image"].shape[-1]):  # five times faster than to move the axis of all at once
+                rows["image"][..., channel] = self._seen["image"][:, channel]
+        else:
+            rows["image"][:] = self._seen["image"]
+        begin = 0
+        for name, hot in self._hot.items():
+            rows["vector"][:, begin : begin + len(hot)] = hot[self._seen[name]]
+            begin += len(hot)
+        if self.task.side is not None:
+            place = self._seen["agent_pos"]
+            rows["position"][:], rows["cell"][:] = place, place @ np.array([1, self.task.side])
+        return step if self.device.type == "cpu" else hand_out(step, out, self.device)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
+        return self.pool.render(0)[0] if "render_mode" in self._settings else None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """EnvPool cannot save its state. Raises UserError."""
+        raise UserError(f"{self.task.name} cannot save its state")
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """EnvPool cannot load a state. Raises UserError."""
+        raise UserError(f"{self.task.name} cannot load a state")
+
+    def close(self) -> None:
+        """End its threads and simulators."""
+        self._end()
+
+
+def pools(
+    task: Task, num_envs: int, device: torch.device, seed: int, *, pools: int, env_offset: int = 0, **options: Any
+) -> Alternating | EnvPool:
+    """Two ``pools`` that take turns, so that slow simulators and the agent work at the same time; or one."""
+
+    def make(count: int, offset: int) -> EnvPool:
+        return EnvPool(task, count, device, seed, env_offset=offset, **options)
+
+    if pools not in (1, 2):
+        raise UserError(f"there are 1 or 2 pools, not {pools}")
+    return Alternating(make, num_envs, env_offset) if min(pools, num_envs) > 1 else make(num_envs, env_offset)
+
+
+def package() -> Any:
+    """EnvPool. UserError where it is not installed."""
+    try:
+        # Its import keeps a traceback for ever, and with it every caller's frame and what lies there, environments
+        # with their simulators too. In a thread nobody has called.
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(import_module, "envpool").result()
+    except ImportError as error:
+        raise UserError("EnvPool is not installed: pip install 'morello[envs]'") from error
+
+
+def tasks(module: str) -> list[str]:
+    """The ids that EnvPool's ``module`` ("atari", ...) registers."""
+    specs = package().registration.registry.specs
+    return [name for name, (path, *_) in specs.items() if path == f"envpool.{module}"]
+
+
+def known(name: str, names: Iterable[str], family: str) -> str:
+    """``name``. UserError with near misses if ``names`` lacks it."""
+    if name not in names:
+        raise UserError(f"no environment {family}:{name}; {suggest(name, names)}")
+    return name

@@ -1,0 +1,74 @@
+"""MiniGrid's tasks of the exploration literature that no package registers: long corridors of rooms, and a noisy TV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import torch
+from minigrid.core.constants import COLOR_NAMES
+from minigrid.core.world_object import Ball
+from minigrid.envs import MultiRoomEnv
+
+from ..experience import Timestep
+from ..processes.restart_log import Faults
+from .gridworld import ACTIONS, ROOMS_AND_SIZE, SIDE
+from .gymnasium import Gymnasium
+
+
+class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
+    """MultiRoom with a ball in the first room that shows another colour whenever the agent asks for it.
+
+    "RIDE: Rewarding Impact-Driven Exploration for Procedurally-Generated Environments", Raileanu and Rocktaeschel
+    2020, and their environment. Theirs: the action ``drop`` draws the ball's colour anew, uniformly from MiniGrid's
+    six (so it may stay), wherever the agent is; nothing can be put down; the ball can be picked up, since it may stand
+    before the door, and is then seen as what the agent carries; N7-S4 only. Ours: the ball is placed after all else,
+    so that the first episode of a seed has the rooms it has without the ball; and the other sizes.
+    """
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        super()._gen_grid(width, height)
+        self.noisy_tv = Ball(self._rand_elem(COLOR_NAMES))
+        self.place_obj(self.noisy_tv, self.rooms[0].top, self.rooms[0].size)
+
+    def step(self, action: Any) -> Any:
+        """Gymnasium's; ``drop`` draws a colour and puts nothing down."""
+        if action == self.actions.drop:
+            self.noisy_tv.color = self._rand_elem(COLOR_NAMES)
+            action = self.actions.done  # which does nothing
+        return super().step(action)
+
+
+class NoisyRooms(Gymnasium):
+    """B environments ``MultiRoomNoisyTV-...`` in the words of their family: its actions, and where the agent is."""
+
+    def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
+        super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
+        self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
+
+    def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
+        """As `Gymnasium`, with the agent's place in ``info``."""
+        places = {"position": torch.zeros(self.num_envs, 2), "cell": torch.zeros(self.num_envs, dtype=torch.int64)}
+        return super().adopt(rows._replace(info=places), faults, started)
+
+    def _see(self, i: int, observation: Any) -> None:
+        super()._see(i, observation)
+        world: Any = self._envs[i].unwrapped
+        x, y = world.agent_pos
+        self._rows["position"][i], self._rows["cell"][i] = (x, y), x + SIDE * y
+
+
+def register() -> None:
+    """Make ``MiniGrid-MultiRoom-N7-S4-v0``, ``MiniGrid-MultiRoomNoisyTV-N7-S4-v0`` and the other sizes known to
+    Gymnasium. What is registered already stays.
+    """
+    for rooms, size in ROOMS_AND_SIZE:
+        arguments = {"minNumRooms": rooms, "maxNumRooms": rooms, "maxRoomSize": size}
+        for task, entry in (
+            ("MultiRoom", "minigrid.envs:MultiRoomEnv"),
+            ("MultiRoomNoisyTV", f"{__name__}:MultiRoomNoisyTV"),
+        ):
+            name = f"MiniGrid-{task}-N{rooms}-S{size}-v0"
+            if name not in gymnasium.registry:
+                # MultiRoomEnv's own limit, said here too so that it can be read.
+                gymnasium.register(name, entry, max_episode_steps=20 * rooms, kwargs=arguments)

@@ -1,0 +1,1 @@
+"""What Labyrinth computes for all environments at once, in Warp."""

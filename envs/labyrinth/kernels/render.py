@@ -1,0 +1,361 @@
+"""First-person pictures of B worlds at once: one Warp thread per environment and image column.
+
+The camera stands ``EYE_HEIGHT`` above the floor and looks along ``(cos heading, sin heading)`` without pitch. The
+ray of column c is ``forward + (2 (c + 0.5) / W - 1) * FOV_TANGENT * right``, so a hit at ``t * ray`` has depth t;
+pixels are square, and row r sees a point at depth t that lies ``t * (2 r + 1 - H) * FOV_TANGENT / W`` below the eye.
+A column walks the grid once to its wall (a digital differential analyser over the cells' edges), and then fills
+three spans of rows without branches: ceiling or sky, wall, floor. Items come last, far to near.
+
+Floor, wall and ceiling read one texel a pixel, from the mip level whose texels are about a pixel wide.
+"""
+
+from __future__ import annotations
+
+import warp as wp
+
+from ..textures import LEVELS, SIZE
+from .pixels import Bytes, Floats, first_row, put_texel
+from .shapes import APPLE, GEM, LEMON, VEST, WIDEST, draw_flat, draw_fruit, draw_gem, reach
+from .sky import fill_sky
+
+CELL, WALL_HEIGHT, EYE_HEIGHT, FLOOR_TEXTURE, CEILING_TEXTURE, FOV_TANGENT, TEXTURE_SIZE = map(wp.constant, range(7))
+"""Columns of ``look``, a row a task: map units, indices into TEXTURES (ceiling 0: sky), tan of half the field of
+view, and the map units that one texture spans."""
+
+SHAPE, RADIUS, CENTRE_HEIGHT, RED, GREEN, BLUE = map(wp.constant, range(6))
+"""Columns of ``kinds``, a row a kind of item: shapes.SHAPES, map units, map units above the floor, 0..255."""
+
+FAR = wp.constant(20000.0)
+"""Depth of the sky, map units; nothing is drawn farther away."""
+
+_LEVELS, _SIZE, _BITS = wp.constant(LEVELS), wp.constant(SIZE), wp.constant(SIZE.bit_length() - 1)
+_POSITIVE = wp.constant(4096.0)  # a multiple of every texture's size: makes truncation round downwards
+_LIT = wp.constant(120.0)  # nearer than this, walls and floors have full brightness
+
+wp.set_module_options({"enable_backward": False})
+
+
+def look_row(
+    cell: float, wall_height: float, eye_height: float, floor_texture: int, ceiling_texture: int,
+    fov_tangent: float = 1.0, texture_size: float | None = None,
+) -> list[float]:  # fmt: skip
+    """One task's row of ``look``. ``texture_size`` None: the fewest whole cells that make 64 map units."""
+    size = texture_size or -(-64.0 // cell) * cell
+    return [cell, wall_height, eye_height, float(floor_texture), float(ceiling_texture), fov_tangent, size]
+
+
+@wp.func
+def cast_ray(walls: wp.array3d(dtype=wp.uint8), x: float, y: float, dx: float, dy: float):
+    """The first wall edge along ``(x, y) + t * (dx, dy)``, in cells: (t, texture, place along the edge, axis).
+
+    Texture 0: the ray leaves the grid. The place grows to the viewer's right.
+    """
+    height = walls.shape[1] - 1
+    width = walls.shape[2] - 1
+    j = int(wp.floor(x))
+    i = int(wp.floor(y))
+    step_x = int(1)
+    step_y = int(1)
+    if dx < 0.0:
+        step_x = -1
+    if dy < 0.0:
+        step_y = -1
+    each_x = 1.0 / wp.max(wp.abs(dx), 1.0e-9)
+    each_y = 1.0 / wp.max(wp.abs(dy), 1.0e-9)
+    edge_x = j + (step_x + 1) / 2  # index of the next edge line to cross
+    edge_y = i + (step_y + 1) / 2
+    next_x = wp.abs(float(edge_x) - x) * each_x
+    next_y = wp.abs(float(edge_y) - y) * each_y
+    t = float(0.0)
+    texture = int(0)
+    axis = int(0)
+    place = float(0.0)
+    while texture == 0 and i >= 0 and j >= 0 and i < height and j < width:
+        if next_x < next_y:
+            texture = int(walls[0, i, edge_x])
+            t = next_x
+            axis = 0
+            edge_x += step_x
+            j += step_x
+            next_x += each_x
+        else:
+            texture = int(walls[1, edge_y, j])
+            t = next_y
+            axis = 1
+            edge_y += step_y
+            i += step_y
+            next_y += each_y
+    if axis == 0:
+        place = -float(step_x) * (y + t * dy)
+    else:
+        place = float(step_y) * (x + t * dx)
+    return t, texture, place, axis
+
+
+@wp.func
+def mip_base(count: int, texture: int, level: int) -> int:
+    """`textures.mip_offset`."""
+    base = int(0)
+    area = int(_SIZE * _SIZE)
+    k = int(0)
+    while k < level:
+        base += count * area
+        area = area >> 2
+        k += 1
+    return base + texture * area
+
+
+@wp.func
+def fill_plane(
+    frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
+    sign: int, drop: float, pitch: float, x: float, y: float, dx: float, dy: float, scale: float,
+):  # fmt: skip
+    """Floor (``sign`` 1) or ceiling (-1) in rows begin..end: the plane ``drop`` below or above the eye.
+
+    Rows are visited outwards from the horizon, one mip level after the other; ``scale`` is texels a map unit. A row
+    at slope m lies at depth ``drop / m`` and covers ``2 * pitch * scale * drop / m^2`` texels.
+    """
+    n = 2 * begin + 1 - height  # slope over pitch, of the row nearest the horizon
+    if sign < 0:
+        n = height + 1 - 2 * end
+    last = n + 2 * (end - begin)
+    pixel = first + (height - 1 + sign * n) / 2 * width
+    lit = int(0.4 * 65536.0 * _LIT * pitch / drop)
+    level = int(_LEVELS - 1)
+    bound = wp.sqrt(2.0 * scale * drop / (2.8 * pitch * float(1 << (level - 1))))  # of n at this level
+    area = int(_SIZE * _SIZE) >> (2 * level)
+    before = mip_base(count, 0, level)
+    s = scale / float(1 << level)
+    while level >= 0:
+        stop = int(last)
+        if level > 0:
+            stop = wp.min(last, int(wp.ceil(bound)))
+        mask = (_SIZE >> level) - 1
+        shift = _BITS - level
+        base = before + texture * area
+        x0 = x * s + _POSITIVE
+        y0 = y * s + _POSITIVE
+        along_x = dx * s * drop / pitch
+        along_y = dy * s * drop / pitch
+        while n < stop:
+            nearness = 1.0 / float(n)
+            u = int(x0 + along_x * nearness) & mask
+            v = int(y0 + along_y * nearness) & mask
+            put_texel(frame, pixel, texels, base + (v << shift) + u, 153 + wp.min(103, (lit * n) >> 8))
+            n += 2
+            pixel += sign * width
+        level -= 1
+        bound = bound * 1.4142135
+        area = area << 2
+        before -= count * area
+        s = s * 2.0
+
+
+@wp.func
+def fill_wall(
+    frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
+    t: float, eye: float, pitch: float, place: float, slant: float, scale: float, axis: int,
+):  # fmt: skip
+    """A wall at depth t in rows begin..end; ``slant`` is the cosine between the ray and the wall's normal."""
+    covered = t * 2.0 * pitch * scale  # texels a row covers
+    area = covered * covered / wp.max(slant, 0.01)
+    level = int(0)
+    while area > 2.0 and level < _LEVELS - 1:
+        area = area * 0.25
+        level += 1
+    s = scale / float(1 << level)
+    mask = (_SIZE >> level) - 1
+    shift = _BITS - level
+    base = mip_base(count, texture, level) + (int(wp.floor(place * s)) & mask)
+    f = int((0.6 + 0.4 * wp.min(1.0, _LIT / t)) * (256.0 - 48.0 * float(axis)))
+    v = (t * float(2 * begin + 1 - height) * pitch - eye) * s + 1024.0  # truncates downwards
+    dv = 2.0 * t * pitch * s
+    row = int(begin)
+    pixel = first + begin * width
+    while row < end:
+        put_texel(frame, pixel, texels, base + ((int(v) & mask) << shift), f)
+        v += dv
+        row += 1
+        pixel += width
+
+
+@wp.func
+def farthest(
+    places: wp.array2d(dtype=wp.float32), present: wp.array(dtype=wp.uint8), kinds: wp.array2d(dtype=wp.float32),
+    x: float, y: float, dx: float, dy: float, length: float, widest: float, wall: float, before_t: float, before: int,
+):  # fmt: skip
+    """How many items, nearer than item ``before`` at depth ``before_t`` and than the wall, the column's plane cuts.
+
+    Also the farthest of them: its slot, and its ``t`` and ``u`` (see shapes.py). No item is wider than ``widest``.
+    """
+    count = int(0)
+    slot = int(0)
+    depth = float(0.0)
+    side = float(0.0)
+    ahead = wp.vec2(dx, dy) / (length * length)
+    right = wp.vec2(dy, -dx) / length
+    i = int(0)
+    while i < present.shape[0]:
+        kind = int(present[i & 0xFFFF])
+        if kind > 0:
+            place = wp.vec2(places[i & 0xFFFF, 0] - x, places[i & 0xFFFF, 1] - y)
+            across = wp.dot(place, right)
+            if wp.abs(across) < widest and wp.dot(place, ahead) > 0.0:
+                radius = kinds[kind, RADIUS]
+                extent = radius * reach(int(kinds[kind, SHAPE]))
+                t = wp.dot(place, ahead)
+                visible = wp.abs(across) < extent and wp.length_sq(place) > extent * extent
+                visible = visible and (t - wall) * length < extent
+                if visible and (t < before_t or (t == before_t and i > before)):
+                    count += 1
+                    if t > depth:
+                        slot = i
+                        depth = t
+                        side = -across / radius
+        i += 1
+    return count, slot, depth, side
+
+
+@wp.func
+def draw_items(
+    frame: Bytes, depth: Floats, places: wp.array2d(dtype=wp.float32), present: wp.array(dtype=wp.uint8),
+    kinds: wp.array2d(dtype=wp.float32), first: int, width: int, height: int, pitch: float, eye: float,
+    wall: float, x: float, y: float, dx: float, dy: float,
+):  # fmt: skip
+    """The items in a column, far to near, by the depths at which the ray passes their centres.
+
+    That order is right for items that do not overlap on the map. A column that meets none or one costs one search.
+    """
+    length = wp.sqrt(dx * dx + dy * dy)
+    widest = float(0.0)
+    for kind in range(kinds.shape[0]):
+        widest = wp.max(widest, WIDEST * kinds[kind, RADIUS])
+    remaining = int(1)
+    slot = int(-1)
+    t = float(FAR)
+    u = float(0.0)
+    while remaining > 0:
+        remaining, slot, t, u = farthest(places, present, kinds, x, y, dx, dy, length, widest, wall, t, slot)
+        if remaining > 0:
+            kind = int(present[slot])
+            shape = int(kinds[kind, SHAPE])
+            radius = kinds[kind, RADIUS]
+            centre = kinds[kind, CENTRE_HEIGHT]
+            color = wp.vec3(kinds[kind, RED], kinds[kind, GREEN], kinds[kind, BLUE])
+            if shape == APPLE or shape == LEMON:
+                draw_fruit(
+                    frame, depth, first, width, height, pitch, length, eye, wall, t, u, shape, radius, centre, color
+                )
+            elif shape == GEM:
+                draw_gem(frame, depth, first, width, height, pitch, length, eye, wall, t, u, radius, centre, color)
+            elif shape >= VEST and t < wall:
+                draw_flat(frame, depth, first, width, height, pitch, eye, t, u, shape, radius, centre, color)
+            remaining -= 1
+
+
+@wp.kernel
+def render(
+    position: wp.array2d(dtype=wp.float32), heading: wp.array(dtype=wp.float32), walls: wp.array4d(dtype=wp.uint8),
+    item_position: wp.array3d(dtype=wp.float32), item_kind: wp.array2d(dtype=wp.uint8), task: wp.array(dtype=wp.int64),
+    look: wp.array2d(dtype=wp.float32), kinds: wp.array2d(dtype=wp.float32), textures: wp.array4d(dtype=wp.uint8),
+    image: wp.array4d(dtype=wp.uint8),
+):  # fmt: skip
+    """Fill ``image`` [B, H, W, 3], contiguous; launch with dim (B, W). The other arrays: world.py, LOOK, KIND."""
+    b, column = wp.tid()
+    height = image.shape[1]
+    width = image.shape[2]
+    k = int(task[b])
+    cell = look[k, CELL]
+    eye = look[k, EYE_HEIGHT]
+    above = look[k, WALL_HEIGHT] - eye
+    pitch = look[k, FOV_TANGENT] / float(width)
+    scale = float(_SIZE) / look[k, TEXTURE_SIZE]
+    count = textures.shape[0] / 4 * 3
+    texels = wp.array(ptr=textures.ptr, shape=(textures.shape[0] * _SIZE * _SIZE * 3,), dtype=wp.uint8)
+    size = height * width * 3
+    frame = wp.array(ptr=image.ptr + wp.uint64(b) * wp.uint64(size), shape=(size,), dtype=wp.uint8)
+    no_depth = wp.array(ptr=wp.uint64(0), shape=(0,), dtype=wp.float32)
+    x = position[b, 0]
+    y = position[b, 1]
+    side = float(2 * column + 1 - width) * pitch
+    dx = wp.cos(heading[b]) + side * wp.sin(heading[b])
+    dy = wp.sin(heading[b]) - side * wp.cos(heading[b])
+
+    cells, texture, place, axis = cast_ray(walls[b], x / cell, y / cell, dx, dy)
+    ceiling = int(look[k, CEILING_TEXTURE])
+    floor = int(look[k, FLOOR_TEXTURE])
+    t = wp.max(cells * cell, 0.1)
+    top = first_row(-above / t, pitch, height)
+    bottom = first_row(eye / t, pitch, height)
+    if texture == 0:  # floor up to the horizon; a row on the horizon itself is sky, or black under a ceiling
+        t = float(FAR)
+        bottom = (height + 1) / 2
+        top = height / 2
+        if ceiling == 0:
+            top = bottom
+    if ceiling == 0:
+        fill_sky(frame, column, width, height, top, pitch, dx, dy)
+    else:
+        fill_plane(
+            frame, texels, count, ceiling, column, width, height, 0, top, -1, above, pitch, x, y, dx, dy, scale
+        )
+    slant = wp.abs(dx)
+    if axis == 1:
+        slant = wp.abs(dy)
+    slant = slant / wp.sqrt(dx * dx + dy * dy)
+    fill_wall(
+        frame, texels, count, texture, column, width, height, top, bottom,
+        t, eye, pitch, place * cell, slant, scale, axis,
+    )  # fmt: skip
+    fill_plane(
+        frame, texels, count, floor, column, width, height, bottom, height, 1, eye, pitch, x, y, dx, dy, scale
+    )
+    draw_items(
+        frame, no_depth, item_position[b], item_kind[b], kinds, column, width, height, pitch, eye, t, x, y, dx, dy
+    )
+
+
+@wp.kernel(module="unique", enable_backward=False)
+def render_depth(
+    position: wp.array2d(dtype=wp.float32), heading: wp.array(dtype=wp.float32), walls: wp.array4d(dtype=wp.uint8),
+    item_position: wp.array3d(dtype=wp.float32), item_kind: wp.array2d(dtype=wp.uint8), task: wp.array(dtype=wp.int64),
+    look: wp.array2d(dtype=wp.float32), kinds: wp.array2d(dtype=wp.float32), depth: wp.array3d(dtype=wp.float32),
+):  # fmt: skip
+    """Fill ``depth`` [B, H, W], contiguous: map units along the view direction, FAR in the sky; dim (B, W)."""
+    b, column = wp.tid()
+    height = depth.shape[1]
+    width = depth.shape[2]
+    k = int(task[b])
+    cell = look[k, CELL]
+    eye = look[k, EYE_HEIGHT]
+    above = look[k, WALL_HEIGHT] - eye
+    pitch = look[k, FOV_TANGENT] / float(width)
+    size = height * width
+    frame = wp.array(ptr=depth.ptr + wp.uint64(b) * wp.uint64(4 * size), shape=(size,), dtype=wp.float32)
+    no_image = wp.array(ptr=wp.uint64(0), shape=(0,), dtype=wp.uint8)
+    x = position[b, 0]
+    y = position[b, 1]
+    side = float(2 * column + 1 - width) * pitch
+    dx = wp.cos(heading[b]) + side * wp.sin(heading[b])
+    dy = wp.sin(heading[b]) - side * wp.cos(heading[b])
+
+    cells, texture, _place, _axis = cast_ray(walls[b], x / cell, y / cell, dx, dy)
+    t = wp.max(cells * cell, 0.1)
+    if texture == 0:
+        t = float(FAR)
+    ceiling = int(look[k, CEILING_TEXTURE])
+    row = int(0)
+    while row < height:
+        m = float(2 * row + 1 - height) * pitch
+        z = float(t)
+        if m * t >= eye:
+            z = eye / m
+        elif m * t < -above and ceiling > 0:
+            z = -above / m
+        elif m * t < -above:
+            z = float(FAR)
+        frame[row * width + column] = wp.min(z, FAR)
+        row += 1
+    draw_items(
+        no_image, frame, item_position[b], item_kind[b], kinds, column, width, height, pitch, eye, t, x, y, dx, dy
+    )

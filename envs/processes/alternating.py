@@ -1,0 +1,125 @@
+"""Two pools that take turns: while the agent acts in one, the other simulates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..arguments import as_action, as_mask
+from ..errors import UserError
+from ..experience import Timestep, VectorEnv, fitting, leaves, tree_map
+
+
+class Pool(VectorEnv, Protocol):
+    """A vector environment whose step has two halves, with the simulation in between."""
+
+    def send(self, action: Tensor) -> None:
+        """Let the environments act: ``action`` [B] int64."""
+        ...
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """The answer to what was sent."""
+        ...
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Environment 0 for people."""
+        ...
+
+    def close(self) -> None:
+        """End what runs."""
+        ...
+
+
+class Lockstep:
+    """A vector environment as a pool that simulates when it is asked for the answer."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        self._env = env
+
+    def send(self, action: Tensor) -> None:
+        """Keep ``action`` [B] int64 for ``recv``."""
+        self._action = action
+
+    def recv(self, out: Timestep | None = None) -> Timestep:
+        """Step."""
+        return self._env.step(self._action, out)
+
+
+class Alternating:
+    """B environments in two ``parts``, (columns, pool) each. As a whole it is a vector environment like any other.
+
+    ``make(num_envs, env_offset)`` makes a pool. Whoever wants simulation and acting to overlap sends to one part before
+    he receives from the other, as the actor does.
+    """
+
+    def __init__(self, make: Callable[[int, int], Pool], num_envs: int, env_offset: int = 0) -> None:
+        if num_envs < 2:
+            raise UserError(f"two pools need at least 2 environments, not {num_envs}")
+        half = num_envs - num_envs // 2
+        self.parts = [
+            (slice(0, half), make(half, env_offset)),
+            (slice(half, num_envs), make(num_envs - half, env_offset + half)),
+        ]
+        self.num_envs, self.spec = num_envs, self.parts[0][1].spec
+        self.device = getattr(self.parts[0][1], "device", "cpu")
+        self._shapes: Timestep | None = None  # of an answer, on the device that holds nothing
+
+    def wrap(self, wrapper: Callable[[Any, int], Any]) -> None:
+        """From here on each pool is in what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
+        self.parts = [(columns, wrapper(pool, columns.start)) for columns, pool in self.parts]
+        self.spec = self.parts[0][1].spec
+
+    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True."""
+        begin = as_mask(mask, self.num_envs)
+        if seed is not None and not begin.all():
+            raise UserError("two pools give a new seed to all environments or to none")
+        answers = [pool.reset(seed, begin[columns]) for columns, pool in self.parts]
+        answer: Timestep = tree_map(lambda *halves: torch.cat(halves), *answers)
+        self._shapes = tree_map(lambda x: x.to("meta"), answer)
+        return answer
+
+    def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
+        """Act: ``action`` [B] int64, in both parts at once."""
+        if self._shapes is None:
+            raise UserError("reset the environment before its first step")
+        action = as_action(action, self.num_envs, self.spec.num_actions)
+        if out is None:
+            out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
+        else:
+            fitting(leaves(self._shapes), out)  # before anything has happened
+        for columns, pool in self.parts:
+            pool.send(action[columns])
+        for columns, pool in self.parts:
+            pool.recv(part_of(out, columns))
+        return out
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Environment 0 for people, where its pool shows it."""
+        return self.parts[0][1].render()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Of both parts, where ``spec.resumable``."""
+        states = [pool.state_dict() for _, pool in self.parts]
+        return {f"{i}.{k}": v for i, state in enumerate(states) for k, v in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from ``state_dict``."""
+        for i, (_, pool) in enumerate(self.parts):
+            pool.load_state_dict({k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")})
+
+    def close(self) -> None:
+        """Close both."""
+        for _, pool in self.parts:
+            pool.close()
+
+
+def part_of(step: Timestep, columns: slice) -> Timestep:
+    """The environments ``columns`` of ``step``; views."""
+    part: Timestep = tree_map(lambda x: x[columns], step)
+    return part
