@@ -1,4 +1,4 @@
-"""Run folders: everything of one run in one place, and reading it back.
+"""Run folders: everything of one run in one place.
 
 ::
 
