@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from ..auxiliaries.base import set_state
-from ..envs.experience import AgentState, Rollout, Timestep, VectorEnv, empty_rollout, tree_map
+from ..envs.experience import AgentState, Rollout, Timestep
 from ..envs.processes.alternating import Lockstep, part_of
+from ..envs.rows import empty_rollout
+from ..envs.trees import tree_map
+from ..envs.vector_env import VectorEnv
 from .model import ActorCritic
 
 

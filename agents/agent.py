@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..envs.arguments import as_tensor
 from ..envs.errors import UserError
-from ..envs.experience import AgentState, Spec, tree_map
+from ..envs.experience import AgentState, Spec
+from ..envs.trees import tree_map
 from .model import ActorCritic
 
 

@@ -15,7 +15,8 @@ from ..auxiliaries.reduction import average, explained_variance, reduce
 from ..auxiliaries.returns import across_resets, discounts, vtrace
 from ..backbones import Features
 from ..backbones.numerics import log_prob
-from ..envs.experience import AgentState, Rollout, State, tree_map
+from ..envs.experience import AgentState, Rollout
+from ..envs.trees import State, tree_map
 from ..envs.wrappers.rewards import shaped
 from . import losses
 from .diagnostics import effective_rank, encoder_shares

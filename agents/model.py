@@ -12,7 +12,8 @@ from ..backbones import MEMORIES, TORSOS, Features, Sizes
 from ..backbones.convolutional import orthogonal
 from ..backbones.encoder import Encoder
 from ..backbones.numerics import one_hot
-from ..envs.experience import AgentState, Rollout, Spec, State
+from ..envs.experience import AgentState, Rollout, Spec
+from ..envs.trees import State
 
 EXTRINSIC = "extrinsic"
 """The stream of the environment's own reward."""

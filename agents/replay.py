@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..auxiliaries.base import set_state
-from ..envs.experience import AgentState, Rollout, tree_map
+from ..envs.experience import AgentState, Rollout
+from ..envs.trees import tree_map
 
 MOST = 2**24
 """Windows that torch.multinomial chooses from at most."""

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..backbones import Features
 from ..backbones.encoder import Encoder
-from ..envs.experience import Rollout, Spec, State
+from ..envs.experience import Rollout, Spec
+from ..envs.trees import State
 from .pooling import Metric
 
 Data = Literal["rollout", "sequence_replay", "transition_replay"]

@@ -45,7 +45,8 @@ def vtrace(
         v_t - V_t = delta_t + gamma_t c_t (v_{t+1} - V_{t+1}),    v_T = V_T
         advantage_t = rho_t (r_t + gamma_t v_{t+1} - V_t)
 
-    ``log_rho`` is log pi - log mu of the action taken; 0 on-policy, where the target is the n-step return.
+    ``log_rho`` is log pi - log mu of the action taken; 0 on-policy, where the target is the lambda-return: at lambda 1
+    the n-step return, and ``v_t - V_t`` is the generalised advantage (Schulman et al. 2016, GAE).
     Returns (target, advantage), both constants to the gradient.
     """
     with torch.no_grad():
@@ -75,25 +76,6 @@ def n_step_return(
         for t in reversed(range(reward.shape[0])):
             target[t] = torch.where(valid[t], reward[t] + _bootstrap(discount[t], target[t + 1]), value[t])
         return target[:-1]
-
-
-def generalized_advantage(
-    reward: Float[Tensor, "T B"],
-    discount: Float[Tensor, "T B"],
-    value: Float[Tensor, "T+1 B"],
-    valid: Bool[Tensor, "T B"],
-    *,
-    lambda_: float,
-) -> Float[Tensor, "T B"]:
-    """A_t = delta_t + gamma_t lambda A_{t+1}, delta_t = r_t + gamma_t V_{t+1} - V_t (Schulman et al. 2016, GAE)."""
-    with torch.no_grad():
-        delta = torch.where(valid, reward + _bootstrap(discount, value[1:]) - value[:-1], 0.0)
-        trace = torch.where(valid, lambda_ * discount, 0.0)
-        advantage = torch.empty_like(delta)
-        carry = torch.zeros_like(delta[0])
-        for t in reversed(range(delta.shape[0])):
-            carry = torch.addcmul(delta[t], trace[t], carry, out=advantage[t])
-        return advantage
 
 
 def across_resets(

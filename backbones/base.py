@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..envs.experience import State
+from ..envs.trees import State
 
 
 class Features(NamedTuple):
@@ -51,7 +51,7 @@ class SequenceModel(nn.Module, abc.ABC):
         """[T, B, E] -> [T, B, D] and the next state."""
 
 
-def told(layer: nn.Linear | None, x: Tensor, cond: Tensor | None) -> Tensor:
+def add_condition(layer: nn.Linear | None, x: Tensor, cond: Tensor | None) -> Tensor:
     """``x`` plus what side information ``cond`` says through ``layer``; None: a model built without any. ValueError
     where only one of them is there.
     """

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..envs.experience import State
-from .base import SequenceModel, told
-from .history import look_back
+from ..envs.trees import State
+from .base import SequenceModel, add_condition
+from .episode_age import episode_age
 
 
 class Dilated(SequenceModel):
@@ -44,7 +44,7 @@ class Dilated(SequenceModel):
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> [T, B, D]."""
         count, *buffers = state
-        seen = look_back(first, count)
+        seen = episode_age(first, count)
         x, total, kept = self.input(x), torch.zeros((), device=x.device), []
         for layer, buffer in zip(self.layers, buffers, strict=True):
             x, skip, buffer = layer(x, buffer, seen, cond)
@@ -67,7 +67,7 @@ class _Layer(nn.Module):
         T, L = len(x), buffer.shape[1]
         past = torch.cat([buffer.transpose(0, 1), x])  # [L + T, B, D]
         there = [torch.where((seen >= o).unsqueeze(-1), past[L - o : L - o + T], 0.0) for o in self.offsets]
-        value, gate = told(self.cond, self.taps(torch.cat(there, dim=-1)), cond).chunk(2, dim=-1)
+        value, gate = add_condition(self.cond, self.taps(torch.cat(there, dim=-1)), cond).chunk(2, dim=-1)
         z = torch.tanh(value) * torch.sigmoid(gate)
         after = x if self.residual is None else x + self.residual(z)
         return after, self.skip(z), past[T:].transpose(0, 1)

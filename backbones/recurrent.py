@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..envs.experience import State, reset_state
-from .base import SequenceModel, told
+from ..envs.trees import State, reset_state
+from .base import SequenceModel, add_condition
 
 
 class Feedforward(SequenceModel):
@@ -29,7 +29,7 @@ class Feedforward(SequenceModel):
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> the same."""
-        return told(None, x, cond), state
+        return add_condition(None, x, cond), state
 
 
 class Recurrent(SequenceModel):
@@ -53,7 +53,7 @@ class Recurrent(SequenceModel):
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> [T, B, D]."""
-        projected = told(self.cond, self.input(x), cond)
+        projected = add_condition(self.cond, self.input(x), cond)
         initial = tuple(torch.zeros_like(s) for s in state)
         outputs = []
         for t in range(x.shape[0]):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..envs.experience import State
-from .base import SequenceModel, told
-from .history import look_back
+from ..envs.trees import State
+from .base import SequenceModel, add_condition
+from .episode_age import episode_age
 
 
 class Transformer(SequenceModel):
@@ -49,8 +49,8 @@ class Transformer(SequenceModel):
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
         """[T, B, E] -> [T, B, D]."""
         count, *kept = state
-        seen = look_back(first, count)
-        x = told(self.cond, self.input(x), cond).transpose(0, 1)  # [B, T, D]
+        seen = episode_age(first, count)
+        x = add_condition(self.cond, self.input(x), cond).transpose(0, 1)  # [B, T, D]
         T, past = x.shape[1], self.window - 1
         rows, keys = torch.arange(T, device=x.device), torch.arange(-past, T, device=x.device)
         distance = rows.unsqueeze(-1) - keys  # [T, past + T]

@@ -6,25 +6,25 @@ from collections.abc import Callable
 
 
 def _throughput(words: list[str]) -> int:
-    from .throughput import main
+    from .throughput.command import main
 
     return main(words)
 
 
 def _curves(words: list[str]) -> int:
-    from .curves import main
+    from .report.curves import main
 
     return main(words)
 
 
 def _adapters(words: list[str]) -> int:
-    from .adapters import main
+    from .throughput.adapters import main
 
     return main(words)
 
 
 def _density(words: list[str]) -> int:
-    from .density import main
+    from .density.command import main
 
     return main(words)
 

@@ -13,7 +13,7 @@ from .processes import forked
 if TYPE_CHECKING:
     import torch
 
-    from .experience import VectorEnv
+    from .vector_env import VectorEnv
 
 
 def _labyrinth(

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .arguments import as_action, as_mask
-from .experience import Spec, Timestep, hand_out
+from .experience import Spec, Timestep
+from .rows import write_rows
 
 VECTOR = ("seed", "index", "episode", "step", "action")
 """What ``vector`` holds; ``action`` is the one that led here, -1 at the first row of an episode."""
@@ -98,4 +99,4 @@ class Counting:
             task=task,
             info={"position": torch.stack([self._index, self._step], -1).float(), "cell": self._step.clone()},
         )
-        return now if out is None else hand_out(now, out)
+        return now if out is None else write_rows(now, out)

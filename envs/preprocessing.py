@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .errors import UserError, suggest
 
 if TYPE_CHECKING:
-    from .experience import VectorEnv
+    from .vector_env import VectorEnv
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
     "atari": {"height": 84, "width": 84, "grey": True, "stack": 4, "repeat": 4},

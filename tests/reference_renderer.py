@@ -63,14 +63,14 @@ def wall(world, look, pitch, m, dx, dy, axis, i, j, texture):
     cosine = np.abs(dx if axis == 0 else dy) / length
     covered = (far * 2 * pitch * texels) ** 2 / np.maximum(cosine, 0.01)
     level = np.clip(np.ceil(np.log2(covered / 2) / 2), 0, 4)
-    color = textured(texture, np.where(hit, along * rightwards, 0) * texels, np.where(hit, -z, 0) * texels, level)
-    return color * (fade(far) * (1.0 if axis == 0 else 0.8125))[..., None], t
+    colour = textured(texture, np.where(hit, along * rightwards, 0) * texels, np.where(hit, -z, 0) * texels, level)
+    return colour * (fade(far) * (1.0 if axis == 0 else 0.8125))[..., None], t
 
 
 def sky(m, dx, dy):
     """Colour of the sky towards each ray: azimuth and elevation decide."""
     angle, rise = np.arctan2(dy, dx), -m / np.hypot(dx, dy)
-    color = np.array([198.0, 220, 240]) - np.array([126.0, 80, 22]) * np.minimum(1, rise)[..., None]
+    colour = np.array([198.0, 220, 240]) - np.array([126.0, 80, 22]) * np.minimum(1, rise)[..., None]
     hills = 0.10 + 0.03 * np.sin(3 * angle) + 0.02 * np.sin(2 * angle) + 0.015 * np.cos(angle)
     quarter = np.round(angle / (np.pi / 2)).astype(int) % 4  # east, north, west, south
     side = np.tan(angle - quarter * np.pi / 2)
@@ -88,7 +88,7 @@ def sky(m, dx, dy):
     paint = np.where(snow[..., None], np.array([246.0, 248, 252]), paint) * (0.9 + 0.1 * np.sign(side))[..., None]
     green = np.array([106.0, 140, 118]) * (0.9 + 0.25 * np.sin(2 * angle))[..., None]
     ground = np.where((height > hills)[..., None], paint, green)
-    return np.where((rise > np.maximum(height, hills))[..., None], color, ground)
+    return np.where((rise > np.maximum(height, hills))[..., None], colour, ground)
 
 
 def quadric(origin, ray, axes):
@@ -132,7 +132,7 @@ def flat(shape, u, v):
 def item(world, look, kind, place, m, dx, dy):
     """Colour and depth of one item. Its own frame per ray: x right of the ray, y along it, z up from its centre."""
     shape, radius, centre = int(kind[k.SHAPE]), kind[k.RADIUS], kind[k.CENTRE_HEIGHT]
-    color = kind[[k.RED, k.GREEN, k.BLUE]]
+    colour = kind[[k.RED, k.GREEN, k.BLUE]]
     extent = {SHAPES["lemon"]: 1.2, SHAPES["vest"]: 0.9, SHAPES["key"]: 0.9, SHAPES["figure"]: 0.9}.get(shape, 1.0)
     offset = place - world["position"]
     if np.hypot(*offset) <= extent * radius:
@@ -176,7 +176,7 @@ def item(world, look, kind, place, m, dx, dy):
         shade = np.where((abs(u) < 0.9) & (abs(v) <= 1), flat(shape, u, v), 0)
         t = np.where(shade > 0, middle, np.inf)
     t = np.where((middle > 0), t, np.inf)
-    lit = color * (shade * (1 - shine))[..., None] + 255 * shine[..., None]
+    lit = colour * (shade * (1 - shine))[..., None] + 255 * shine[..., None]
     return np.where(extra[..., None], growth, lit), t
 
 
@@ -202,7 +202,7 @@ def picture(world, look, kinds, height, width):
     for place, kind in zip(world["item_position"], world["item_kind"], strict=True):
         if kind:
             layers.append(item(world, look, kinds[kind], place, m, dx, dy))
-    colors, depths = (np.stack(x) for x in zip(*layers, strict=True))
+    colours, depths = (np.stack(x) for x in zip(*layers, strict=True))
     nearest = depths.argmin(0)[None]
-    image = np.take_along_axis(colors, nearest[..., None], 0)[0]
+    image = np.take_along_axis(colours, nearest[..., None], 0)[0]
     return image, np.minimum(np.take_along_axis(depths, nearest, 0)[0], FAR)

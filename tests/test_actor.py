@@ -6,7 +6,7 @@ import torch
 import morello
 from morello.agents.actor import Actor, gumbel
 from morello.agents.model import ActorCritic
-from morello.envs.experience import tree_map
+from morello.envs.trees import tree_map
 
 B, T = 7, 5
 

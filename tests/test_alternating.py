@@ -7,8 +7,8 @@ import morello
 from morello.agents.actor import Actor
 from morello.agents.model import ActorCritic
 from morello.envs.errors import UserError
-from morello.envs.experience import tree_map
 from morello.envs.processes.alternating import Alternating, Lockstep
+from morello.envs.trees import tree_map
 
 
 class Noted(Lockstep):

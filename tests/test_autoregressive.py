@@ -12,8 +12,8 @@ from morello.backbones.autoregressive import (
     NETWORKS,
     Autoregressive,
     Given,
+    GivenSizes,
     Ordering,
-    Sizes,
     frames,
     permuted,
     raster,
@@ -27,10 +27,10 @@ from morello.backbones.transformer import Transformer
 
 SEQUENCES = ["lstm", "gru", "conv", "transformer"]
 GRIDS = ["pixel-cnn", "gated-pixel-cnn"]
-KNOWN = Sizes(glob=3, local=2, memory=6)
+KNOWN = GivenSizes(glob=3, local=2, memory=6)
 
 
-def random_model(ordering, head, network, sizes=Sizes()):
+def random_model(ordering, head, network, sizes=GivenSizes()):
     """In float64, with weights far from zero."""
     torch.manual_seed(0)
     model = Autoregressive(ordering, head, partial(NETWORKS[network], size=8), sizes).double()
@@ -70,7 +70,7 @@ CASES += [(space, network) for space in list(SPACES)[:3] for network in GRIDS]
 @pytest.mark.parametrize(("space", "network"), CASES)
 def test_probabilities_sum_to_one_and_are_the_same_event_by_event(space, network, informed):
     ordering, head = SPACES[space]()
-    model = random_model(ordering, head, network, KNOWN if informed else Sizes())
+    model = random_model(ordering, head, network, KNOWN if informed else GivenSizes())
     x = everything(model)
     given = told(model, len(x)) if informed else Given()
     log_prob = model.log_prob(x, given)
@@ -110,7 +110,7 @@ def test_a_masked_entry_of_the_memory_is_not_read():
 
 def test_what_a_model_was_not_built_for_is_refused():
     model = random_model(time(4), Categorical(3, 5), "gru")
-    with pytest.raises(ValueError, match=r"built without glob: build it with Sizes\(glob=...\)"):
+    with pytest.raises(ValueError, match=r"built without glob: build it with GivenSizes\(glob=...\)"):
         model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(glob=torch.zeros(1, 3)))
     with pytest.raises(ValueError, match="give memory as well"):
         model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(mask=torch.ones(1, 3, dtype=torch.bool)))

@@ -27,7 +27,7 @@ from morello.auxiliaries.losses.pixel_control import PixelControlConfig
 from morello.auxiliaries.pooling import value_of
 from morello.backbones import Sizes
 from morello.envs.errors import UserError
-from morello.envs.experience import closing
+from morello.envs.vector_env import closing
 
 from .rollouts import features, rollout, spec
 

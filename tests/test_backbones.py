@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from morello.backbones import MEMORIES, TORSOS
 from morello.backbones.encoder import Encoder
-from morello.backbones.history import look_back
+from morello.backbones.episode_age import episode_age
 from morello.backbones.recurrent import Recurrent
 from morello.envs.experience import Spec
 
@@ -106,7 +106,7 @@ def test_how_far_back_a_row_may_look():
     for t in range(23):
         n = torch.where(first[t], 0, n + 1)
         expected.append(n)
-    assert torch.equal(look_back(first, count), torch.stack(expected))
+    assert torch.equal(episode_age(first, count), torch.stack(expected))
 
 
 def test_the_dilated_convolution_is_the_sum_its_paper_states():

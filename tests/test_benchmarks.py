@@ -18,10 +18,12 @@ from morello.agents.config.resolve import resolve
 from morello.agents.learner import Learner
 from morello.agents.model import ActorCritic
 from morello.backbones.encoder import Encoder
-from morello.benchmarks import peers, throughput, timing
-from morello.benchmarks.parts import own_parts
-from morello.benchmarks.report import as_json, derived, write
-from morello.benchmarks.same_step import SameStep
+from morello.benchmarks import throughput, timing
+from morello.benchmarks.records import write
+from morello.benchmarks.throughput import peers
+from morello.benchmarks.throughput.same_step import SameStep
+from morello.benchmarks.throughput.stages import own_parts
+from morello.benchmarks.throughput.tables import as_json, derived
 from morello.benchmarks.timing import Measurement, Part, measure
 from morello.envs import make
 from morello.envs.errors import UserError
@@ -311,7 +313,7 @@ def test_results_are_written_whole_or_not_at_all(tmp_path):
 def test_a_sweep_measures_every_number_of_environments(config, monkeypatch, tmp_path):
     """Its GPU is not needed to see that."""
     monkeypatch.setattr(throughput, "SWEEP", (2, 5))
-    settings = throughput.Settings(seconds=0.001, repeats=1, peers=False, sweep=True)
+    settings = throughput.ThroughputFlags(seconds=0.001, repeats=1, peers=False, sweep=True)
     with (tmp_path / "screen").open("w+") as screen:
         found = throughput.run(settings, config, Console(file=screen, width=120))
     assert found["parts"]["environment"]["steps_per_call"] == T * B
@@ -409,7 +411,7 @@ def test_stable_baselines3_learns_through_our_batch(config):
 
 
 def test_adapters_are_measured_beside_what_they_adapt(tmp_path, monkeypatch, capsys):
-    from morello.benchmarks import adapters
+    from morello.benchmarks.throughput import adapters
 
     monkeypatch.setattr(adapters, "POOLS", {"minigrid:Empty-5x5": 3})
     monkeypatch.setattr(adapters, "WORLDS", ("miniworld:Nowhere",))

@@ -8,8 +8,8 @@ import torch
 from morello.agents.config.load import load
 from morello.agents.storage import checkpoint
 from morello.agents.training.train import train
+from morello.agents.video.drawing import CHERRY
 from morello.agents.video.film import watch
-from morello.agents.video.frame import CHERRY
 from morello.agents.video.side_panel import BOXES, WIDTH, Beside, Curve, beside
 from morello.auxiliaries import AuxiliaryLoss
 

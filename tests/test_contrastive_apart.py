@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from morello.backbones.contrastive import CPC, fitting, pair_mask
+from morello.backbones.contrastive import CPC, pair_mask, usable_horizons
 
 from .contrastive import SOURCES, B, D, E, T, batch
 from .estimates import generator
@@ -52,7 +52,7 @@ def test_contexts_without_a_pair_are_not_read(apart):
 
 
 def test_horizons_that_do_not_fit_change_nothing():
-    assert [fitting(h, 7) for h in ((1, 2, 6), (1, 6, 7, 9), (9, 2, 8), (7,))] == [3, 2, 2, 1]
+    assert [usable_horizons(h, 7) for h in ((1, 2, 6), (1, 6, 7, 9), (9, 2, 8), (7,))] == [3, 2, 2, 1]
     z, c, first, valid = batch()
     long, short = (CPC(D, E, horizons, queries=None, negatives=None) for horizons in ((1, 4, T, 99), (1, 4)))
     short.head.weight.data = long.head.weight.data[:2]

@@ -13,9 +13,8 @@ from morello.__main__ import main
 from morello.backbones.autoregressive import NETWORKS, Autoregressive, permuted, raster, time
 from morello.backbones.autoregressive.heads import Bernoulli, Categorical
 from morello.backbones.sources import MESH, LagCopy, MarkovMesh, MarkovText, ShiftCopy
-from morello.benchmarks import density
-from morello.benchmarks.density import COLUMNS, cells, fit, run, score
-from morello.benchmarks.density_cases import CASES, Case, stream
+from morello.benchmarks.density.cases import CASES, Case, stream
+from morello.benchmarks.density.command import COLUMNS, cells, command, fit, run, score
 
 pytestmark = pytest.mark.slow
 
@@ -165,8 +164,8 @@ def test_drawing_from_the_source_is_not_counted_as_the_models(monkeypatch):
         now += 100
         return data.sample(count, generator)
 
-    monkeypatch.setattr(density.time, "perf_counter", clock)
+    monkeypatch.setattr(command.time, "perf_counter", clock)
     case: Case = CASES["mesh/pixel-cnn"]
     data = case.data(0)
     record, _ = run(replace(case, data=lambda _: replace(data, sample=sample)), 0, 0.001, lambda _: None)
-    assert record["samples_per_second"] == density.DRAWN
+    assert record["samples_per_second"] == command.DRAWN

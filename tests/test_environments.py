@@ -10,8 +10,10 @@ from torch import Tensor
 import morello
 from morello.envs import FAMILIES
 from morello.envs.errors import UserError
-from morello.envs.experience import Timestep, VectorEnv, empty_rollout
+from morello.envs.experience import Timestep
 from morello.envs.labyrinth.levels import LEVELS
+from morello.envs.rows import empty_rollout
+from morello.envs.vector_env import VectorEnv
 from morello.envs.wrappers import (
     FrameStack,
     Grey,

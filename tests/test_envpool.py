@@ -11,7 +11,7 @@ from morello.envs.adapters.atari import ACTIONS, MINIMAL, LifeLoss, heeded
 from morello.envs.adapters.envpool import EnvPool, tasks
 from morello.envs.adapters.gridworld import ROOMS_AND_SIZE
 from morello.envs.errors import UserError
-from morello.envs.experience import empty_timestep, leaves
+from morello.envs.rows import empty_timestep, leaves
 from morello.envs.wrappers import TimeLimit
 
 CPU = torch.device("cpu")

@@ -23,8 +23,8 @@ RESULTS = ROOT / "benchmarks" / "results"  # recorded measurements: in the repos
 
 MAY_IMPORT = {
     "envs": (),
-    "backbones": ("envs.experience",),
-    "auxiliaries": ("envs.experience", "backbones"),
+    "backbones": ("envs.experience", "envs.trees"),
+    "auxiliaries": ("envs.experience", "envs.trees", "backbones"),
     "agents": ("envs", "backbones", "auxiliaries"),
     "benchmarks": ("envs", "backbones", "auxiliaries", "agents", "flags"),
     "__init__": ("envs", "backbones", "auxiliaries", "agents"),
@@ -163,6 +163,28 @@ def test_no_files_import_each_other():
     graph = files_imported()
     del graph["morello"]  # its version is for all, and what it hands on it imports when asked
     assert circle(graph) == []
+
+
+def test_no_folders_import_each_other():
+    """A folder and those inside it apart: what its files share is below them, and above them what is put together."""
+    folders = {dotted(folder) for folder in packages()}
+    graph: dict[str, set[str]] = {}
+    for name, others in files_imported().items():
+        folder, *homes = (n if n in folders else n.rpartition(".")[0] for n in (name, *others))
+        apart = {f for f in homes if not f"{folder}.".startswith(f"{f}.") and not f"{f}.".startswith(f"{folder}.")}
+        graph.setdefault(folder, set()).update(apart)
+    assert circle(graph) == []
+
+
+def test_papers_do_not_import_papers():
+    """What two auxiliary losses share is in ``parts``, which knows neither."""
+    papers = {f"morello.auxiliaries.losses.{f.stem}" for f in (ROOT / "auxiliaries" / "losses").glob("[!_]*.py")}
+    wrong = {
+        name: others & papers
+        for name, others in files_imported().items()
+        if name in papers or name.startswith("morello.auxiliaries.losses.parts")
+    }
+    assert {name: found for name, found in wrong.items() if found} == {}
 
 
 def test_every_folder_with_code_is_packaged():

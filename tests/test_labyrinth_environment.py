@@ -7,11 +7,11 @@ import torch
 
 import morello
 from morello.envs.errors import UserError
-from morello.envs.experience import empty_rollout
 from morello.envs.labyrinth import launcher
 from morello.envs.labyrinth.kernels.arrays import Levels, Worlds, view
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.world import Tables, World
+from morello.envs.rows import empty_rollout
 
 
 def labyrinth(name: str = "nav_maze_static_01", num_envs: int = 3, **options) -> Labyrinth:

@@ -10,8 +10,9 @@ from morello.envs.errors import UserError
 from morello.envs.labyrinth.labyrinth import Labyrinth
 from morello.envs.labyrinth.level import Level, ThinWalls
 from morello.envs.labyrinth.levels import LEVELS, SCORES, recorded_scores
-from morello.envs.labyrinth.oracle import FAR, Oracle, distance_fields, sample, shortest_tour
-from morello.envs.labyrinth.scores import episode_returns, summary
+from morello.envs.labyrinth.oracle.distances import FAR, distance_fields, sample, shortest_tour
+from morello.envs.labyrinth.oracle.player import Oracle
+from morello.envs.labyrinth.oracle.scores import episode_returns, summary
 
 
 @pytest.mark.parametrize(

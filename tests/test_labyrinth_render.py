@@ -22,8 +22,8 @@ LOOKS = np.array(
 )
 KINDS = np.array(
     [
-        (SHAPES[name], radius, centre, *color)
-        for name, radius, centre, color in [
+        (SHAPES[name], radius, centre, *colour)
+        for name, radius, centre, colour in [
             ("none", 9, 9, (9, 9, 9)), ("apple", 14, 28, (214, 38, 36)), ("lemon", 17, 23, (244, 222, 42)),
             ("gem", 22, 40, (38, 214, 92)), ("vest", 19, 29, (42, 190, 60)), ("key", 23, 37, (30, 60, 220)),
             ("figure", 27, 29, (200, 120, 40)), ("apple", 11, 59, (40, 132, 52)),

@@ -35,7 +35,7 @@ def test_shows_agent_and_items_in_their_places(scene):
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image.dtype == np.uint8
     np.testing.assert_allclose(pixel(image, tables, 0, 850, 150), AGENT, atol=3)
-    np.testing.assert_allclose(pixel(image, tables, 0, 150, 350), KINDS[KIND["apple"]].color, atol=3)
+    np.testing.assert_allclose(pixel(image, tables, 0, 150, 350), KINDS[KIND["apple"]].colour, atol=3)
     assert np.abs(pixel(image, tables, 0, 150, 150) - pixel(image, tables, 0, 150, 350)).max() > 50
 
 

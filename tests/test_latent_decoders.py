@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from morello.backbones.autoregressive import NETWORKS, Autoregressive, Sizes, permuted, raster
+from morello.backbones.autoregressive import NETWORKS, Autoregressive, GivenSizes, permuted, raster
 from morello.backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture, GaussianMixture
 from morello.backbones.latent import AutoregressiveDecoder, FactorisedDecoder, LatentModel, loss
 from morello.backbones.latent.decoders import Deconvolution, Flat
@@ -23,7 +23,7 @@ B, Z = 7, 2  # items, numbers a code
 def decoder_of(kind, ordering, head):
     if kind == "factorised":
         return FactorisedDecoder(ordering, head, Z, Flat)
-    return AutoregressiveDecoder(Autoregressive(ordering, head, NETWORKS["gru"], Sizes(glob=Z)))
+    return AutoregressiveDecoder(Autoregressive(ordering, head, NETWORKS["gru"], GivenSizes(glob=Z)))
 
 
 @pytest.mark.parametrize("kind", ["factorised", "autoregressive"])

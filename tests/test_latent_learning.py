@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from morello.backbones.autoregressive import NETWORKS, Autoregressive, Sizes, raster
+from morello.backbones.autoregressive import NETWORKS, Autoregressive, GivenSizes, raster
 from morello.backbones.autoregressive.heads import Bernoulli
 from morello.backbones.latent import AutoregressiveDecoder, FactorisedDecoder, LatentModel, elbo, loss
 from morello.backbones.latent.decoders import Flat
@@ -34,7 +34,7 @@ def trained():
             decoder = FactorisedDecoder(ordering, head, G, Flat)
         else:
             decoder = AutoregressiveDecoder(
-                Autoregressive(ordering, head, partial(network, size=16, layers=2), Sizes(glob=G), cond=8)
+                Autoregressive(ordering, head, partial(network, size=16, layers=2), GivenSizes(glob=G), cond=8)
             )
         encoder = FlatEncoder((HEIGHT, WIDTH, 1), 32, 2)
         models[kind] = model = LatentModel(encoder, DiagonalGaussian(32, G), Standard(G), decoder)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from morello.backbones.autoregressive import NETWORKS, Autoregressive, Given, Ordering, Sizes, raster, time
+from morello.backbones.autoregressive import NETWORKS, Autoregressive, Given, GivenSizes, Ordering, raster, time
 from morello.backbones.autoregressive.heads import Bernoulli, GaussianMixture
 from morello.backbones.latent import (
     POSTERIORS,
@@ -31,7 +31,7 @@ B, X, Z = 7, 5, 3
 def decoder_of(kind, codes=Z):
     if kind == "factorised":
         return FactorisedDecoder(Ordering((X,)), GaussianMixture(2), codes, Flat)
-    return AutoregressiveDecoder(Autoregressive(time(X), GaussianMixture(2), NETWORKS["gru"], Sizes(glob=codes)))
+    return AutoregressiveDecoder(Autoregressive(time(X), GaussianMixture(2), NETWORKS["gru"], GivenSizes(glob=codes)))
 
 
 def vae(prior=None, kind="factorised"):
@@ -63,7 +63,7 @@ def test_parts_have_codes_of_one_size(posterior):
 
 
 def test_an_autoregressive_decoder_hears_its_code():
-    with pytest.raises(ValueError, match=r"Sizes\(glob=Z\)"):
+    with pytest.raises(ValueError, match=r"GivenSizes\(glob=Z\)"):
         AutoregressiveDecoder(Autoregressive(time(X), GaussianMixture(2), NETWORKS["gru"]))
 
 

@@ -12,7 +12,7 @@ import torch
 
 import morello
 from morello.envs.errors import UserError
-from morello.envs.experience import leaves
+from morello.envs.rows import leaves
 
 ours = import_module("morello.envs.adapters.miniworld")
 

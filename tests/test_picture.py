@@ -3,20 +3,8 @@
 import numpy as np
 import pytest
 
-from morello.agents.video.frame import (
-    ACTIONS,
-    CHERRY,
-    FACTS,
-    GOLD,
-    MAP,
-    STEEL,
-    TRACE_STEPS,
-    TRACES,
-    VIEW,
-    Moment,
-    Picture,
-    _number,
-)
+from morello.agents.video.drawing import CHERRY, GOLD, STEEL, as_text
+from morello.agents.video.frame import ACTIONS, FACTS, MAP, TRACE_STEPS, TRACES, VIEW, Moment, Picture
 
 NAMES = ("forward", "backward", "look_left", "look_right", "fire")
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -183,13 +171,13 @@ def test_the_end_of_an_episode_is_said_and_numbers_are_short():
     over = Picture(NAMES).draw(moment(last=True))
     assert count(over, FACTS, CHERRY) > 30
     assert count(Picture(NAMES).draw(moment()), FACTS, CHERRY) == 0
-    assert [_number(x) for x in (3.0, -0.5, 2.346, 12345.678, 0.0)] == ["3", "-0.50", "2.35", "12,346", "0"]
+    assert [as_text(x) for x in (3.0, -0.5, 2.346, 12345.678, 0.0)] == ["3", "-0.50", "2.35", "12,346", "0"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_none_are_drawn_as_such(bad):
     picture = Picture(NAMES)
-    assert _number(bad) == str(bad)
+    assert as_text(bad) == str(bad)
     picture.draw(moment(step=0, value=1.0))
     odd = moment(value=bad, reward=bad, episode_return=bad, vector=np.array([bad, 1.0], np.float32))
     plain = moment(vector=np.array([0.0, 1.0], np.float32))

@@ -7,7 +7,7 @@ import morello
 from morello.agents.actor import Actor
 from morello.agents.model import ActorCritic
 from morello.agents.replay import FIELDS, Replay, ReplayConfig, cut
-from morello.envs.experience import tree_map
+from morello.envs.trees import tree_map
 
 B, T = 5, 7
 

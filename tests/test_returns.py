@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from morello.auxiliaries.returns import across_resets, generalized_advantage, n_step_return, vtrace
+from morello.auxiliaries.returns import across_resets, n_step_return, vtrace
 
 from .oracles import episodes, vtrace_sum
 
@@ -63,18 +63,24 @@ def random_case(T=13, B=7, seed=3):
     return torch.randn(T, B, generator=generator), discount, torch.randn(T + 1, B, generator=generator), ~last[:-1]
 
 
+def lambda_advantage(reward, discount, value, valid, *, lambda_):
+    """GAE: how far the on-policy lambda-return is from the value."""
+    target, _ = vtrace(torch.zeros_like(reward), reward, discount, value, valid, lambda_=lambda_)
+    return target - value[:-1]
+
+
 def test_on_policy_vtrace_is_the_n_step_return_and_gae_1():
     reward, discount, value, valid = random_case()
     target, advantage = vtrace(torch.zeros_like(reward), reward, discount, value, valid)
     torch.testing.assert_close(target, n_step_return(reward, discount, value, valid), atol=2e-6, rtol=1e-6)
-    gae = generalized_advantage(reward, discount, value, valid, lambda_=1.0)
+    gae = lambda_advantage(reward, discount, value, valid, lambda_=1.0)
     torch.testing.assert_close(advantage, gae, atol=2e-6, rtol=1e-6)
 
 
 def test_lambda_0_is_one_step_td():
     reward, discount, value, valid = random_case(seed=5)
     expected = torch.where(valid, reward + discount * value[1:] - value[:-1], 0.0)
-    torch.testing.assert_close(generalized_advantage(reward, discount, value, valid, lambda_=0.0), expected)
+    torch.testing.assert_close(lambda_advantage(reward, discount, value, valid, lambda_=0.0), expected)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_lambda_0_is_one_step_td():
     ],
 )
 def test_gae_by_hand(reward, value, gamma, lambda_, expected):
-    advantage = generalized_advantage(
+    advantage = lambda_advantage(
         column(*reward), column(*[gamma] * 3), column(*value), yes(3), lambda_=lambda_
     )
     assert advantage.flatten().tolist() == pytest.approx(expected)
@@ -148,7 +154,7 @@ def test_one_state_loop_bootstraps_through_its_time_limit():
         v = 0.0
         for _ in range(400):
             one_step = [1 + d * v for d in (0.9, 0.9, discount_at_limit)]
-            target = generalized_advantage(
+            target = lambda_advantage(
                 column(1, 1, 1), column(0.9, 0.9, discount_at_limit), torch.full((4, 1), v), yes(3), lambda_=0.0
             )
             assert (target + v).flatten().tolist() == pytest.approx(one_step, rel=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morello.__main__ import main
-from morello.benchmarks.smoothing import drawn, margin, trailing_mean
+from morello.benchmarks.report.smoothing import drawn, margin, trailing_mean
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import morello
-from morello.envs.experience import AgentState, Rollout, empty_rollout
+from morello.envs.experience import AgentState, Rollout
+from morello.envs.rows import empty_rollout
 from morello.envs.statistics import EpisodeStatistics, summary
 
 T, B, K = 53, 7, 3

@@ -15,7 +15,7 @@ import morello
 from morello.envs.adapters.envpool import EnvPool
 from morello.envs.adapters.vizdoom import SCENARIOS, ScenarioRewards, task
 from morello.envs.errors import UserError
-from morello.envs.experience import leaves
+from morello.envs.rows import leaves
 
 from .record_vizdoom import actions
 

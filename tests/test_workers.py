@@ -18,10 +18,10 @@ import morello
 from morello.envs.adapters.gymnasium import Gymnasium
 from morello.envs.counting import Counting
 from morello.envs.errors import BrokenEnvironmentError, UserError
-from morello.envs.experience import empty_rollout, empty_timestep, leaves
 from morello.envs.processes.restart_log import ATTEMPTS, derived_seed
 from morello.envs.processes.serving import SIGNALS
 from morello.envs.processes.workers import Workers
+from morello.envs.rows import empty_rollout, empty_timestep, leaves
 
 from .gymnasium_worlds import Perilous
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 import morello
 from morello.envs.errors import UserError
-from morello.envs.experience import Spec, Timestep, empty_timestep, hand_out, leaves
+from morello.envs.experience import Spec, Timestep
+from morello.envs.rows import empty_timestep, leaves, write_rows
 from morello.envs.wrappers import (
     FrameStack,
     Grey,
@@ -69,7 +70,7 @@ class Film:
         now = Timestep(
             {"image": self.images[row, b]}, reward, discount, first, last, 0 * self.row, {"cell": self.cells[row, b]}
         )
-        return hand_out(hand_out(now, self.own), out)  # its own memory is always the same
+        return write_rows(write_rows(now, self.own), out)  # its own memory is always the same
 
     def state_dict(self):
         return {"row": self.row, "age": self.age}

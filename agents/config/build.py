@@ -13,7 +13,8 @@ import torch
 from ...backbones import TORSOS
 from ...envs import make
 from ...envs.errors import UserError, suggest
-from ...envs.experience import Spec, VectorEnv
+from ...envs.experience import Spec
+from ...envs.vector_env import VectorEnv
 from ..actor import Actor
 from ..learner import Learner
 from ..model import EXTRINSIC, ActorCritic, fitting_torso

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...envs import make, options_of
 from ...envs.errors import UserError
-from ...envs.experience import Spec, VectorEnv
+from ...envs.experience import Spec
+from ...envs.vector_env import VectorEnv
 from ..agent import Agent
 from ..config.environment_options import environment_options
 from ..config.trust import allow_import

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...envs.errors import UserError
-from ...envs.experience import VectorEnv
+from ...envs.vector_env import VectorEnv
 from ..config.config import EVAL_LIMIT
 from .policies import Policy
 from .scores import Evaluation

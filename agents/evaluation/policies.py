@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ...envs.errors import UserError
-from ...envs.experience import AgentState, Spec, Timestep, VectorEnv
+from ...envs.experience import AgentState, Spec, Timestep
+from ...envs.vector_env import VectorEnv
 from ...envs.wrappers import unwrapped
 from ..actor import gumbel
 from ..model import ActorCritic, Output
@@ -67,7 +68,7 @@ def random_policy(spec: Spec, seed: int = 0) -> Policy:
 def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
     """The scripted player of an environment. UserError if it has none."""
     from ...envs.labyrinth.labyrinth import Labyrinth
-    from ...envs.labyrinth.oracle import Oracle
+    from ...envs.labyrinth.oracle.player import Oracle
 
     inside = unwrapped(env)
     if not isinstance(inside, Labyrinth):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...envs.experience import VectorEnv, closing
 from ...envs.preprocessing import NOTHING
+from ...envs.vector_env import VectorEnv, closing
 from ..agent import Agent
 from ..config.config import EVAL_LIMIT
 from ..config.environment_options import PLAY, environment_options

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...envs.experience import closing
+from ...envs.vector_env import closing
 from ..config.build import environment
 from ..config.config import Config
 from ..evaluation.evaluate import SEED, batch_size, evaluate
 from ..evaluation.policies import agent_policy
 from ..evaluation.scores import Evaluation
 from ..model import ActorCritic
-from ..video.frame import Pixels
+from ..video.drawing import Pixels
 
 
 def score(config: Config, model: ActorCritic, tasks: int, step: int, check: Callable[[], None]) -> Evaluation:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ...envs.errors import UserError
-from ...envs.experience import closing
 from ...envs.observation_reader import one_line
-from ...envs.statistics import EpisodeStatistics
+from ...envs.vector_env import closing
 from ..config.build import build
 from ..config.checked import read_checked
 from ..config.config import Config
@@ -29,9 +27,9 @@ from ..storage.lock import FolderMovedError
 from ..storage.metrics import METRICS, is_record
 from ..storage.paths import typed
 from ..storage.run_folder import Run, default_folder
-from .averages import Averages
 from .interim import figures, film, score
 from .progress import Progress
+from .recorder import Recorder
 from .restoring import refuse_odd_slots, refuse_other_kind
 from .schedule import Schedule, passes
 from .signals import Stop, Stopped
@@ -53,16 +51,12 @@ class Training:
             refuse_other(self.shown, read_checked(folder)[0], settings)
             refuse_other_sizes(folder)
         self.parts = build(config, plugins)
-        self.statistics = EpisodeStatistics(config.num_envs, len(self.parts.env.spec.tasks), config.device)
-        self.averages = Averages()
+        self.recorder = Recorder(config, self.parts)
         self.schedule = Schedule()
         self.saved: int | None = None  # the step of the newest checkpoint
         self.alarmed = False  # something went wrong since: keep what there is
         self.owed: dict[str, Any] | None = None  # a record whose evaluation was dropped
-        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
         self.notes: list[str] = []
-        self.started = time.perf_counter()
-        self.mark = (0.0, 0)  # seconds and steps at the last record
         try:
             if resumes:
                 self._resume(folder, settings)
@@ -99,17 +93,6 @@ class Training:
         """Agent steps so far."""
         return self.parts.learner.steps
 
-    @property
-    def seconds(self) -> float:
-        """Spent on this run, earlier sittings included."""
-        return self.seconds_before + time.perf_counter() - self.started
-
-    @property
-    def restarts(self) -> int:
-        """Times an environment broke and was made anew, earlier sittings included."""
-        now: list[int] = getattr(self.parts.env, "restarts", [])
-        return self.restarts_before + sum(now)
-
     def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
         """Train to the end of the budget. Raises `Stopped` after a signal; whatever ends it early, a checkpoint keeps
         what was learned, if it is known to be whole.
@@ -117,8 +100,7 @@ class Training:
         runner = Sync(self.parts.actor, self.parts.learner)
         if not self.parts.env.spec.resumable:  # else the rollout under way is finished, to go on bit for bit
             self.parts.actor.check = self.stop.check
-        self.started = time.perf_counter()
-        self.mark = (self.seconds, self.steps)
+        self.recorder.begin()
         with (
             closing(self.parts.env),
             self.folder,
@@ -170,15 +152,14 @@ class Training:
         self.stop.check()
         runner.diagnose = self._logs_next()
         for rollout, metrics in runner:
-            self.statistics.update(rollout)
-            self.averages.add(metrics)
+            self.recorder.add(rollout, metrics)
             progress.tick(self.steps)
             finished = self.steps >= config.steps
             runner.diagnose = self._logs_next()
             log = self.schedule.due("log", config.log_every, self.steps)
             score = self.schedule.due("eval", config.eval_every, self.steps) or (finished and config.eval_every > 0)
             if log or score or finished:
-                on_record(self._log(self._record(runner), progress, score))
+                on_record(self._log(self.recorder.record(runner), progress, score))
             if self.schedule.due("checkpoint", config.checkpoint_every, self.steps) or finished or self.alarmed:
                 failed = self._checkpoint(progress, last=finished)
             if not finished:
@@ -227,31 +208,6 @@ class Training:
         config = self.config
         return passes(self.steps, config.num_envs * config.unroll, config.log_every, config.steps)
 
-    def _record(self, runner: Sync) -> dict[str, Any]:
-        """Means since the last record: the one place where the host waits for the device."""
-        means = self.averages.drain()
-        if means.pop("finite") < 1:
-            raise NonFiniteError(
-                f"A loss or gradient became non-finite before step {self.steps:,}; updates since then were skipped. "
-                "Lower --learning-rate or --max-grad-norm."
-            )
-        spent = runner.drain_seconds()
-        seconds, steps = self.seconds - self.mark[0], self.steps - self.mark[1]
-        self.mark = (self.seconds, self.steps)
-        return {
-            "step": self.steps,
-            "frames": self.steps * self.parts.env.spec.frames_per_step,
-            "updates": self.parts.learner.updates,
-            **self.statistics.report(self.parts.env.spec.tasks, self.parts.env.spec.success),
-            **means,
-            **({"restarts": self.restarts} if self.config.restart_envs else {}),
-            "learning_rate": self.parts.learner.learning_rate,
-            "time/seconds": self.seconds,
-            "time/steps_per_second": steps / seconds,
-            **{f"time/{k}": v for k, v in spent.items()},
-            "time/other": max(0.0, seconds - sum(spent.values())),
-        }
-
     def _evaluate(self, progress: Progress) -> dict[str, float]:
         """Score of the present policy, or nothing where that fails: training does not depend on it."""
         config, model, check = self.config, self.parts.model, self.stop.check
@@ -296,12 +252,9 @@ class Training:
             "learner": self.parts.learner.state_dict(),
             "actor": self.parts.actor.state_dict(),
             "environment": env.state_dict() if env.spec.resumable and not anew else None,
-            "statistics": self.statistics.state_dict(),
-            "averages": self.averages.state_dict(),
             "done": self.schedule.done,
             "owed": self.owed,
-            "seconds": self.seconds,
-            "restarts": self.restarts,
+            **self.recorder.state_dict(),
             "records": self.folder.records,
             "generators": rng_state.state_dict(),
             "replay": replay.state_dict() if replay and self.config.checkpoint_replay else None,
@@ -324,7 +277,7 @@ class Training:
             raise ValueError("the record it owes is none")
         parts.learner.load_state_dict(state["learner"])
         refuse_odd_slots(parts.learner.optimizers.values())
-        self.statistics.load_state_dict(state["statistics"])
+        self.recorder.load_state_dict(state)
         if state["environment"] is None:
             why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"
             self.notes.append(f"{self.config.env} {why}: its episodes begin anew.")
@@ -334,9 +287,7 @@ class Training:
             parts.actor.load_state_dict(state["actor"])
         if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
             self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
-        self.averages.load_state_dict(state["averages"], self.config.device)
         self.schedule.done, self.owed = state["done"], state["owed"]
-        self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]
         rng_state.load_state_dict(state["generators"])
         if parts.learner.replay is not None:
             if state["replay"] is None:

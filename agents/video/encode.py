@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ...envs.errors import UserError
-from .frame import Pixels
+from .drawing import Pixels
 
 FPS = 15
 """Steps a second: real time where a step is four frames of a 60 Hz simulator."""

@@ -16,7 +16,8 @@ from rich.progress import track
 
 from ...envs import make, own_options
 from ...envs.errors import UserError
-from ...envs.experience import Timestep, VectorEnv, closing
+from ...envs.experience import Timestep
+from ...envs.vector_env import VectorEnv, closing
 from ...envs.wrappers import unwrapped
 from ..config.config import EVAL_LIMIT
 from ..config.devices import resolve_device
@@ -31,8 +32,9 @@ from ..model import EXTRINSIC, ActorCritic
 from ..storage.checkpoint import to_stderr
 from ..storage.paths import same_directory
 from ..storage.run_folder import VIDEOS
+from .drawing import Pixels
 from .encode import FPS, write_video
-from .frame import MAP_SIZE, VIEW_SIZE, Moment, Picture, Pixels
+from .frame import MAP_SIZE, VIEW_SIZE, Moment, Picture
 from .side_panel import Beside, beside
 
 MAP_EVERY = 3

@@ -23,7 +23,7 @@ from ..learner_config import LearnerConfig
 from ..storage import checkpoint
 from ..storage.config_file import CHECKPOINTS
 from ..storage.metrics import METRICS, read_records
-from .frame import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
+from .drawing import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
 
 WIDTH = 232
 BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))

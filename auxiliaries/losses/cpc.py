@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...backbones import Features, Sizes
-from ...backbones.contrastive import CPC, Source, curve, fitting
+from ...backbones.contrastive import CPC, Source, curve, usable_horizons
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
 from ..pooling import Mean
@@ -64,7 +64,7 @@ class CPCLoss(AuxiliaryLoss):
         shown = curve(contrast)
         pairs = shown.pairs
         totals = {k: torch.where(pairs > 0, x * pairs, 0.0) for k, x in shown._asdict().items()}
-        K = fitting(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
+        K = usable_horizons(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
         self.metrics = {k: Mean.of(totals[k].sum(), pairs.sum()) for k in ("accuracy", "chance", "bound", "cap")}
         self.metrics |= {f"{k}_by_horizon": Mean.of(totals[k][:K], pairs[:K]) for k in ("loss", "accuracy")}
         return contrast.value, contrast.mask

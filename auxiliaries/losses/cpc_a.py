@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
-from ...backbones.contrastive import ActionContext, draw, fitting, next_actions, pair_mask, rows_of
+from ...backbones.contrastive import ActionContext, draw, next_actions, pair_mask, rows_of, usable_horizons
 from ...envs.experience import Rollout, Spec
 from ..base import AuxiliaryLoss, Draws, LossConfig
 from ..pooling import Metric
@@ -66,7 +66,7 @@ class CPCA(AuxiliaryLoss):
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """[K, N] nats, by horizon that fits the unroll and query."""
         rows, B = rollout.first.shape
-        K, generator = fitting(self.horizons, rows), self.draws.on(rollout.first.device)
+        K, generator = usable_horizons(self.horizons, rows), self.draws.on(rollout.first.device)
         steps = self.steps[:K]
         pairs = pair_mask(rollout.first, steps, torch.ones_like(rollout.first)).flatten(1)
         begins = pairs.any(0)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ...backbones import Features, Sizes
 from ...backbones.contrastive import pair_mask
-from ...backbones.contrastive.pairs import draw, fitting
+from ...backbones.contrastive.pairs import draw, usable_horizons
 from ...backbones.encoder import Encoder
 from ...backbones.grid import Grid
 from ...backbones.numerics import one_hot
@@ -117,7 +117,7 @@ class SPR(AuxiliaryLoss):
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""
         first, B = rollout.first, rollout.first.shape[1]
-        steps = self.steps[: fitting(self.steps.tolist(), len(first))]
+        steps = self.steps[: usable_horizons(self.steps.tolist(), len(first))]
         pairs = pair_mask(first, steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
         start = draw(pairs[0], self.batch, self.draws.on(first.device))  # [M]
         there = pairs[:, start]

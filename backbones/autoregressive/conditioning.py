@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     mask: Tensor | None = None  # [B, M] bool
 
 
-class Sizes(NamedTuple):
+class GivenSizes(NamedTuple):
     """Widths of what a model is built for; 0: not at all."""
 
     glob: int = 0
@@ -42,7 +42,7 @@ class Sizes(NamedTuple):
 class Conditioner(nn.Module):
     """`Given` -> `Rows` of ``size`` numbers an event: a linear map of each part that is known, summed."""
 
-    def __init__(self, ordering: Ordering, sizes: Sizes, size: int) -> None:
+    def __init__(self, ordering: Ordering, sizes: GivenSizes, size: int) -> None:
         super().__init__()
         self.ordering, self.sizes = ordering, sizes
         self.size = size if sizes.glob or sizes.local else 0
@@ -59,7 +59,7 @@ class Conditioner(nn.Module):
         for name, between in places.items():
             part, size = getattr(given, name), getattr(self.sizes, name)
             if part is not None and not size:
-                raise ValueError(f"this model was built without {name}: build it with Sizes({name}=...)")
+                raise ValueError(f"this model was built without {name}: build it with GivenSizes({name}=...)")
             if part is not None:
                 check_shape(f"{name} of this model", part, batch, *between, size)
         memory, mask = given.memory, given.mask

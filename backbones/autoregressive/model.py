@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...envs.experience import State
+from ...envs.trees import State
 from ..checks import check_shape, check_temperature
 from ..numerics import at_least_float32
-from .conditioning import Conditioner, Given, Rows, Sizes
+from .conditioning import Conditioner, Given, GivenSizes, Rows
 from .heads import Head
 from .networks import CausalNetwork
 from .orderings import Ordering
@@ -19,7 +19,7 @@ from .orderings import Ordering
 NOTHING = Given()
 
 
-class Stream(NamedTuple):
+class PartialItem(NamedTuple):
     """An item that is being told: what the next event's probability depends on."""
 
     t: int  # events told so far
@@ -40,7 +40,7 @@ class Autoregressive(nn.Module):
         ordering: Ordering,
         head: Head,
         network: Callable[..., CausalNetwork],
-        given: Sizes = Sizes(),  # noqa: B008 (immutable)
+        given: GivenSizes = GivenSizes(),  # noqa: B008 (immutable)
         cond: int = 32,
     ) -> None:
         super().__init__()
@@ -72,24 +72,24 @@ class Autoregressive(nn.Module):
 
     forward = log_prob  # for torch.func.functional_call: a step on a functional copy
 
-    def begin(self, batch: int, given: Given = NOTHING) -> Stream:
+    def begin(self, batch: int, given: Given = NOTHING) -> PartialItem:
         """``batch`` items of which nothing has been told."""
         cond = self.conditioner(given, batch)
         nothing = self.output.weight.new_zeros(batch, self.head.width)
         return self._next(0, nothing, cond, self.network.initial_state(batch))
 
-    def tell(self, x: Tensor, stream: Stream) -> Stream:
+    def tell(self, x: Tensor, stream: PartialItem) -> PartialItem:
         """The next event ``x`` [B, *event] is told. ValueError if all have been, and for x of another shape."""
         if stream.t == self.ordering.length:
             raise ValueError(f"all {self.ordering.length} events have been told")
         check_shape("the next event of this stream", x, len(stream.parameters), *self.head.event)
         return self._next(stream.t + 1, self.head.embed(x), stream.cond, stream.state)
 
-    def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> Stream:
+    def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> PartialItem:
         if t == self.ordering.length:  # all is told
-            return Stream(t, self.output.weight.new_empty(0), cond, state)
+            return PartialItem(t, self.output.weight.new_empty(0), cond, state)
         features, state = self.network.step(t, previous, cond, state)
-        return Stream(t, self._distribution(features), cond, state)
+        return PartialItem(t, self._distribution(features), cond, state)
 
     @torch.no_grad()
     def sample(

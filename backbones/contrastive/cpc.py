@@ -15,7 +15,7 @@ from ..numerics import at_least_float32
 from .actions import ActionContext, next_actions
 from .head import ContrastiveHead, score
 from .info_nce import info_nce, mutual_information_bound
-from .pairs import draw, fitting, pair_mask, rows_of
+from .pairs import draw, pair_mask, rows_of, usable_horizons
 
 Source = Literal["batch", "others", "sequence", "both"]
 """Where negatives are from: any row; any but the query's own sequence; that sequence alone; half own, half others."""
@@ -30,7 +30,7 @@ class Contrast(NamedTuple):
     candidates: Tensor  # [K, N] int64, the positive included
 
 
-class Curve(NamedTuple):
+class HorizonCurve(NamedTuple):
     """Means over the pairs of each horizon, [K] each; NaN where there is none."""
 
     loss: Tensor  # nats
@@ -42,7 +42,7 @@ class Curve(NamedTuple):
 
 
 @torch.no_grad()
-def curve(contrast: Contrast) -> Curve:
+def curve(contrast: Contrast) -> HorizonCurve:
     """Diagnostics by horizon."""
     value, mask, correct, candidates = contrast
     pairs = mask.sum(-1)
@@ -51,7 +51,7 @@ def curve(contrast: Contrast) -> Curve:
         return torch.where(mask, x, 0.0).sum(-1) / pairs
 
     bound = mutual_information_bound(value, candidates)
-    return Curve(
+    return HorizonCurve(
         mean(value), mean(correct.float()), mean(1 / candidates), mean(bound), mean(bound + value), pairs
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ class CPC(nn.Module):
         check_shape("valid", valid, T, B)
         if action is not None:
             check_shape("action", action, T - 1, B)
-        K = fitting(self.horizons, T)
+        K = usable_horizons(self.horizons, T)
         steps = self.steps[:K]
         pairs = pair_mask(first, steps, valid).flatten(1)
         z = torch.where(valid.unsqueeze(-1), z, 0.0).flatten(0, 1)  # row t B + b

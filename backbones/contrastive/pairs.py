@@ -16,7 +16,7 @@ def from_row_0(x: Tensor) -> Tensor:
     return first
 
 
-def fitting(horizons: Sequence[int], rows: int) -> int:
+def usable_horizons(horizons: Sequence[int], rows: int) -> int:
     """How many of ``horizons`` (in steps) to look at in sequences of so many ``rows``: up to the last that can have a
     pair, and one at least.
     """

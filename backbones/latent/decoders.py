@@ -61,14 +61,14 @@ class FactorisedDecoder(Decoder):
 
 class AutoregressiveDecoder(Decoder):
     """Events told one after the other, each from the code and from those before it, by an autoregressive ``model``
-    that was built with ``Sizes(glob=Z)``.
+    that was built with ``GivenSizes(glob=Z)``.
     """
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
         self.model, self.size = model, model.conditioner.sizes.glob
         if not self.size:
-            raise ValueError("an autoregressive decoder hears its code as glob: build its model with Sizes(glob=Z)")
+            raise ValueError("an autoregressive decoder hears its code as glob: build it with GivenSizes(glob=Z)")
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """[B], nats."""

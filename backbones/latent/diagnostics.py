@@ -75,7 +75,7 @@ def probe_code(code: Code, terms: Terms, labels: Tensor, probe: Probe) -> Probed
     return Probed(probe(terms.z, labels), probe(code.mean, labels), cap)
 
 
-class Reconstruction(NamedTuple):
+class ShuffledReconstruction(NamedTuple):
     """-ln p(x given z) [N] of each item, nats."""
 
     own: Tensor
@@ -83,13 +83,15 @@ class Reconstruction(NamedTuple):
 
 
 @torch.no_grad()
-def shuffled_reconstruction(model: LatentModel, x: Tensor, generator: torch.Generator | None = None) -> Reconstruction:
+def shuffled_reconstruction(
+    model: LatentModel, x: Tensor, generator: torch.Generator | None = None
+) -> ShuffledReconstruction:
     """Of items [N, *shape], N > 1, each with its own code and with that of another item, picked at random."""
     z = model.encode(x).sample(generator)
     around = torch.randperm(len(x), generator=generator, device=x.device)
     other = torch.empty_like(around)
     other[around] = around.roll(1)  # one cycle through all items: none keeps its own
-    return Reconstruction(-model.decoder.log_prob(x, z), -model.decoder.log_prob(x, z[other]))
+    return ShuffledReconstruction(-model.decoder.log_prob(x, z), -model.decoder.log_prob(x, z[other]))
 
 
 class Information(NamedTuple):

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
-from ..experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves, tree_map
+from ..experience import Spec, Timestep
 from ..processes import forked
 from ..processes.alternating import Alternating
 from ..processes.process_folder import Folder, end, working_in
+from ..rows import empty_timestep, leaves, matching_rows, write_rows
+from ..trees import tree_map
 
 Info = Mapping[str, NDArray[Any]]
 
@@ -211,7 +213,7 @@ class EnvPool:
     def _rows(self, out: Timestep | None) -> Timestep:
         """What numpy writes: on a CPU the caller's rows themselves. UserError for rows that do not fit."""
         if out is not None:
-            fitting(self._leaves, out)
+            matching_rows(self._leaves, out)
         if self.device.type != "cpu":
             return self._own
         fresh: Timestep = tree_map(torch.empty_like, self._own) if out is None else out
@@ -282,7 +284,7 @@ class EnvPool:
         if self.task.side is not None:
             place = self._seen["agent_pos"]
             rows["position"][:], rows["cell"][:] = place, place @ np.array([1, self.task.side])
-        return step if self.device.type == "cpu" else hand_out(step, out, self.device)
+        return step if self.device.type == "cpu" else write_rows(step, out, self.device)
 
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""

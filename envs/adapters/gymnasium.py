@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ..arguments import as_action, chosen
 from ..errors import BrokenEnvironmentError, UserError, beyond_limit, suggest
-from ..experience import Spec, Timestep, empty_timestep, hand_out, leaves
+from ..experience import Spec, Timestep
 from ..goals import has_goal
 from ..observation_reader import Reader, actions, one_line
 from ..processes.restart_log import ATTEMPTS, Faults
+from ..rows import empty_timestep, leaves, write_rows
 from .gym_interface import episode_limit, first_observation, old_interface, step_answer
 
 FLAGS = (bool, np.bool_, int)
@@ -208,7 +209,7 @@ class Gymnasium:
         rows["reward"][i], rows["discount"][i], rows["first"][i], rows["last"][i] = reward, discount, first, last
 
     def _give(self, out: Timestep | None) -> Timestep:
-        return hand_out(self._own, out, self.device)
+        return write_rows(self._own, out, self.device)
 
     def _new(self, i: int) -> gymnasium.Env[Any, Any]:
         """Environment i; the first with pictures, if they are asked for and it has them."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
-from ..experience import Spec, Timestep, empty_timestep, fitting, hand_out, leaves
+from ..experience import Spec, Timestep
+from ..rows import empty_timestep, leaves, matching_rows, write_rows
 from .kernels.arrays import Levels, Worlds, view, view_all
 from .kernels.items import kinds_table
 from .kernels.pixels import MAX_PIXELS
@@ -111,7 +112,7 @@ class Labyrinth:
             self.world.episode.masked_fill_(self._chosen, 0)
         self._started = True
         self._run(self._own, resetting=True)
-        return hand_out(self._own, None, self.device)
+        return write_rows(self._own, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -119,7 +120,7 @@ class Labyrinth:
             raise UserError("reset the environment before its first step")
         self._action.copy_(as_action(action, self.num_envs, self.spec.num_actions, self.device))
         self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded anew
-        return hand_out(self._own, None, self.device) if out is None else out
+        return write_rows(self._own, None, self.device) if out is None else out
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides the future."""
@@ -143,7 +144,7 @@ class Labyrinth:
 
         def record(part: slice) -> list[Any]:
             own_rows = leaves(self._own)
-            fitting(own_rows, out)
+            matching_rows(own_rows, out)
             for name, own in own_rows.items():
                 if outputs[name].device != own.device:
                     raise UserError(f"out needs {name} as {own.dtype} {list(own.shape)} on {own.device}")

@@ -14,7 +14,7 @@ from .textures import TEXTURES, texture_table
 from .world import Tables, World
 
 Floats = NDArray[np.floating]
-Color = tuple[float, float, float]
+Colour = tuple[float, float, float]
 ROCK, AGENT, EDGE = (38.0, 38.0, 44.0), (255.0, 140.0, 20.0), (20.0, 20.0, 20.0)
 FINE = 2  # the map is drawn this much larger and averaged down
 
@@ -103,9 +103,9 @@ def _draw_walls(image: Floats, walls: NDArray[np.uint8], x: Floats, y: Floats, h
             image[texture > 0] = means[texture[texture > 0]]
 
 
-def _draw_disc(image: Floats, x: Floats, y: Floats, place: Floats, radius: float, color: Floats | Color) -> None:
+def _draw_disc(image: Floats, x: Floats, y: Floats, place: Floats, radius: float, colour: Floats | Colour) -> None:
     window = _window(x, y, place, radius)
-    image[window][(x[window] - place[0]) ** 2 + (y[window] - place[1]) ** 2 < radius * radius] = color
+    image[window][(x[window] - place[0]) ** 2 + (y[window] - place[1]) ** 2 < radius * radius] = colour
 
 
 def _window(x: Floats, y: Floats, place: Floats, radius: float) -> tuple[slice, slice]:
@@ -125,10 +125,10 @@ def _draw_agent(
     aside = np.abs((x - place[0]) * np.sin(heading) - (y - place[1]) * np.cos(heading))
     fan = (ahead > aside) & (ahead * ahead + aside * aside < (4.5 * size) ** 2)
     image[fan] = 0.65 * image[fan] + 0.35 * np.array((255, 250, 200))
-    for grow, color in ((1.3 * FINE * unit, EDGE), (0.0, AGENT)):
+    for grow, colour in ((1.3 * FINE * unit, EDGE), (0.0, AGENT)):
         tip = (ahead < size + grow - 2.0 * aside + grow) & (ahead > -0.8 * size - grow)
         notch = ahead < -0.8 * size + 0.55 * (0.9 * size - aside) - 2 * grow
-        image[tip & ~notch & (aside < 0.9 * size + grow)] = color
+        image[tip & ~notch & (aside < 0.9 * size + grow)] = colour
 
 
 def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float) -> None:
@@ -138,6 +138,6 @@ def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float
         if length > 120:
             continue
         age = n / max(1, len(trail) - 2)
-        color = (40 + 200 * age, 60, 240 - 200 * age)
+        colour = (40 + 200 * age, 60, 240 - 200 * age)
         for part in np.linspace(0, 1, int(length / width) + 1):
-            _draw_disc(image, x, y, start + part * (end - start), width, color)
+            _draw_disc(image, x, y, start + part * (end - start), width, colour)

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv, fitting, leaves, tree_map
+from ..experience import Timestep
+from ..rows import leaves, matching_rows
+from ..trees import tree_map
+from ..vector_env import VectorEnv
 
 
 class Pool(VectorEnv, Protocol):
@@ -92,7 +95,7 @@ class Alternating:
         if out is None:
             out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
         else:
-            fitting(leaves(self._shapes), out)  # before anything has happened
+            matching_rows(leaves(self._shapes), out)  # before anything has happened
         for columns, pool in self.parts:
             pool.send(action[columns])
         for columns, pool in self.parts:

@@ -20,8 +20,11 @@ import torch
 from torch import Tensor
 
 from ..errors import BrokenEnvironmentError
-from ..experience import Spec, Timestep, VectorEnv, empty_timestep, hand_out, leaves, tree_map
+from ..experience import Spec, Timestep
 from ..observation_reader import one_line
+from ..rows import empty_timestep, leaves, write_rows
+from ..trees import tree_map
+from ..vector_env import VectorEnv
 from . import wire
 from .restart_log import Faults
 from .wire import Command, Reply
@@ -165,7 +168,7 @@ def _answer_commands(
             else:
                 answer = env.reset(command.seed, None if chosen.all() else chosen.clone())
             if own is None:
-                hand_out(answer._replace(info={}), rows)
+                write_rows(answer._replace(info={}), rows)
         except BaseException as error:
             problem = _in_words(error)
         wire.send(pipe, Reply(command.number, problem, said[: wire.MOST]))

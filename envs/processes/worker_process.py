@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from ..errors import BrokenEnvironmentError, UserError
-from ..experience import VectorEnv
+from ..vector_env import VectorEnv
 from . import wire
 from .process_folder import working_in
 from .serving import SIGNALS, Memory, Share, serve

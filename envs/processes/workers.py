@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import BrokenEnvironmentError, UserError
-from ..experience import Spec, Timestep, VectorEnv, hand_out
+from ..experience import Spec, Timestep
+from ..rows import write_rows
+from ..vector_env import VectorEnv
 from . import forked, wire
 from .restart_log import ATTEMPTS, Faults
 from .serving import Memory, Share, Shared
@@ -111,7 +113,7 @@ class Workers:
         self._ask("reset", seed, [w for w in self._workers if begin[w.share.begin : w.share.end].any()])
         self._started = True
         self._collect(step=False)
-        return hand_out(self._shared.rows, None, self.device)
+        return write_rows(self._shared.rows, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin anew instead."""
@@ -132,7 +134,7 @@ class Workers:
         if not self._asked:
             raise UserError("send actions before receiving their answers")
         self._collect(step=True)
-        return hand_out(self._shared.rows, out, self.device)
+        return write_rows(self._shared.rows, out, self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What lives in another process is not saved. Raises UserError."""

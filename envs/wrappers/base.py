@@ -18,7 +18,9 @@ from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv, fitting
+from ..experience import Timestep
+from ..rows import matching_rows
+from ..vector_env import VectorEnv
 from .random import random_bits
 
 
@@ -71,7 +73,7 @@ class Wrapper:
         """
         if out is None:
             return None
-        fitting(self._changed, out)
+        matching_rows(self._changed, out)
         return out if self._frame is None else _with(out, {"image": self._frame})
 
     def _finish(self, now: Timestep, inside: Timestep | None, out: Timestep | None) -> Timestep:
@@ -82,7 +84,7 @@ class Wrapper:
     def _show(self, now: Timestep, out: Timestep | None) -> Timestep:
         """What the inner answer ``now`` looks like: in ``out``, in which it lies, or in fresh memory."""
         if out is not None:
-            self._write(now, fitting(self._changed, out))
+            self._write(now, matching_rows(self._changed, out))
             return out
         rows = {name: torch.empty_like(x, device=self.device) for name, x in self._changed.items()}
         self._write(now, rows)

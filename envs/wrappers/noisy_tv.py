@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, where
 
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv
+from ..experience import Timestep
+from ..vector_env import VectorEnv
 from .base import RandomWrapper
 from .random import random_bytes
 

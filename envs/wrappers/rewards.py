@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError, suggest
-from ..experience import Timestep, VectorEnv
+from ..experience import Timestep
+from ..vector_env import VectorEnv
 from .base import Wrapper
 
 

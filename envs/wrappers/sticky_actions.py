@@ -9,7 +9,8 @@ from __future__ import annotations
 from torch import Tensor, where
 
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv
+from ..experience import Timestep
+from ..vector_env import VectorEnv
 from .base import RandomWrapper
 from .random import uniform
 

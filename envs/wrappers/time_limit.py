@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, logical_or, where
 
 from ..errors import UserError, beyond_limit
-from ..experience import Timestep, VectorEnv, leaves
+from ..experience import Timestep
+from ..rows import leaves
+from ..vector_env import VectorEnv
 from .base import Wrapper
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..experience import Timestep, VectorEnv
+from ..experience import Timestep
+from ..vector_env import VectorEnv
 from .base import Wrapper
 
 

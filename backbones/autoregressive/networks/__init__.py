@@ -10,11 +10,11 @@ from ...recurrent import GRU, LSTM
 from ...transformer import Transformer
 from .base import CausalNetwork
 from .gated_pixel_cnn import GatedPixelCNN
-from .grid import Grid
+from .grid import ImageNetwork
 from .pixel_cnn import PixelCNN
 from .sequence import Sequence
 
-__all__ = ["NETWORKS", "CausalNetwork", "GatedPixelCNN", "Grid", "PixelCNN", "Sequence"]
+__all__ = ["NETWORKS", "CausalNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN", "Sequence"]
 
 NETWORKS: dict[str, Callable[..., CausalNetwork]] = {
     "lstm": partial(Sequence, model=LSTM),

@@ -6,7 +6,7 @@ import abc
 
 from torch import Tensor, nn
 
-from ....envs.experience import State
+from ....envs.trees import State
 from ..conditioning import Rows
 
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..orderings import Ordering
-from .grid import Grid
+from .grid import ImageNetwork
 from .masked import MaskedConv2d
 
 
-class GatedPixelCNN(Grid):
+class GatedPixelCNN(ImageNetwork):
     """Two stacks, which together see every pixel told before: no blind spot.
 
     The *vertical* stack at (i, j) sums up rows above i; its first layer reads rows i - r - 1 to i - 1, later ones rows

@@ -7,13 +7,13 @@ import abc
 import torch
 from torch import Tensor
 
-from ....envs.experience import State
+from ....envs.trees import State
 from ..conditioning import Attention, Rows
 from ..orderings import Ordering, Places
 from .base import CausalNetwork
 
 
-class Grid(CausalNetwork):
+class ImageNetwork(CausalNetwork):
     """Turns sequences into maps and back; a subclass has ``draw``, from maps to maps.
 
     The channels of a pixel, told one by one, are ``groups`` of features, those of the first channel first; where

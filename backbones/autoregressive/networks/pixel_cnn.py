@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..orderings import Ordering
-from .grid import Grid
+from .grid import ImageNetwork
 from .masked import MaskedConv2d
 
 
-class PixelCNN(Grid):
+class PixelCNN(ImageNetwork):
     """A ``first`` x ``first`` convolution with mask A, then ``layers`` residual k x k ones with mask B.
 
     What lies to the right of the diagonals that the filters climb is never seen: pixel (i - 1, j + 2) is beyond

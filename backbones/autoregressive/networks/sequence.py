@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ....envs.experience import State
+from ....envs.trees import State
 from ...base import SequenceModel
 from ..conditioning import Attention, Rows
 from ..orderings import Ordering, Places

@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     reward: float
     effect: int
     reach: float  # picked up when the agent's centre is nearer than this
-    color: tuple[int, int, int]
+    colour: tuple[int, int, int]
     shape: str  # of shapes.SHAPES
     radius: float
     center: float  # height of its centre above the floor
@@ -58,7 +58,7 @@ COLUMNS = 9
 def kinds_table() -> NDArray[np.float32]:
     """`KINDS` as float32 ``[len(KINDS), COLUMNS]``, for kernels; colours 0 to 255."""
     return np.array(
-        [(SHAPES[k.shape], k.radius, k.center, *k.color, k.reward, k.effect, k.reach) for k in KINDS], dtype=np.float32
+        [(SHAPES[k.shape], k.radius, k.center, *k.colour, k.reward, k.effect, k.reach) for k in KINDS], dtype=np.float32
     )
 
 

@@ -44,21 +44,21 @@ def put_texel(frame: Bytes, pixel: int, texels: Bytes, texel: int, f: int):
 
 
 @wp.func
-def put_lit(frame: Bytes, depth: Floats, pixel: int, t: float, color: wp.vec3, shade: float, shine: float):
-    """Write ``color`` times ``shade``, moved towards white by ``shine``; or t, where ``depth`` is asked for."""
+def put_lit(frame: Bytes, depth: Floats, pixel: int, t: float, colour: wp.vec3, shade: float, shine: float):
+    """Write ``colour`` times ``shade``, moved towards white by ``shine``; or t, where ``depth`` is asked for."""
     if depth.shape[0] > 0:
         depth[pixel & 0xFFFFFF] = t
     else:
-        c = color * (shade * (1.0 - shine)) + wp.vec3(255.0 * shine, 255.0 * shine, 255.0 * shine)
+        c = colour * (shade * (1.0 - shine)) + wp.vec3(255.0 * shine, 255.0 * shine, 255.0 * shine)
         put(frame, pixel, int(c[0]), int(c[1]), int(c[2]))
 
 
 @wp.func
-def fill_rows(frame: Bytes, first: int, width: int, begin: int, end: int, color: wp.vec3):
+def fill_rows(frame: Bytes, first: int, width: int, begin: int, end: int, colour: wp.vec3):
     """One colour in rows begin..end."""
-    red = int(color[0])
-    green = int(color[1])
-    blue = int(color[2])
+    red = int(colour[0])
+    green = int(colour[1])
+    blue = int(colour[2])
     row = int(begin)
     pixel = first + begin * width
     while row < end:

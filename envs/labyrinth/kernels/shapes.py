@@ -39,7 +39,7 @@ def lemon_slice(w: float) -> float:
 @wp.func
 def draw_fruit(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
-    wall: float, t: float, u: float, shape: int, radius: float, centre: float, color: wp.vec3,
+    wall: float, t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
     """A solid of round slices, lit from above left behind the eye: an apple with stalk and leaf, or a lemon."""
     drop = eye - centre
@@ -77,7 +77,7 @@ def draw_fruit(
             out = (t - hit) * length / radius
             light = (0.60 * up - 0.45 * u + 0.66 * out) / wp.sqrt(u * u + up * up + out * out)
             shine = wp.clamp(8.0 * light - 7.2, 0.0, 0.7)
-            put_lit(frame, depth, pixel, hit, color, 0.4 + 0.6 * wp.max(0.0, light), shine)
+            put_lit(frame, depth, pixel, hit, colour, 0.4 + 0.6 * wp.max(0.0, light), shine)
         row += 1
         pixel += width
 
@@ -85,7 +85,7 @@ def draw_fruit(
 @wp.func
 def draw_gem(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
-    wall: float, t: float, u: float, radius: float, centre: float, color: wp.vec3,
+    wall: float, t: float, u: float, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
     """An octahedron, half as high again as it is wide, an edge towards the eye."""
     half = radius * (1.0 - wp.abs(u))
@@ -112,7 +112,7 @@ def draw_gem(
             if hit_lower > hit_upper:
                 shade = 0.62 - 0.16 * left
                 shine = 0.0
-            put_lit(frame, depth, pixel, hit, color, shade, shine)
+            put_lit(frame, depth, pixel, hit, colour, shade, shine)
         row += 1
         pixel += width
 
@@ -152,7 +152,7 @@ def flat_shade(shape: int, u: float, v: float) -> float:
 @wp.func
 def draw_flat(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, eye: float,
-    t: float, u: float, shape: int, radius: float, centre: float, color: wp.vec3,
+    t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
     """A flat figure at depth t, facing the column's ray."""
     drop = eye - centre
@@ -163,6 +163,6 @@ def draw_flat(
         m = float(2 * row + 1 - height) * pitch
         shade = flat_shade(shape, u, (drop - t * m) / radius)
         if shade > 0.0:
-            put_lit(frame, depth, pixel, t, color, shade, 0.0)
+            put_lit(frame, depth, pixel, t, colour, shade, 0.0)
         row += 1
         pixel += width

@@ -66,17 +66,17 @@ def fill_sky(frame: Bytes, first: int, width: int, height: int, end: int, pitch:
         blue += int(22.0 * fall * 65536.0)
         row += 1
         pixel += width
-    color = wp.vec3(106.0, 140.0, 118.0)
+    colour = wp.vec3(106.0, 140.0, 118.0)
     if which == 1:
-        color = wp.vec3(112.0, 116.0, 138.0)
+        colour = wp.vec3(112.0, 116.0, 138.0)
         snow = wp.min(end, first_row(-(far - 0.16) * length, pitch, height))
         snow = wp.max(crest, wp.min(snow, first_row(-0.30 * length, pitch, height)))
         fill_rows(frame, first, width, crest, snow, wp.vec3(246.0, 248.0, 252.0) * shade)
         crest = snow
     elif which == 2:
-        color = wp.vec3(186.0, 104.0, 72.0)
+        colour = wp.vec3(186.0, 104.0, 72.0)
     elif which == 3:
-        color = wp.vec3(84.0, 120.0, 190.0)
+        colour = wp.vec3(84.0, 120.0, 190.0)
     elif which == 4:
-        color = wp.vec3(128.0, 88.0, 140.0)
-    fill_rows(frame, first, width, crest, end, color * shade)
+        colour = wp.vec3(128.0, 88.0, 140.0)
+    fill_rows(frame, first, width, crest, end, colour * shade)

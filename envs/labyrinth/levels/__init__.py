@@ -12,7 +12,7 @@ from . import explore, my_way_home, nav_maze, recall, seekavoid
 LEVELS: dict[str, Level] = {
     level.name: level for family in (seekavoid, nav_maze, explore, my_way_home, recall) for level in family.LEVELS
 }
-SCORES = Path(__file__).parent.parent / "scores.json"
+SCORES = Path(__file__).parent.parent / "oracle" / "scores.json"
 
 
 def recorded_scores(level: str) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def look_back(first: Tensor, count: Tensor) -> Tensor:
+def episode_age(first: Tensor, count: Tensor) -> Tensor:
     """``first`` [T, B] bool and ``count`` [B] int64, how many rows before row 0 belong to the episode under way
     -> [T, B] int64: how many rows before each row belong to its own episode.
 

@@ -6,35 +6,36 @@ import dataclasses
 import gc
 import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
-from ..agents.config.config import Config
-from ..agents.config.devices import resolve_device
-from ..agents.config.resolve import resolve
-from ..envs.errors import UserError
-from ..flags import parse
+from ...agents.config.config import Config
+from ...agents.config.devices import resolve_device
+from ...agents.config.resolve import resolve
+from ...envs.errors import UserError
+from ...flags import parse
+from ..progress_line import progress_line
+from ..records import circumstances, output_folder, write
+from ..timing import Part, Tell, measure
 from . import losses, peers
-from .parts import own_parts
-from .report import as_json, circumstances, output_folder, show, show_sweep, write
-from .timing import Part, Tell, measure
+from .stages import own_parts
+from .tables import as_json, show, show_sweep
 
 SWEEP = (1024, 2048, 4096, 8192, 16384)
 """Numbers of environments that --sweep goes through."""
+
 LONG = 10**12
 """Budget in steps that no benchmark nears, so that the learning rate stays as it is."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class ThroughputFlags:
     """Steps per second of the environment, acting, learning and training, in one process: medians of repeats that
     take turns. Writes throughput-cpu.json or throughput-cuda.json.
     """
@@ -73,7 +74,7 @@ class Settings:
 
 def main(words: list[str]) -> int:
     """Measure, show, write. Raises UserError for what the user got wrong."""
-    settings = parse(Settings, words, "morello bench throughput")
+    settings = parse(ThroughputFlags, words, "morello bench throughput")
     config = _config(settings)
     folder = output_folder(settings.out)
     console = Console()
@@ -86,7 +87,7 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
+def run(settings: ThroughputFlags, config: Config, console: Console) -> dict[str, Any]:
     """The measurements of ``settings``, whose resolved ``config`` is given, as JSON; shown on the way."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     synchronize = _synchronizer(config)
@@ -125,7 +126,7 @@ def run(settings: Settings, config: Config, console: Console) -> dict[str, Any]:
     }
 
 
-def _config(settings: Settings) -> Config:
+def _config(settings: ThroughputFlags) -> Config:
     """What ``morello train`` would make of the settings."""
     if settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
         raise UserError("--repeats must be at least 1 and --seconds more than 0.")
@@ -135,14 +136,14 @@ def _config(settings: Settings) -> Config:
     if settings.sweep and settings.aux:
         raise UserError("--sweep and --aux are measured apart: leave one of them out.")
     losses.names_of(settings.aux)
-    shared = {field.name for field in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(Settings)}
+    shared = {f.name for f in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(ThroughputFlags)}
     shared -= {"aux"}
     values = {name: getattr(settings, name) for name in shared}
     values["num_envs"] = settings.num_envs if settings.num_envs is not None else 64 if device.type == "cpu" else 1024
     return resolve(Config(**values, steps=LONG))
 
 
-def _described(settings: Settings, config: Config) -> dict[str, Any]:
+def _described(settings: ThroughputFlags, config: Config) -> dict[str, Any]:
     """The settings with every "auto" decided."""
     given = dataclasses.asdict(settings)
     return {k: getattr(config, k, v) for k, v in given.items() if k != "out"}
@@ -160,7 +161,8 @@ def _peers(config: Config, notes: list[str]) -> dict[str, Part]:
 
 
 def _point(
-    settings: Settings, config: Config, num_envs: int, synchronize: Callable[[], None], tell: Tell, notes: list[str]
+    settings: ThroughputFlags, config: Config, num_envs: int, synchronize: Callable[[], None], tell: Tell,
+    notes: list[str],
 ) -> dict[str, Any]:
     """One number of environments of the sweep, without peers."""
     gc.collect()  # graphs and rollouts of the last point
@@ -184,23 +186,3 @@ def _synchronizer(config: Config) -> Callable[[], None]:
     if torch.device(config.device).type == "cpu":
         return lambda: None
     return lambda: torch.cuda.synchronize(config.device)
-
-
-@contextmanager
-def progress_line(console: Console) -> Iterator[Tell]:
-    """Says where the measuring is: one line that changes on a terminal, elsewhere a line a stage.
-
-    It draws only when told something: no thread runs beside what is measured.
-    """
-    if console.is_terminal:
-        with Live(console=console, auto_refresh=False, transient=True) as live:
-            yield lambda stage, part: live.update(Text(f"{stage}: {part}" if part else stage), refresh=True)
-    else:
-        said: list[str] = []
-
-        def tell(stage: str, part: str) -> None:
-            if stage not in said:
-                said.append(stage)
-                console.print(Text(stage), soft_wrap=True)
-
-        yield tell

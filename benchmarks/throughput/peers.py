@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..agents.config.build import environment
-from ..agents.config.config import Config
-from .timing import Part
+from ...agents.config.build import environment
+from ...agents.config.config import Config
+from ..timing import Part
 
 PEERS = {"stable_baselines3": "Stable-Baselines3", "miniworld": "MiniWorld"}
 """Modules and what they are called."""

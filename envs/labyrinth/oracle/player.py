@@ -16,21 +16,17 @@ import itertools
 from collections.abc import Mapping
 
 import torch
-import warp as wp
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ..errors import UserError
-from ..experience import Timestep
-from .kernels.arrays import Levels, Worlds, view, view_all
-from .kernels.items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
-from .kernels.rules import step_worlds
-from .labyrinth import Labyrinth
-from .level import REPEAT, Action, MazeGenerator
-from .world import World
-
-FAR = 1e6
-"""Distance of what cannot be reached, map units."""
+from ...errors import UserError
+from ...experience import Timestep
+from ..kernels.items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
+from ..labyrinth import Labyrinth
+from ..level import REPEAT, Action, MazeGenerator
+from ..world import World
+from .distances import FAR, distance_fields, sample, shortest_tour
+from .imagination import Imagination
 
 LEMON_COST = 8.0
 """How many times longer a step within a lemon's reach counts."""
@@ -46,7 +42,7 @@ class Oracle:
         cell = self.level.layout.cell
         self.spacing = cell / (5 if cell >= 50 else 2)
         self.kinds = torch.from_numpy(kinds_table())
-        self.plans = _plans(self.level.actions)
+        self.plans = short_plans(self.level.actions)
         self.commitment = self.plans.shape[1] // 3
         self.imagined = Imagination(env, len(self.plans))
         self.generated = isinstance(self.level.layout, MazeGenerator)
@@ -208,50 +204,7 @@ class Oracle:
         return left
 
 
-class Imagination:
-    """Copies of an environment's worlds, ``plans`` of each, to try plans on."""
-
-    def __init__(self, env: Labyrinth, plans: int) -> None:
-        self.copies = plans
-        self.world = World(*(x.repeat_interleave(plans, 0) for x in env.world))
-        count = len(self.world.task)
-        cells = int((env.tables.height * env.tables.width).max())
-        self._scratch = torch.zeros(count, 2 * cells, dtype=torch.int32)
-        self._kinds = torch.from_numpy(kinds_table())
-        self._action = torch.zeros(count, dtype=torch.int64)
-        self._flags = torch.zeros(count, dtype=torch.bool)
-        self._numbers, self._pairs = torch.zeros(count), torch.zeros(count, 2)
-        inputs = [view_all(Worlds, self.world), view_all(Levels, env.tables), view(self._kinds), view(self._scratch)]
-        inputs += [view(self._action), view(self._flags), 0, REPEAT]
-        unused = [self._numbers, self._numbers, self._flags, self._flags, self.world.task, self._pairs]
-        unused += [self._numbers, torch.zeros_like(self._action)]
-        self._unused = unused  # but written to
-        self.begin(env.world)
-        self._step = wp.launch(step_worlds, count, inputs + [view(x) for x in unused], device="cpu", record_cmd=True)
-
-    def begin(self, world: World) -> None:
-        """Imagine ``world`` as it is."""
-        for copy, original in zip(self.world, world, strict=True):
-            copy.view(-1, self.copies, *original.shape[1:]).copy_(original[:, None])
-        self._restarts = world.restarts.repeat_interleave(self.copies)
-        self.gain = torch.zeros(len(self._restarts))
-        self.over = self.world.last.clone()
-        self.since = torch.zeros(len(self._restarts))
-
-    def play(self, plans: Tensor) -> None:
-        """Go on with ``plans`` [C, H]. ``gain``, the reward until the map restarted or the episode ended; ``over``,
-        whether it did; ``since``, how many steps ago: all [B * C].
-        """
-        now = self.world
-        for actions in plans.T:
-            self._action.view(-1, self.copies).copy_(actions)
-            self._step.launch()
-            self.gain += torch.where(self.over, 0, now.reward)
-            self.since += self.over
-            self.over |= now.last | (now.restarts != self._restarts)
-
-
-def _plans(actions: Mapping[str, Action]) -> Tensor:
+def short_plans(actions: Mapping[str, Action]) -> Tensor:
     """Plans [C, H] of action numbers: one action for a while, then a straight move."""
     names = list(actions)
     moves = [i for i, n in enumerate(names) if n in ("forward", "backward", "strafe_left", "strafe_right")]
@@ -259,58 +212,3 @@ def _plans(actions: Mapping[str, Action]) -> Tensor:
     lengths, horizon = (range(13), 18) if len(moves) == 1 else ((1, 2, 4), 6)
     plans = {(*[a] * n, *[m] * (horizon - n)) for a, m, n in itertools.product(useful, moves, lengths)}
     return torch.tensor(sorted(plans))
-
-
-def distance_fields(cost: Tensor, target: Tensor, spacing: float) -> Tensor:
-    """Lengths of the shortest lattice paths, eight ways a step, from each place to ``target`` [N, 2]; ``cost``
-    [N, h, w] is charged a unit of length on entering. FAR where there is none. Relaxed until nothing changes.
-    """
-    N, h, w = cost.shape
-    column, row = (target / spacing).round().long().unbind(-1)
-    field = torch.full((N, h + 2, w + 2), FAR)
-    field[torch.arange(N), row + 1, column + 1] = 0
-    price = torch.where(cost.isinf(), FAR, cost * spacing)
-    while True:
-        best = field[:, 1:-1, 1:-1].clone()
-        for dy, dx in itertools.product((-1, 0, 1), (-1, 0, 1)):
-            step = field[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] + price * (dy * dy + dx * dx) ** 0.5
-            best = torch.minimum(best, step)
-        best.clamp_(max=FAR)
-        if torch.equal(best, field[:, 1:-1, 1:-1]):
-            return best
-        field[:, 1:-1, 1:-1] = best
-
-
-def sample(fields: Tensor, which: Tensor, position: Tensor, spacing: float) -> Tensor:
-    """The distance from ``position`` [..., 2] by field ``which`` [...]: to the best of the four places around it, and
-    on from there.
-    """
-    low = (position / spacing).floor()
-    way = torch.full(position.shape[:-1], torch.inf)
-    for dy, dx in itertools.product((0, 1), (0, 1)):
-        place = low + torch.tensor([dx, dy])
-        column, row = place.long().unbind(-1)
-        row, column = row.clamp(0, fields.shape[1] - 1), column.clamp(0, fields.shape[2] - 1)
-        way = torch.minimum(way, fields[which, row, column] + (place * spacing - position).norm(dim=-1))
-    return way
-
-
-def shortest_tour(first: Tensor, between: Tensor) -> Tensor:
-    """The order that visits n places soonest: ``first`` [n] is the way to each from the start, ``between`` [n, n]."""
-    n = len(first)
-    subsets = torch.arange(1 << n)
-    length = torch.full((1 << n, n), torch.inf)
-    length[1 << torch.arange(n), torch.arange(n)] = first
-    came_from = torch.zeros(1 << n, n, dtype=torch.int64)
-    size = sum((subsets >> i) & 1 for i in range(n))
-    for count in range(2, n + 1):
-        for last in range(n):
-            here = subsets[(size == count) & ((subsets >> last) & 1 == 1)]
-            options = length[here ^ (1 << last)] + between[:, last]
-            length[here, last], came_from[here, last] = options.min(1)
-    visited, last = (1 << n) - 1, int(length[-1].argmin())
-    order = []
-    for _ in range(n):
-        order.append(last)
-        visited, last = visited ^ (1 << last), int(came_from[visited, last])
-    return torch.tensor(order[::-1])

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tyro.conf import Positional
 
-from ..agents.config.checked import read_checked
-from ..agents.evaluation.command import EVALUATION
-from ..agents.evaluation.references import recorded_references
-from ..agents.storage.files import named, replace_file
-from ..agents.storage.provenance import PROVENANCE, read_provenance
-from ..agents.storage.read_json import NUMBER, read_json
-from ..agents.storage.table import read_runs
-from ..envs.errors import UserError
-from ..flags import parse
+from ...agents.config.checked import read_checked
+from ...agents.evaluation.command import EVALUATION
+from ...agents.evaluation.references import recorded_references
+from ...agents.storage.files import named, replace_file
+from ...agents.storage.provenance import PROVENANCE, read_provenance
+from ...agents.storage.read_json import NUMBER, read_json
+from ...agents.storage.table import read_runs
+from ...envs.errors import UserError
+from ...flags import parse
+from ..picture import blank, save
+from ..records import output_folder
 from . import side_by_side
-from .picture import blank, save
-from .report import output_folder
 from .smoothing import drawn, margin
 
 COLUMNS = (
@@ -41,7 +41,7 @@ PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
 
 
 @dataclass(frozen=True)
-class Settings:
+class CurvesFlags:
     """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores, and
     what ``morello eval`` found of the finished agents. Of several such records, draw learning-<environment>.png.
     """
@@ -54,7 +54,7 @@ class Settings:
 
 def main(words: list[str]) -> int:
     """Collect, draw, write. UserError if the runs are not seeds of one experiment."""
-    flags = parse(Settings, words, "morello bench curves")
+    flags = parse(CurvesFlags, words, "morello bench curves")
     paths, folder = [named(run) for run in flags.runs], output_folder(str(named(flags.out)))
     if paths and all(path.suffix == ".json" for path in paths):
         records = side_by_side.read(paths)

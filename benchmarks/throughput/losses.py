@@ -12,16 +12,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..agents.actor import Actor
-from ..agents.config.build import build
-from ..agents.config.config import Config
-from ..agents.config.losses import losses_of
-from ..agents.learner import Learner
-from ..agents.replay import Replay
-from ..auxiliaries import AUXILIARY_LOSSES
-from ..envs.errors import UserError, suggest
-from .parts import repeated
-from .timing import Part
+from ...agents.actor import Actor
+from ...agents.config.build import build
+from ...agents.config.config import Config
+from ...agents.config.losses import losses_of
+from ...agents.learner import Learner
+from ...agents.replay import Replay
+from ...auxiliaries import AUXILIARY_LOSSES
+from ...envs.errors import UserError, suggest
+from ..timing import Part
+from .stages import repeated
 
 PLAIN = "plain"
 """The part without a loss."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..agents.storage.files import read_regular
-from ..agents.storage.read_json import LARGEST, parse
-from ..envs.errors import UserError
-from .picture import blank, save
+from ...agents.storage.files import read_regular
+from ...agents.storage.read_json import LARGEST, parse
+from ...envs.errors import UserError
+from ..picture import blank, save
 from .smoothing import drawn
 
 CURVE = {"step": [float], "episode_return": [float], "episodes?": [float]}

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from ..envs.experience import Timestep, VectorEnv, tree_map
+from ...envs.experience import Timestep
+from ...envs.trees import tree_map
+from ...envs.vector_env import VectorEnv
 
 
 class SameStep:

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from ..envs import make
-from ..envs.adapters.envpool import EnvPool, Task
-from ..envs.errors import UserError
-from ..envs.experience import AgentState, VectorEnv, empty_rollout
-from ..envs.processes.alternating import Alternating
-from ..flags import parse
-from .report import as_json, circumstances, output_folder, show, write
-from .throughput import progress_line
-from .timing import Part, measure
+from ...envs import make
+from ...envs.adapters.envpool import EnvPool, Task
+from ...envs.errors import UserError
+from ...envs.experience import AgentState
+from ...envs.processes.alternating import Alternating
+from ...envs.rows import empty_rollout
+from ...envs.vector_env import VectorEnv
+from ...flags import parse
+from ..progress_line import progress_line
+from ..records import circumstances, output_folder, write
+from ..timing import Part, measure
+from .tables import as_json, show
 
 ROWS = 16
 """Rows of the rollout that answers are written into, one after the other."""
@@ -34,7 +37,7 @@ COPIES = 32
 
 
 @dataclass(frozen=True)
-class Settings:
+class AdaptersFlags:
     """Steps per second of EnvPool's ViZDoom, Atari and MiniGrid through our adapter and as EnvPool gives them, and of
     MiniWorld in one process and in two workers: medians of repeats that take turns. Writes adapters-cpu.json.
     """
@@ -51,7 +54,7 @@ class Settings:
 
 def main(words: list[str]) -> int:
     """Measure, show, write. Raises UserError for what the user got wrong."""
-    settings = parse(Settings, words, "morello bench adapters")
+    settings = parse(AdaptersFlags, words, "morello bench adapters")
     if settings.threads < 1 or settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
         raise UserError("--threads and --repeats must be at least 1 and --seconds more than 0.")
     folder, console = output_folder(settings.out), Console()

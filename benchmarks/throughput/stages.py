@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..agents.actor import Actor, gumbel
-from ..agents.config.build import build, environment
-from ..agents.config.config import Config
-from ..agents.learner import Learner
-from ..agents.model import ActorCritic
-from ..envs.experience import AgentState, Rollout, VectorEnv
-from .timing import Part
+from ...agents.actor import Actor, gumbel
+from ...agents.config.build import build, environment
+from ...agents.config.config import Config
+from ...agents.learner import Learner
+from ...agents.model import ActorCritic
+from ...envs.experience import AgentState, Rollout
+from ...envs.vector_env import VectorEnv
+from ..timing import Part
 
 
 def own_parts(config: Config) -> dict[str, Part]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs.statistics import EPISODES
+from ...envs.statistics import EPISODES
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backbones.autoregressive import NETWORKS, Autoregressive, Given, Head, Ordering, Sizes, permuted, raster, time
-from ..backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture
-from ..backbones.sources import MESH, ClassMixture, LagCopy, MarkovMesh, MarkovText, ShiftCopy, Source, load_digits
+from ...backbones.autoregressive import (
+    NETWORKS,
+    Autoregressive,
+    Given,
+    GivenSizes,
+    Head,
+    Ordering,
+    permuted,
+    raster,
+    time,
+)
+from ...backbones.autoregressive.heads import Bernoulli, Categorical, DiscretisedLogisticMixture
+from ...backbones.sources import MESH, ClassMixture, LagCopy, MarkovMesh, MarkovText, ShiftCopy, Source, load_digits
 from .frames import levels_of, record
 
 Batch = tuple[Tensor, Given]
@@ -82,7 +92,8 @@ def fixed(name: str, items: Tensor, held_out: int, levels: int) -> Data:
 
 
 def model(
-    ordering: Callable[[], Ordering], head: Callable[[], Head], network: str, given: Sizes = Sizes(), **options: Any  # noqa: B008
+    ordering: Callable[[], Ordering], head: Callable[[], Head], network: str,
+    given: GivenSizes = GivenSizes(), **options: Any,  # noqa: B008
 ) -> Callable[[], Autoregressive]:  # fmt: skip
     """A recipe for an autoregressive model."""
     return lambda: Autoregressive(ordering(), head(), partial(NETWORKS[network], **options), given)
@@ -170,7 +181,7 @@ CASES: dict[str, Case] = {
         model(SMALLER, Bernoulli, "gated-pixel-cnn", **PIXELS), 1000),
     "class/conditional": Case(
         "conditional gated PixelCNN", lambda seed: labelled(classes(seed)),
-        model(SMALLER, Bernoulli, "gated-pixel-cnn", Sizes(glob=4), **PIXELS), 500),
+        model(SMALLER, Bernoulli, "gated-pixel-cnn", GivenSizes(glob=4), **PIXELS), 500),
     "digits/logistic": Case(
         "gated PixelCNN, logistic mixture", lambda _: fixed("digits", load_digits()[0], 297, 17),
         model(SQUARE, partial(DiscretisedLogisticMixture, 17, components=5), "gated-pixel-cnn", **PIXELS), 800),

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.vec_env import VecEnv
 
-from ..envs.experience import VectorEnv
+from ...envs.vector_env import VectorEnv
 from .same_step import SameStep
 
 

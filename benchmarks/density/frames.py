@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..envs import make
+from ...envs import make
 
 
 def record(level: str, count: int, size: int, *, seed: int = 0, num_envs: int = 16, every: int = 8) -> Tensor:

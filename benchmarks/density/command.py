@@ -20,19 +20,19 @@ from rich.text import Text
 from torch import Tensor
 from tyro.conf import Positional
 
-from ..backbones.autoregressive import Autoregressive, Given
-from ..envs.errors import UserError, suggest
-from ..flags import parse
-from .density_cases import CASES, Batch, Case, Data
-from .density_picture import draw
-from .report import circumstances, output_folder, write
-from .throughput import progress_line
+from ...backbones.autoregressive import Autoregressive, Given
+from ...envs.errors import UserError, suggest
+from ...flags import parse
+from ..progress_line import progress_line
+from ..records import circumstances, output_folder, write
+from .cases import CASES, Batch, Case, Data
+from .picture import draw
 
 TEST, BATCH, DRAWN = 4096, 64, 256
 
 
 @dataclass(frozen=True)
-class Settings:
+class DensityFlags:
     """Nats an item that density models reach beside the exact entropy, how far their samples drift from the source, and
     what they cost. Writes density-cpu.json and .png; of some cases only, density-part-cpu.json and .png.
     """
@@ -49,7 +49,7 @@ class Settings:
 
 def main(words: list[str]) -> int:
     """Fit, compare, show, write. Raises UserError for what the user got wrong."""
-    settings = parse(Settings, words, "morello bench density")
+    settings = parse(DensityFlags, words, "morello bench density")
     if not 0 < settings.effort < math.inf:
         raise UserError("--effort must be more than 0.")
     seeds = settings.seeds

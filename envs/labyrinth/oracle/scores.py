@@ -1,4 +1,4 @@
-"""What random play and the oracle score on each level: ``python -m morello.envs.labyrinth.scores [LEVEL ...]``.
+"""What random play and the oracle score on each level: ``python -m morello.envs.labyrinth.oracle.scores [LEVEL ...]``.
 
 Each environment plays one episode, so that short episodes are not counted more often than long ones. Results go to
 ``scores.json`` beside this file; ``levels.recorded_scores`` reads them.
@@ -13,9 +13,9 @@ import sys
 import torch
 from torch import Tensor
 
-from .labyrinth import Labyrinth
-from .levels import LEVELS, SCORES
-from .oracle import Oracle
+from ..labyrinth import Labyrinth
+from ..levels import LEVELS, SCORES
+from .player import Oracle
 
 EPISODES = {"random": 256, "oracle": 16}
 SEED = 2026

@@ -1,0 +1,91 @@
+"""What a run has to say about itself: one record of metrics at a time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ...auxiliaries.pooling import Metric
+from ...envs.experience import Rollout
+from ...envs.statistics import EpisodeStatistics
+from ..config.build import Parts
+from ..config.config import Config
+from ..finite import NonFiniteError
+from ..runners import Sync
+from .averages import Averages
+
+
+class Recorder:
+    """Adds up episodes, metrics and time between two records, earlier sittings of the run included."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self.config, self.parts = config, parts
+        self.statistics = EpisodeStatistics(config.num_envs, len(parts.env.spec.tasks), config.device)
+        self.averages = Averages()
+        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock of this sitting."""
+        self.started = time.perf_counter()
+        self.mark = (self.seconds, self.parts.learner.steps)  # at the last record
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this run, earlier sittings included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    @property
+    def restarts(self) -> int:
+        """Times an environment broke and was made anew, earlier sittings included."""
+        now: list[int] = getattr(self.parts.env, "restarts", [])
+        return self.restarts_before + sum(now)
+
+    def add(self, rollout: Rollout, metrics: dict[str, Metric]) -> None:
+        """Take in one update; nothing leaves the device."""
+        self.statistics.update(rollout)
+        self.averages.add(metrics)
+
+    def record(self, runner: Sync) -> dict[str, Any]:
+        """Return means since the last record: the one place where the host waits for the device.
+
+        NonFiniteError if a loss or gradient became non-finite since.
+        """
+        learner, spec = self.parts.learner, self.parts.env.spec
+        means = self.averages.drain()
+        if means.pop("finite") < 1:
+            raise NonFiniteError(
+                f"A loss or gradient became non-finite before step {learner.steps:,}; updates since then were skipped. "
+                "Lower --learning-rate or --max-grad-norm."
+            )
+        spent = runner.drain_seconds()
+        seconds, steps = self.seconds - self.mark[0], learner.steps - self.mark[1]
+        self.mark = (self.seconds, learner.steps)
+        return {
+            "step": learner.steps,
+            "frames": learner.steps * spec.frames_per_step,
+            "updates": learner.updates,
+            **self.statistics.report(spec.tasks, spec.success),
+            **means,
+            **({"restarts": self.restarts} if self.config.restart_envs else {}),
+            "learning_rate": learner.learning_rate,
+            "time/seconds": self.seconds,
+            "time/steps_per_second": steps / seconds,
+            **{f"time/{k}": v for k, v in spent.items()},
+            "time/other": max(0.0, seconds - sum(spent.values())),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything later records depend on."""
+        return {
+            "statistics": self.statistics.state_dict(),
+            "averages": self.averages.state_dict(),
+            "seconds": self.seconds,
+            "restarts": self.restarts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``; other entries of ``state`` are left alone."""
+        self.statistics.load_state_dict(state["statistics"])
+        self.averages.load_state_dict(state["averages"], self.config.device)
+        self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]

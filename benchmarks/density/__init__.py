@@ -1,0 +1,1 @@
+"""How near density models come to sources whose entropy is known."""

@@ -1,0 +1,57 @@
+"""Where a result goes and what it depends on: commit, hardware, environment variables, versions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..agents.storage.git import checkout
+from ..agents.storage.provenance import ROOT, hardware, versions
+from ..envs.errors import UserError
+
+VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LP_NUM_THREADS")
+"""Environment variables that decide how torch's and Mesa's threads run and wait."""
+
+
+def circumstances(packages: Sequence[str]) -> dict[str, Any]:
+    """What a result depends on: commit, hardware, environment variables, versions, those of ``packages`` too."""
+    code = checkout(ROOT, root=True)
+    return {
+        "commit": code and code["commit"],
+        "modified": code and bool(code["diff"]),
+        "hardware": hardware(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "versions": versions() | {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def output_folder(out: str) -> Path:
+    """The folder ``out``, there from now on. UserError if it cannot be."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Results cannot go to {folder}: {error.strerror}; name another folder with --out.") from error
+    return folder
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """Whole or not at all: under another name first, then renamed."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
