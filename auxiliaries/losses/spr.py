@@ -117,7 +117,7 @@ class SPR(AuxiliaryLoss):
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
         """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""
         first, B = rollout.first, rollout.first.shape[1]
-        steps = self.steps[: usable_horizons(self.steps.tolist(), len(first))]
+        steps = self.steps[: usable_horizons(range(1, len(self.steps) + 1), len(first))]
         pairs = pair_mask(first, steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
         start = draw(pairs[0], self.batch, self.draws.on(first.device))  # [M]
         there = pairs[:, start]
