@@ -94,7 +94,7 @@ class Learner:
         )  # fmt: skip
 
     def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Metric]:
-        """One update. Raises NonFiniteError, naming the term, before any weight has changed (on CUDA the update is
+        """One update. Raises NonFiniteError, naming the term, before any weight has changed (off the CPU the update is
         gated on the device instead, and the metric ``finite`` tells). ``diagnose``: also measure what each loss does to
         the encoder, which costs a backward pass a loss.
         """
@@ -123,7 +123,7 @@ class Learner:
             norms[name] = nn.utils.clip_grad_norm_(plugin.module.parameters(), plugin.max_grad_norm).to(total.device)
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all()
         # Only our own kind of optimiser can be gated on the device: beside another one the host has to look.
-        gate = finite if finite.is_cuda and all(isinstance(o, RMSProp) for o in optimizers) else None
+        gate = finite if finite.device.type != "cpu" and all(isinstance(o, RMSProp) for o in optimizers) else None
         if gate is None and not finite:
             raise NonFiniteError(self._diagnose(reduced, norms))
         for own in (self.optimizer, *(o for k, o in self.optimizers.items() if self.plugins[k].optimizer is None)):
