@@ -300,6 +300,6 @@ def test_what_leaves_the_device_raises(parts_of, what):
 
 def test_no_code_asks_for_cuda_where_it_means_the_device():
     """What is decided by `is_cuda` is something else here than on a GPU."""
-    root = Path(morello.__file__).parent
+    root = Path(morello.__file__).resolve().parent
     files = [file for room in ("agents", "auxiliaries", "backbones", "envs") for file in (root / room).rglob("*.py")]
     assert [str(file) for file in files if ".is_cuda" in file.read_text(encoding="utf-8")] == []
