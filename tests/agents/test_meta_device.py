@@ -25,7 +25,7 @@ from morello.agents.training.averages import Averages
 from morello.auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS, AuxiliaryLoss, IntrinsicReward
 from morello.backbones import MEMORIES, TORSOS
 from morello.envs.errors import UserError
-from morello.envs.experience import empty_timestep, hand_out
+from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
 
 from ..rollouts import spec
@@ -80,11 +80,11 @@ class Nowhere:
         self.now = empty_timestep(shown, num_envs, META, position=torch.zeros(num_envs, 2, device=META))
 
     def reset(self, seed=None, mask=None):
-        return hand_out(self.now, None, META)
+        return write_rows(self.now, None, META)
 
     def step(self, action, out=None):
         assert (action.device, action.dtype, action.shape) == (META, torch.int64, (self.num_envs,))
-        return hand_out(self.now, out, META)
+        return write_rows(self.now, out, META)
 
 
 @pytest.fixture
