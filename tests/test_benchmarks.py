@@ -18,9 +18,9 @@ from morello.agents.config.resolve import resolve
 from morello.agents.learner import Learner
 from morello.agents.model import ActorCritic
 from morello.backbones.encoder import Encoder
-from morello.benchmarks import throughput, timing
+from morello.benchmarks import timing
 from morello.benchmarks.records import write
-from morello.benchmarks.throughput import peers
+from morello.benchmarks.throughput import command, peers
 from morello.benchmarks.throughput.same_step import SameStep
 from morello.benchmarks.throughput.stages import own_parts
 from morello.benchmarks.throughput.tables import as_json, derived
@@ -135,7 +135,7 @@ def test_mistakes_are_one_sentence(words, hint, capsys, tmp_path):
 
 
 def test_a_folder_that_cannot_be_is_said_before_measuring(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(throughput, "run", lambda *_: pytest.fail("measured first"))
+    monkeypatch.setattr(command, "run", lambda *_: pytest.fail("measured first"))
     (tmp_path / "file").write_text("")
     assert main(["bench", "throughput", *TINY, "--out", str(tmp_path / "file" / "results")]) == 2
     assert "--out" in capsys.readouterr().err
@@ -312,10 +312,10 @@ def test_results_are_written_whole_or_not_at_all(tmp_path):
 
 def test_a_sweep_measures_every_number_of_environments(config, monkeypatch, tmp_path):
     """Its GPU is not needed to see that."""
-    monkeypatch.setattr(throughput, "SWEEP", (2, 5))
-    settings = throughput.ThroughputFlags(seconds=0.001, repeats=1, peers=False, sweep=True)
+    monkeypatch.setattr(command, "SWEEP", (2, 5))
+    settings = command.ThroughputFlags(seconds=0.001, repeats=1, peers=False, sweep=True)
     with (tmp_path / "screen").open("w+") as screen:
-        found = throughput.run(settings, config, Console(file=screen, width=120))
+        found = command.run(settings, config, Console(file=screen, width=120))
     assert found["parts"]["environment"]["steps_per_call"] == T * B
     assert [point["num_envs"] for point in found["sweep"]] == [2, 5]
     for point in found["sweep"]:
@@ -327,7 +327,7 @@ def test_a_sweep_measures_every_number_of_environments(config, monkeypatch, tmp_
 
 @pytest.mark.gpu
 def test_throughput_on_cuda(tmp_path, monkeypatch):
-    monkeypatch.setattr(throughput, "SWEEP", (5, 11))
+    monkeypatch.setattr(command, "SWEEP", (5, 11))
     words = ["--device", "cuda", "--threads", "1", "--repeats", "1", "--no-peers", "--sweep", "--out", str(tmp_path)]
     assert main(["bench", "throughput", *TINY, *words]) == 0
     found = json.loads((tmp_path / "throughput-cuda.json").read_text())

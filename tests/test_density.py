@@ -13,8 +13,9 @@ from morello.__main__ import main
 from morello.backbones.autoregressive import NETWORKS, Autoregressive, permuted, raster, time
 from morello.backbones.autoregressive.heads import Bernoulli, Categorical
 from morello.backbones.sources import MESH, LagCopy, MarkovMesh, MarkovText, ShiftCopy
+from morello.benchmarks.density import command
 from morello.benchmarks.density.cases import CASES, Case, stream
-from morello.benchmarks.density.command import COLUMNS, cells, command, fit, run, score
+from morello.benchmarks.density.command import COLUMNS, cells, fit, run, score
 
 pytestmark = pytest.mark.slow
 
