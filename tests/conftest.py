@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from .support.opengl import opengl
+
 ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
@@ -55,17 +57,6 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
     torch.set_flush_denormal(False)  # training sets it for the process
     np.random.seed(0)
-
-
-def opengl():
-    """The way MiniWorld draws here; skips, with what to install, where it cannot."""
-    from morello.envs.adapters.miniworld import way_to_draw
-    from morello.envs.errors import UserError
-
-    try:
-        return way_to_draw()
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

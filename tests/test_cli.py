@@ -4,7 +4,7 @@ import pytest
 
 from morello.__main__ import main
 
-from .conftest import opengl
+from .support.opengl import opengl
 
 TINY = [
     "--env", "labyrinth:seekavoid_arena_01", "--steps", "40", "--num-envs", "4", "--unroll", "5",
@@ -44,7 +44,7 @@ def test_train_resume_eval_watch_through_gymnasium(tmp_path, capsys):
 
 
 def test_broken_environment_ends_a_run_with_a_sentence_or_is_made_anew(tmp_path, capsys):
-    from . import gymnasium_worlds  # noqa: F401 (registers)
+    from .support import gymnasium_worlds  # noqa: F401 (registers)
 
     words = ["train", "a2c", *CART, "--env", "gym:Faulty-v0", "--run"]
     assert main([*words, str(tmp_path / "ends")]) == 1

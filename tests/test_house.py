@@ -16,6 +16,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests"
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
 SETUPTOOLS = TOOLS["setuptools"]
 NOT_PACKAGED = {"tests", "examples", "docs", "build", "dist", "runs"}
@@ -61,7 +62,7 @@ def dotted(path: Path) -> str:
 
 
 def imported(source: str, package: str) -> set[str]:
-    """What a module of ``package`` imports of ours, names included: ``morello.envs.experience.Rollout``.
+    """What a module of ``package`` imports of its own root, names included: ``morello.envs.experience.Rollout``.
 
     Imports inside functions and under TYPE_CHECKING count too.
     """
@@ -74,7 +75,7 @@ def imported(source: str, package: str) -> set[str]:
             base = above[: len(above) + 1 - node.level] if node.level else []
             base += node.module.split(".") if node.module else []
             found |= {".".join([*base, alias.name]) for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "morello"}
+    return {name for name in found if name.split(".")[0] == package.split(".")[0]}
 
 
 def test_imports_are_read():
@@ -185,6 +186,24 @@ def test_papers_do_not_import_papers():
         if name in papers or name.startswith("morello.auxiliaries.losses.parts")
     }
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_tests_mirror_the_tree():
+    """But for what they share, and for trials."""
+    folders = {file.parent.relative_to(TESTS) for file in TESTS.rglob("*.py")}
+    apart = {folder for folder in folders if folder.parts[:1] in (("support",), ("trials",))}
+    assert [folder for folder in folders - apart if not (ROOT / folder / "__init__.py").exists()] == []
+
+
+def test_tests_are_short_and_share_through_support():
+    wrong = []
+    for file in TESTS.rglob("test_*.py"):
+        source, package = file.read_text(encoding="utf-8"), ".".join(file.parent.relative_to(ROOT).parts)
+        found = sorted(name for name in imported(source, package) if ".test_" in name)
+        wrong += [f"{file.relative_to(ROOT)} imports {name}: move it into tests/support" for name in found]
+        if (lines := source.count("\n")) > 400:
+            wrong.append(f"{file.relative_to(ROOT)} has {lines} lines, and 400 are the most")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_folder_with_code_is_packaged():

@@ -28,7 +28,7 @@ from morello.envs.errors import UserError
 from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
 
-from ..rollouts import spec
+from ..support.rollouts import spec
 
 T, B, A, H, W, VECTOR, MEMORY, ROLLOUTS = 11, 3, 5, 83, 79, 17, 13, 7
 META = torch.device("meta")

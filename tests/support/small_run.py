@@ -1,0 +1,43 @@
+"""A run that takes a second, and what it leaves."""
+
+import json
+
+import torch
+
+from morello.agents.config.config import Config
+from morello.agents.storage import checkpoint
+
+SMALL = Config(
+    env="labyrinth:seekavoid_arena_01",
+    steps=2_000,
+    num_envs=4,
+    unroll=5,
+    frame_size=(36, 36),
+    torso="shallow",
+    memory="lstm",
+    memory_size=16,
+    log_every=240,
+    checkpoint_every=300,
+    threads=1,
+    quiet=True,
+)
+
+
+def records(folder):
+    """Metrics without those of the clock."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def weights(folder):
+    return checkpoint.load(folder / "checkpoints")[1]["learner"]
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
