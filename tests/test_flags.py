@@ -36,10 +36,10 @@ def test_mistakes_name_the_flag_and_what_is_near():
 
 
 def test_a_file_is_run_and_its_flag_taken_out(tmp_path):
-    (tmp_path / "mine.py").write_text("import sys\nsys.modules[__name__].found = 1\n")
-    file = str(tmp_path / "mine.py")
+    (tmp_path / "found.py").write_text("import sys\nsys.modules[__name__].found = 1\n")
+    file = str(tmp_path / "found.py")
     assert import_files(["train", "--import", file, "--seed", "3"]) == ["train", "--seed", "3"]
-    assert [m.found for name, m in sys.modules.items() if name.startswith("morello_import_mine_")] == [1]
+    assert [m.found for name, m in sys.modules.items() if name.startswith("morello_import_found_")] == [1]
     assert import_files([f"--import={file}"]) == []
 
 

@@ -89,7 +89,7 @@ def script(folder):
 def test_a_forked_child_has_one_thread_and_is_told_what_it_has_not(tmp_path):
     paths = os.pathsep.join([str(ROOT), str(ROOT / ".typings"), os.environ.get("PYTHONPATH", "")])
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"} | {"PYTHONPATH": paths}
-    command = f"from tests import test_forked; test_forked.script({str(tmp_path)!r})"
+    command = f"from tests.envs.processes import test_forked; test_forked.script({str(tmp_path)!r})"
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", command],
         env=environment, capture_output=True, text=True, timeout=900,
