@@ -11,17 +11,19 @@ ifeq ($(MORELLO_NO_VENV),1)
 PY := $(PYTHON)
 CORE :=
 TEST :=
+DOCS :=
 # .typings holds a package folder `morello` of links into this tree, so that it can be imported without being installed.
 export PYTHONPATH := $(CURDIR)/.typings$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
 PY := .venv/bin/python
 CORE := .venv/core.stamp
 TEST := .venv/test.stamp
+DOCS := .venv/docs.stamp
 endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint gpu clean opengl
+.PHONY: help demo test lint docs gpu clean opengl
 
 help:  ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -38,6 +40,10 @@ test: $(TEST) opengl  ## install with the test extras, run every test that needs
 lint: $(TEST)  ## ruff, and mypy on the package
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+docs: $(DOCS)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 gpu: $(TEST)  ## GPU tests, then throughput on the GPU, written into OUT (benchmarks/results)
 	$(PY) -m pytest -m gpu
@@ -65,4 +71,8 @@ clean:  ## remove the environment and what tools left behind; runs stay
 
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch .venv/core.stamp $@
+
+.venv/docs.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch .venv/core.stamp $@

@@ -82,21 +82,19 @@ def _train(words: list[str]) -> int:
 
     from .agents.config.config import Config
     from .agents.config.overrides import preset_named, with_every_loss
-    from .agents.config.presets import BY_UNROLL
     from .agents.config.resolve import resolve
     from .agents.config.saved import saved_settings
     from .agents.config.trust import allow_import
     from .agents.finite import NonFiniteError
     from .agents.storage.paths import typed as as_typed
     from .agents.training.train import start
-    from .flags import parse
+    from .flags import parse, parse_alone
 
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
-    config = parse(Config, words, f"morello train {preset}", with_every_loss(preset_named(preset)))
-    if preset in BY_UNROLL:  # once more, now that it is known
-        follows = preset_named(preset, config.unroll)
-        config = parse(Config, words, f"morello train {preset}", with_every_loss(follows))
+    defaults = preset_named(preset)
+    given = parse_alone(Config, "unroll", words, defaults.config.unroll)  # what follows it is shown by --help too
+    config = parse(Config, words, f"morello train {preset}", with_every_loss(defaults.at(given)))
     saved = saved_settings(config, typed)
     if saved is not None:  # a run that goes on takes its own settings as defaults
         if not config.env:

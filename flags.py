@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import re
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -36,6 +37,18 @@ def parse(kind: type[T], words: list[str], program: str, default: T | None = Non
         if not exit_.code:
             raise
         raise UserError(_sentence(said.getvalue(), program)) from None
+
+
+def parse_alone(kind: type[T], name: str, words: list[str], default: Any) -> Any:
+    """Return what ``words`` say of one field of a dataclass, whatever else they say; ``default`` if nothing."""
+    alone = dataclasses.make_dataclass(kind.__name__, [(name, get_type_hints(kind)[name], default)])
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            found: Any
+            found, _ = tyro.cli(alone, args=words, add_help=False, return_unknown_args=True)
+    except SystemExit:  # `parse` will say what is wrong
+        return default
+    return getattr(found, name)
 
 
 def _sentence(panel: str, program: str) -> str:

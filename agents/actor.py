@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..auxiliaries.base import set_state
 from ..envs.experience import AgentState, Rollout, Timestep
-from ..envs.processes.alternating import Lockstep, part_of
+from ..envs.processes.alternating import part_of
 from ..envs.rows import empty_rollout
 from ..envs.trees import tree_map
 from ..envs.vector_env import VectorEnv
@@ -47,8 +47,7 @@ class Actor:
         self.rollout = empty_rollout(env.spec, timestep, unroll, begin)._replace(source=source)
         self.noise = torch.zeros_like(self.rollout.logits)
         rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
-        parts = getattr(env, "parts", [(slice(None), Lockstep(env))])
-        self._parts = [(columns, pool, [part_of(row, columns) for row in rows]) for columns, pool in parts]
+        self._parts = [(columns, pool, [part_of(row, columns) for row in rows]) for columns, pool in env.parts]
         for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
             mine.copy_(theirs)
         self.seconds = {"environment": 0.0, "acting": 0.0}

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
     """How the agent learns. Losses are means over valid steps."""
 
-    gamma: float = 0.99
+    gamma: Annotated[float, Meta(ge=0, le=1)] = 0.99
     """Discount per step of the extrinsic reward."""
-    value_cost: float = 0.5
-    """Weight of the value loss, half the squared error."""
-    entropy_cost: float = 0.01
-    """Weight of the entropy bonus, in nats."""
-    learning_rate: float = 7e-4
-    """At the first step; falls linearly to 0 over the budget unless --constant-rate."""
+    value_cost: Annotated[float, Meta(ge=0)] = 0.5
+    """Weight of the value loss (half the squared error)."""
+    entropy_cost: Annotated[float, Meta(ge=0)] = 0.01
+    """Weight of the entropy bonus (in nats)."""
+    learning_rate: Annotated[float, Meta(gt=0)] = 7e-4
+    """Learning rate at the first step; decays linearly to 0 over the budget unless --constant-rate is given."""
     constant_rate: bool = False
-    """Keep the learning rate as it is."""
-    rms_decay: float = 0.99
-    """Of RMSProp's mean square."""
-    epsilon: float = 1e-8
-    """Of RMSProp. Gradients of losses averaged over a batch are small, 1e-6 a weight where rewards are sparse."""
+    """Keep the learning rate constant."""
+    rms_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+    """Decay rate of RMSProp's running mean square."""
+    epsilon: Annotated[float, Meta(gt=0)] = 1e-8
+    """RMSProp's epsilon.
+    Keep it small: gradients of averaged losses are about 1e-6 per weight where rewards are sparse."""
     epsilon_inside: bool = False
-    """Epsilon inside the root, as TensorFlow has it, or outside, as PyTorch."""
-    initial_mean_square: float | None = None
-    """What RMSProp's mean square begins with: TensorFlow 1, PyTorch 0; None is the mean of what was seen so far."""
-    max_grad_norm: float = 0.5
-    """Global norm the gradient is clipped to."""
-    rho_bar: float = 1.0
-    """V-trace's clip of the importance ratio; of no account where every rollout is fresh (the sync runner)."""
-    c_bar: float = 1.0
-    """V-trace's clip of the trace; of no account where every rollout is fresh."""
-    vtrace_lambda: float = 1.0
-    """V-trace's mixing of horizons; 1 is the n-step return."""
+    """Add epsilon inside the square root, as TensorFlow does, instead of outside, as PyTorch does."""
+    initial_mean_square: Annotated[float, Meta(ge=0)] | None = None
+    """Initial value of RMSProp's running mean square: 1 in TensorFlow, 0 in PyTorch.
+    If not given: the average of the squared gradients seen so far."""
+    max_grad_norm: Annotated[float, Meta(gt=0)] = 0.5
+    """Maximum global norm of the gradient; larger ones are scaled down to it."""
+    rho_bar: Annotated[float, Meta(gt=0)] = 1.0
+    """V-trace's clip of the importance ratios; has no effect on fresh rollouts (the sync runner)."""
+    c_bar: Annotated[float, Meta(gt=0)] = 1.0
+    """V-trace's clip of the trace coefficients; has no effect on fresh rollouts (the sync runner)."""
+    vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """V-trace's mixing of return lengths; 1 gives the n-step return."""
     reward: Literal["raw", "clip", "sign", "asymmetric", "asymmetric-paper"] = "raw"
-    """What the learner makes of the extrinsic reward: as it is, clipped to [-1, 1], its sign, or IMPALA's asymmetric
-    clipping, 5 tanh(r / 5) and 0.3 times that below 0 (its released code), or 5 tanh r and 0.3 tanh r (its paper)."""
+    """Transformation of the extrinsic reward before learning: raw, clip (to [-1, 1]), sign,
+    asymmetric (IMPALA's released code: 5 tanh(r / 5), times 0.3 where negative) or
+    asymmetric-paper (IMPALA's paper: 5 tanh r, 0.3 tanh r where negative)."""
     timeout_terminates: bool = False
-    """A time limit cuts the return as a termination does, as most papers had it."""
+    """Treat time limits as terminations, as most papers do, instead of
+    bootstrapping from the value of the last state."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from ..auxiliaries.base import set_state
@@ -22,16 +23,16 @@ UNROLLS = "unrolls"
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """The replay that some auxiliary losses learn from."""
+    """Replay that some auxiliary losses learn from; ignored without them."""
 
-    capacity: int = 64_000
-    """Steps kept, all environments together."""
-    ratio: float = 1.0
-    """Steps of unrolls replayed an update, for each fresh step."""
+    capacity: Annotated[int, Meta(ge=1)] = 64_000
+    """Number of steps to keep, counted over all environments."""
+    ratio: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    """Replayed steps per fresh step in each update."""
     state: Literal["stored", "zero"] = "stored"
-    """What the memory begins a replayed unroll with: what it held then, or nothing (as UNREAL's does)."""
-    burn_in: int = 0
-    """Rows at the start of a replayed unroll that only bring the memory up to date (Kapturowski et al. 2019)."""
+    """Memory state at the start of a replayed unroll: stored (as it was when collected) or zero (as in UNREAL)."""
+    burn_in: Annotated[int, Meta(ge=0)] = 0
+    """Steps at the start of a replayed unroll that only warm up the memory (Kapturowski et al. 2019)."""
 
 
 class Replay:

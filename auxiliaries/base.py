@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from ..backbones import Features
@@ -26,8 +27,8 @@ Data = Literal["rollout", "sequence_replay", "transition_replay"]
 class LossConfig:
     """What every auxiliary loss can be told."""
 
-    weight: float = 0.0
-    """Of this loss beside the policy's; 0 is off."""
+    weight: Annotated[float, Meta(ge=0)] = 0.0
+    """Weight of this loss in the total; 0 disables it."""
 
 
 class AuxiliaryLoss(nn.Module, abc.ABC):

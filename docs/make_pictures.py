@@ -1,4 +1,7 @@
-"""Draw docs/levels.png: every level as the agent sees it, larger, and from above. Run: python docs/make_pictures.py."""
+"""Draw docs/pictures/levels.png: every level as the agent sees it, larger, and from above.
+
+    python docs/make_pictures.py
+"""
 
 from pathlib import Path
 
@@ -22,7 +25,7 @@ def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Of what random agents see from many starts, the widest view that also shows an item.
     """
-    env = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=SEEN, width=SEEN, depth=True)
+    env = morello.make(f"labyrinth:{name}", PLACES, seed=7, frame_size=(SEEN, SEEN), depth=True)
     generator = torch.Generator().manual_seed(1)
     now = env.reset()
     trail, best = [now.info["position"].numpy().copy()], -1.0
@@ -37,7 +40,7 @@ def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nobody = torch.zeros(PLACES, dtype=torch.bool)
     views = []
     for size in (SEEN, LARGE):  # the same moment, drawn again
-        env = morello.make(f"labyrinth:{name}", PLACES, seed=7, height=size, width=size)
+        env = morello.make(f"labyrinth:{name}", PLACES, seed=7, frame_size=(size, size))
         env.load_state_dict(moment)
         views.append(env.reset(mask=nobody).observation["image"][b].numpy().copy())
     way = np.stack(trail[:length])[:, b]
@@ -52,7 +55,7 @@ def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    """Write docs/levels.png."""
+    """Write docs/pictures/levels.png."""
     names = list(LEVELS)
     rows = -(-len(names) // 2)
     figure, axes = plt.subplots(rows, 6, figsize=(15, 2.55 * rows), width_ratios=[2, 2, 3] * 2, squeeze=False)
@@ -65,7 +68,7 @@ def main() -> None:
         here[0].set_title(name, loc="left", fontsize=10, fontweight="bold")
         print(name)
     figure.tight_layout(pad=0.6)
-    figure.savefig(HERE / "levels.png", dpi=100, metadata={"Software": None})
+    figure.savefig(HERE / "pictures" / "levels.png", dpi=100, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 from .arguments import as_action, as_mask
 from .experience import Spec, Timestep
 from .rows import write_rows
+from .vector_env import VectorEnv
 
 VECTOR = ("seed", "index", "episode", "step", "action")
 """What ``vector`` holds; ``action`` is the one that led here, -1 at the first row of an episode."""
@@ -27,12 +28,13 @@ def episode_length(index: Tensor) -> Tensor:
     return 3 + (5 * index) % 7
 
 
-class Counting:
+class Counting(VectorEnv):
     """B counting environments; ``env_offset`` is the global index of environment 0."""
 
     def __init__(
-        self, num_envs: int, device: torch.device, seed: int, *, height: int = 5, width: int = 7, env_offset: int = 0
-    ) -> None:
+        self, num_envs: int, device: torch.device, seed: int, *,
+        frame_size: tuple[int, int] = (5, 7), env_offset: int = 0,
+    ) -> None:  # fmt: skip
         self.num_envs, self.device = num_envs, device
         self._index = torch.arange(env_offset, env_offset + num_envs, device=device)
         self._seed = torch.full_like(self._index, seed)
@@ -40,7 +42,7 @@ class Counting:
         self._step = torch.zeros_like(self._index)
         self._action = torch.full_like(self._index, -1)
         self.spec = Spec(
-            observation={"vector": ((len(VECTOR),), torch.float32), "image": ((height, width, 3), torch.uint8)},
+            observation={"vector": ((len(VECTOR),), torch.float32), "image": ((*frame_size, 3), torch.uint8)},
             num_actions=3,
             action_names=("zero", "one", "two"),
             tasks=("terminates", "truncates"),

@@ -24,7 +24,7 @@ def main() -> float:
     flags = parser.parse_args()
 
     torch.manual_seed(0)
-    env = morello.make(flags.env, num_envs=flags.num_envs, seed=0, height=42, width=42)
+    env = morello.make(flags.env, num_envs=flags.num_envs, seed=0, frame_size=(42, 42))
     model = ActorCritic(env.spec, torso="shallow")
     actor = Actor(env, model, flags.unroll, seed=0)
     learner = Learner(model, LearnerConfig(), flags.steps)

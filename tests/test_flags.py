@@ -14,7 +14,7 @@ PANEL = """\
 {1} {2} {1}
 {1} Argument helptext: {1}
 {1}     --seed INT {1}
-{1}     Of weights, action noise and environments. (default: 0) {1}
+{1}     Seed of weights, action noise and environments. (default: 0) {1}
 {1} {2} {1}
 {1} For full helptext, see morello train --help {1}
 {0}{2}{0}

@@ -75,7 +75,7 @@ def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
         raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
     refuse_reserved(given)
     model = network(config, env.spec, (EXTRINSIC, *(name for name, p in given.items() if p.is_intrinsic)))
-    graph = torch.device(config.device).type == "cuda" and getattr(env, "capturable", False)
+    graph = torch.device(config.device).type == "cuda" and env.capturable
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
     added = losses_of(config, env.spec, model.sizes) | given
     try:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
-from ...envs.catalogue import FAMILIES
+from ...envs import FAMILIES
 from ...envs.errors import UserError, suggest
-from .presets import ABOUT, PRESETS
+from .presets import PRESETS
 
 
 def environments(family: str | None = None) -> Iterator[tuple[str, str]]:
     """Every environment of a family by the name that --env takes; without one, every family."""
     if family is None:
-        for name, (about, _) in FAMILIES.items():
-            yield f"{name}:...", f"{about} (morello list envs {name})"
+        for name, known in FAMILIES.items():
+            yield f"{name}:...", f"{known.about} (morello list envs {name})"
     elif family in FAMILIES:
-        yield from FAMILIES[family][1]()
+        yield from FAMILIES[family].list()
     else:
         raise UserError(f"no environment family {family!r}; {suggest(family, FAMILIES)}")
 
 
 def presets() -> Iterator[tuple[str, str]]:
     """Every preset and its paper."""
-    for name in PRESETS:
-        yield name, ABOUT[name]
+    for name, preset in PRESETS.items():
+        yield name, preset.about
 
 
 def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:

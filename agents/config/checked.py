@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
+import msgspec
+
 from ...envs.errors import UserError
 from ...envs.experience import Spec
 from ..storage.config_file import CONFIG, RESTORE, read_config
 from .config import Config
-from .typed import as_written, fields_of, is_a
+from .validation import converted, fields_of
 
 OLDER = {"bfloat16": bool, "streams": int}
 """Settings of earlier versions that are read still."""
@@ -33,8 +35,12 @@ def _may_be(value: Any, kind: Any) -> bool:
     them in the version that wrote them.
     """
     if get_origin(kind) is Literal:
-        return isinstance(value, str)
+        kind = str
     if dataclasses.is_dataclass(kind):
-        return isinstance(value, dict)
+        kind = dict
     numbers = value if isinstance(value, list) else [value]
-    return all(not isinstance(x, int) or abs(x) < 2**63 for x in numbers) and is_a(as_written(value, kind), kind)
+    try:
+        converted(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return all(not isinstance(x, int) or abs(x) < 2**63 for x in numbers)

@@ -6,92 +6,81 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
+from msgspec import Meta
 
 from ...auxiliaries import LossConfig
+from ...backbones import MEMORIES, TORSOS
+from ...envs import EnvSettings
 from ..learner_config import LearnerConfig
 from ..replay import ReplayConfig
+from ..runners import RUNNERS
 
 EVAL_LIMIT = 10_000
 
 
 @dataclass(frozen=True)
-class Config:
-    """Train an agent. Steps are the agent's: one decision, several simulator frames."""
+class Begin:
+    """Settings that a run cannot do without, and the first flags that --help explains."""
 
     env: str = ""
     """Environment as family:name, such as labyrinth:seekavoid_arena_01 (morello list envs shows all)."""
-    steps: int = 1_000_000
-    """Budget in agent steps, all environments together."""
-    seed: int = 0
-    """Of weights, action noise and environments."""
-    num_envs: int = 64
-    """Environments side by side."""
-    restart_envs: bool = False
-    """Make a Gymnasium or MiniWorld environment that breaks anew, and go on, instead of ending the run."""
-    env_workers: int | None = None
-    """Processes for Gymnasium's or MiniWorld's environments, 0 is this one; the family's default if not given."""
-    env_timeout: float | None = None
-    """Seconds a worker of --env-workers may take to answer before it counts as broken; 60 if not given."""
-    preprocessing: Literal["own", "atari", "icm", "rgb"] = "own"
-    """What the agent is shown: as is the family's own way, or as in a paper: atari (84x84 grey, 4 frames stacked, 4 a
-    step), icm (42x42 grey, 4 stacked, 4 a step), rgb (colour, one frame, 4 a step). Flags of their own go first."""
-    unroll: int = 20
-    """Steps of each environment between two updates."""
-    frame_size: tuple[int, int] | None = None
-    """Height and width of images; the family's default if not given."""
-    grey: bool | None = None
-    """Images in grey; the family's default if not given."""
-    frame_stack: int | None = None
-    """Frames the agent is shown at once; the family's default if not given."""
-    action_repeat: int | None = None
-    """Simulator frames an action lasts, where there are any; the family's default if not given."""
-    sticky_actions: float | None = None
-    """Probability that the action before is repeated (0.25: Machado et al. 2018); the family's default if not given."""
-    noisy_tv: Literal["none", "region", "remote"] = "none"
-    """Noise over the right 40 percent of the image: new at every step, or only when an added action asks for it."""
-    time_limit: int | None = None
-    """Steps after which an episode is cut short; the family's own limit if not given."""
-    life_loss: bool = False
-    """Atari: a lost life has discount 0, while the episode goes on."""
-    torso: Literal["auto", "nature", "shallow", "deep", "grid", "mlp"] = "auto"
-    """Network from one observation to a vector; auto is the Nature CNN for images (shallow below 36 pixels, grid
-    below 20), a perceptron for vectors."""
-    memory: Literal["none", "lstm", "gru", "conv", "transformer"] = "none"
-    """What the agent remembers with."""
-    memory_size: int = 256
-    """Width of the memory."""
+    steps: Annotated[int, Meta(ge=1)] = 1_000_000
+    """Training budget in agent steps, counted over all environments together."""
+    seed: Annotated[int, Meta(ge=0, lt=2**62)] = 0  # evaluations add theirs to it
+    """Seed of weights, action noise and environments."""
+    num_envs: Annotated[int, Meta(ge=1)] = 64
+    """Number of environments stepped side by side."""
+    unroll: Annotated[int, Meta(ge=1)] = 20
+    """Steps taken in each environment between two updates."""
+
+
+@dataclass(frozen=True)
+class Config(EnvSettings, Begin):
+    """Train an agent. Steps are agent steps: one step is one decision, which may last several simulator frames."""
+
+    # Annotations are read when they are asked for: choices from a registry are those that are in it by then.
+
+    torso: Literal["auto", *TORSOS] = "auto"  # type: ignore[valid-type]
+    """Network that encodes one observation.
+    auto chooses the Nature CNN for images (shallow below 36 pixels, grid below 20) and a perceptron for vectors."""
+    memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
+    """Memory module: none, LSTM, GRU, causal convolution or transformer."""
+    memory_size: Annotated[int, Meta(ge=2)] = 256  # a transformer's norm leaves 0 of one number
+    """Width of the memory's output; ignored without memory."""
+    runner: Literal[*RUNNERS] = "sync"  # type: ignore[valid-type]
+    """How acting and learning take turns: sync collects a rollout with the newest weights, then learns from it."""
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
     aux: dict[str, LossConfig] = field(default_factory=dict)
-    """Auxiliary losses by name: those whose weight is not 0."""
+    """Auxiliary losses by name; those of weight 0 are off."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    """Device to train on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the torso; auto is bfloat16 where the processor multiplies it in hardware."""
+    """Precision of the torso; auto is bfloat16 where the hardware multiplies it natively, else float32."""
     threads: int | None = None
-    """CPU threads, for the network and the environments; all cores if not given."""
+    """Number of CPU threads for the network and the environments. If not given: all cores."""
     run: str | None = None
-    """Folder of the run; runs/<env>/<preset>/<seed>-<time> if not given."""
+    """Folder of the run. If not given: runs/<env>/<preset>/<seed>-<time>."""
     resume: bool = False
-    """Go on from the folder's newest checkpoint; start if there is none."""
+    """Continue from the newest checkpoint in --run; start a new run if there is none."""
     trust: bool = False
-    """With --resume: import the module that the run's environment names (gym:module:Name), without asking."""
-    log_every: int = 20_000
+    """With --resume: import the module named by the run's environment (gym:module:Name) without asking."""
+    log_every: Annotated[int, Meta(ge=1)] = 20_000
     """Steps between two records of metrics."""
-    eval_every: int = 0
-    """Steps between two evaluations; 0 is never."""
-    eval_episodes: int = 64
-    """Episodes an evaluation plays."""
-    eval_limit: int = EVAL_LIMIT
-    """Steps an episode of an evaluation may take, on average, where the environment has no longer limit of its own; an
-    evaluation that takes longer is given up, with a warning."""
+    eval_every: Annotated[int, Meta(ge=0)] = 0
+    """Steps between two evaluations; 0 disables evaluation."""
+    eval_episodes: Annotated[int, Meta(ge=1)] = 64
+    """Number of episodes in each evaluation."""
+    eval_limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
+    """Maximum steps per evaluation episode, on average, where the environment has no longer limit of its own.
+    An evaluation that takes longer is given up with a warning."""
     eval_video: bool = False
-    """Put a video of an episode into TensorBoard at each evaluation."""
-    checkpoint_every: int = 200_000
-    """Steps between two checkpoints; there is always one at the start and at the end."""
+    """Write a video of one episode to TensorBoard at each evaluation."""
+    checkpoint_every: Annotated[int, Meta(ge=0)] = 200_000
+    """Steps between two checkpoints, beside those at the start and at the end; 0 writes only these."""
     checkpoint_replay: bool = False
-    """Keep the replay in checkpoints, or else begin with an empty one where a run goes on."""
-    keep: int = 2
-    """Checkpoints kept."""
+    """Store the replay in checkpoints; otherwise a resumed run starts with an empty one."""
+    keep: Annotated[int, Meta(ge=1)] = 2
+    """Number of most recent checkpoints to keep."""
     quiet: bool = False
-    """Print nothing but warnings and errors."""
+    """Print only warnings and errors."""

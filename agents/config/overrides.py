@@ -9,15 +9,13 @@ from typing import Any
 from ...auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig
 from ...envs.errors import UserError, suggest
 from .config import Config
-from .presets import BY_UNROLL, PRESETS
+from .presets import PRESETS, Preset
 
 
-def preset_named(name: str, unroll: int | None = None) -> Config:
-    """The defaults of a preset, those that follow it for an ``unroll`` other than its own."""
+def preset_named(name: str) -> Preset:
+    """Return a preset, or raise UserError with what is near."""
     if name not in PRESETS:
         raise UserError(f"Unknown preset '{name}': {suggest(name, PRESETS)}")
-    if name in BY_UNROLL and isinstance(unroll, int) and unroll >= 1:
-        return BY_UNROLL[name](unroll)
     return PRESETS[name]
 
 

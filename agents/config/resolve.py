@@ -13,7 +13,7 @@ from .config import Config
 from .devices import multiplies_bfloat16, resolve_device
 from .overrides import known_loss
 from .presets import PRESETS
-from .ranges import check, flag_of
+from .validation import flag_of, validated
 
 LARGEST = 2**40
 """Bytes: a rollout and a network that need more are a slip of the finger."""
@@ -27,19 +27,20 @@ def resolve(config: Config) -> Config:
         raise UserError("No environment given: add --env family:name, such as --env labyrinth:seekavoid_arena_01.")
     run = None if config.run is None else str(config.run)  # from Python it may be a Path, and a torch.device
     config = dataclasses.replace(config, run=run, device=str(config.device))
-    check(config)
-    check(config.learner)
-    check(config.replay, "replay.")
+    config = validated(config)
+    aux = {}
     for name, loss in config.aux.items():
         kind = known_loss(name).Config
         if not isinstance(loss, kind):
             raise UserError(f"The loss '{name}' takes a number, its weight, or a {kind.__name__}, not {loss!r}.")
-        check(loss, f"aux.{name}.")
+        aux[name] = loss = validated(loss, f"aux.{name}.")
         if not loss.weight:
-            known = [kind(), *(p.aux[name] for p in PRESETS.values() if name in p.aux)]
+            known = [kind(), *(p.config.aux[name] for p in PRESETS.values() if name in p.config.aux)]
             if all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
                 flag = flag_of(f"aux.{name}.weight")
                 raise UserError(f"The loss '{name}' is given settings at weight 0, where it is off: add {flag} 1.")
+    learner, replay = validated(config.learner), validated(config.replay, "replay.")
+    config = dataclasses.replace(config, learner=learner, replay=replay, aux=aux)
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:

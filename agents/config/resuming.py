@@ -10,7 +10,7 @@ from typing import Any
 from ...envs.errors import UserError
 from ..plugins import Plugin
 from .config import Config
-from .saved import FREE_TO_CHANGE, NEVER_SAVED
+from .saved import FREE_TO_CHANGE, NEVER_SAVED, NEWER
 
 ABSENT = object()
 
@@ -24,6 +24,7 @@ def to_save(preset: str, config: Config, plugins: Mapping[str, Plugin]) -> dict[
 
 def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """UserError, naming the first of ``settings`` that differs from how ``run`` was ``begun``."""
+    begun = NEWER | dict(begun)
     fixed = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
     for name, before, now in differences({name: begun.get(name, ABSENT) for name in fixed}, _plain(fixed)):
         name = name.removeprefix("learner.")

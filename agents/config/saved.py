@@ -17,8 +17,7 @@ from ..storage.config_file import CHECKPOINTS, CONFIG
 from ..storage.files import named
 from .checked import read_checked
 from .config import Config
-from .ranges import check
-from .typed import as_written, fields_of
+from .validation import T, fields_of, validated
 
 FREE_TO_CHANGE = {
     "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
@@ -28,6 +27,9 @@ FREE_TO_CHANGE = {
 
 NEVER_SAVED = {"trust"}
 """What a folder has no say in."""
+
+NEWER = {"runner": "sync"}
+"""Settings that earlier versions did not have, and what they did."""
 
 
 def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
@@ -46,11 +48,11 @@ def read_settings(folder: Path) -> tuple[str, Config]:
     """Preset and Config a run was begun with, on no more threads than there are cores here. UserError where they cannot
     be what a run was begun with.
     """
-    saved, _ = read_checked(folder)
+    saved = NEWER | read_checked(folder)[0]
     names = {f.name for f in dataclasses.fields(Config)} - NEVER_SAVED
     for name in sorted({*names, "preset"} - saved.keys()):
         raise _other_version(folder, f"lacks the setting '{name}'")
-    values: dict[str, Any] = {k: as_written(v, fields_of(Config)[k]) for k, v in saved.items() if k in names}
+    values: dict[str, Any] = {k: v for k, v in saved.items() if k in names}
     if values["threads"] is not None:
         values["threads"] = max(1, min(values["threads"], forked.most(cores())))
     for name in values["aux"]:
@@ -60,9 +62,7 @@ def read_settings(folder: Path) -> tuple[str, Config]:
     values["replay"] = from_saved(folder, ReplayConfig, values["replay"], "replay.")
     losses = values["aux"].items()
     values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v, f"aux.{k}.") for k, v in losses}
-    config = Config(**values)
-    _check_saved(folder, config)
-    return saved["preset"], config
+    return saved["preset"], _validated(folder, Config(**values))
 
 
 def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> Any:
@@ -72,14 +72,12 @@ def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> A
     found = saved if isinstance(saved, dict) else {}
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
         raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
-    config = kind(**{k: as_written(found[k], hint) for k, hint in fields_of(kind).items()})
-    _check_saved(folder, config, prefix)
-    return config
+    return _validated(folder, kind(**{name: found[name] for name in fields_of(kind)}), prefix)
 
 
-def _check_saved(folder: Path, config: Any, prefix: str = "") -> None:
+def _validated(folder: Path, config: T, prefix: str = "") -> T:
     try:
-        check(config, prefix)
+        return validated(config, prefix)
     except UserError as error:
         raise UserError(f"{folder / CONFIG} is damaged ({str(error).rstrip('.')}): restore it from a copy") from error
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
 from rich.console import Console
 from tyro.conf import Positional
 
@@ -13,8 +15,8 @@ from ...envs.errors import UserError
 from ..config.config import EVAL_LIMIT
 from ..config.devices import resolve_device
 from ..config.load import load
-from ..config.ranges import check_range
 from ..config.trust import allow_import
+from ..config.validation import validated
 from ..storage.files import replace_file
 from ..storage.paths import same_directory
 from .environments import own_environment
@@ -33,28 +35,27 @@ class EvalFlags:
 
     run: Positional[str]
     """Folder of the run."""
-    episodes: int = 100
-    """Episodes each of them plays, at least."""
+    episodes: Annotated[int, Meta(ge=1)] = 100
+    """Minimum number of episodes each policy plays."""
     env: str | None = None
-    """Another environment with the same observations and actions; the run's own if not given."""
+    """Evaluate in another environment with the same observations and actions. If not given: the run's own."""
     greedy: bool = False
-    """Take the likeliest action instead of sampling."""
+    """Take the most likely action instead of sampling."""
     play_references: bool = False
-    """Play random and oracle on the same episodes instead of taking the scores recorded for the environment."""
-    limit: int = EVAL_LIMIT
-    """Steps an episode may take, on average, where the environment has no longer limit of its own."""
-    seed: int = SEED
-    """Of the environments and the policies; the episodes begin alike for all."""
+    """Play the random policy and the oracle on the same episodes instead of using their recorded scores."""
+    limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
+    """Maximum steps per episode, on average, where the environment has no longer limit of its own."""
+    seed: Annotated[int, Meta(ge=0, lt=2**62)] = SEED
+    """Seed of environments and policies; episodes start alike for all policies."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    """Device to evaluate on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""
     trust: bool = False
-    """Import the module that the run's environment names (gym:module:Name), without asking."""
+    """Import the module named by the run's environment (gym:module:Name) without asking."""
 
 
 def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     """``morello eval``: print the table and write ``evaluation.json`` into the run folder."""
-    check_range("seed", flags.seed)
-    check_range("eval_limit", flags.limit)
+    flags = validated(flags)
     path = Path(flags.run).absolute() / EVALUATION  # before there is an environment, which may go elsewhere
     agent = load(flags.run, resolve_device(flags.device))
     name = flags.env or own_environment(agent)

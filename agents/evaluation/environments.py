@@ -26,9 +26,9 @@ def environment_for(
         name = own_environment(agent)
         allow_import("the agent", name, trust)
     options = environment_options(agent.config, name)
-    size = options.get("height"), options.get("width")
+    size = options.get("frame_size")
     known = agent.spec.observation.get("image")
-    if size != (None, None) and known is not None and known[0][:2] != size:
+    if size is not None and known is not None and known[0][:2] != size:
         raise UserError(f"the agent's settings are of images of {list(size)}, and it knows {_played(agent.spec)}")
     if render and "render" in options_of(name):
         options["render"] = True

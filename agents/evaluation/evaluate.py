@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...envs.errors import UserError
 from ...envs.vector_env import VectorEnv
@@ -52,7 +51,7 @@ def evaluate(
     count = torch.zeros_like(columns)
     running = torch.zeros(2, env.num_envs, dtype=torch.float64, device=device)  # return and length
     played = torch.zeros(5, rounds + 1, env.num_envs, dtype=torch.float64, device=device)  # last row: surplus
-    broken = _restarts(env)
+    broken = env.restarts
     max_steps = rounds * max(limit, (env.spec.max_steps or 0) + 1)
     for steps in range(1, max_steps + 1):
         each_step()
@@ -61,8 +60,8 @@ def evaluate(
         step = torch.stack([timestep.reward, torch.ones_like(timestep.reward)])
         running = torch.where(moved, running + step, 0.0)
         ended = timestep.last & moved
-        if (now := _restarts(env)) is not None and broken is not None:
-            ended, broken = ended & torch.eq(now, broken).to(device), now
+        if now := env.restarts:
+            ended, broken = ended & torch.eq(torch.tensor(now), torch.tensor(broken)).to(device), now
         terminated = ended & (timestep.discount == 0)
         flags = terminated, terminated & (timestep.reward > 0), timestep.task
         row = torch.where(ended, count, rounds).clamp_(max=rounds)
@@ -82,9 +81,3 @@ def evaluate(
         returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks,
         env.spec.success,
     )  # fmt: skip
-
-
-def _restarts(env: VectorEnv) -> Tensor | None:
-    """[B], times each environment was made anew; None for those that never are."""
-    count: list[int] | None = getattr(env, "restarts", None)
-    return None if count is None else torch.tensor(count)

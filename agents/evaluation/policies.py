@@ -10,7 +10,6 @@ from torch import Tensor
 from ...envs.errors import UserError
 from ...envs.experience import AgentState, Spec, Timestep
 from ...envs.vector_env import VectorEnv
-from ...envs.wrappers import unwrapped
 from ..actor import gumbel
 from ..model import ActorCritic, Output
 
@@ -66,11 +65,8 @@ def random_policy(spec: Spec, seed: int = 0) -> Policy:
 
 
 def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
-    """The scripted player of an environment. UserError if it has none."""
-    from ...envs.labyrinth.labyrinth import Labyrinth
-    from ...envs.labyrinth.oracle.player import Oracle
-
-    inside = unwrapped(env)
-    if not isinstance(inside, Labyrinth):
-        raise UserError(f"{name} has no oracle; labyrinth's levels have")
-    return Oracle(inside).act
+    """Return the scripted player of an environment. UserError if it has none."""
+    player = env.oracle()
+    if player is None:
+        raise UserError(f"{name} has no oracle, a scripted player to be measured by: leave --play-references out")
+    return player

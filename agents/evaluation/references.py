@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...envs.preprocessing import NOTHING
+from ...envs import FAMILIES
+from ...envs.options import NOTHING, PLAY
 from ...envs.vector_env import VectorEnv, closing
 from ..agent import Agent
 from ..config.config import EVAL_LIMIT
-from ..config.environment_options import PLAY, environment_options
+from ..config.environment_options import environment_options
 from .environments import environment_for, own_environment
 from .evaluate import SEED, batch_size, evaluate
 from .policies import Policy, agent_policy, oracle_policy, random_policy
@@ -63,16 +64,13 @@ def _scores(
 
 
 def recorded_references(name: str, tasks: tuple[str, ...]) -> dict[str, Recorded]:
-    """What "random" play and the "oracle" are known to score; empty where that was not measured."""
-    if not name.startswith("labyrinth:"):
+    """Return what "random" play and the "oracle" are known to score, each where it was measured for every task."""
+    family = FAMILIES.get(name.partition(":")[0])
+    if family is None:
         return {}
-    from ...envs.labyrinth.levels import recorded_scores
-
-    try:
-        known = {task: recorded_scores(task) for task in tasks}
-    except KeyError:
-        return {}
+    known = {task: family.references(task) for task in tasks}
     return {
-        player: Recorded.mixture({task: Recorded(**known[task][player]) for task in tasks})
+        player: Recorded.mixture({task: Recorded(**scores[player]) for task, scores in known.items()})
         for player in ("random", "oracle")
+        if known and all(player in scores for scores in known.values())
     }

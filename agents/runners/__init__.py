@@ -1,7 +1,10 @@
 """How actors and learners run together."""
 
+from .base import Runner
 from .sync import Sync
 
-RUNNERS = {"sync": Sync}
+RUNNERS: dict[str, type[Runner]] = {
+    "sync": Sync,
+}
 
-__all__ = ["RUNNERS", "Sync"]
+__all__ = ["RUNNERS", "Runner", "Sync"]

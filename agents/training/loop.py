@@ -20,7 +20,7 @@ from ..config.saved import FREE_TO_CHANGE
 from ..config.trust import module_of
 from ..finite import NonFiniteError, refuse_non_finite
 from ..plugins import Plugin
-from ..runners import Sync
+from ..runners import RUNNERS, Runner
 from ..storage import checkpoint, rng_state
 from ..storage.config_file import CHECKPOINTS
 from ..storage.lock import FolderMovedError
@@ -97,7 +97,7 @@ class Training:
         """Train to the end of the budget. Raises `Stopped` after a signal; whatever ends it early, a checkpoint keeps
         what was learned, if it is known to be whole.
         """
-        runner = Sync(self.parts.actor, self.parts.learner)
+        runner = RUNNERS[self.config.runner](self.parts.actor, self.parts.learner)
         if not self.parts.env.spec.resumable:  # else the rollout under way is finished, to go on bit for bit
             self.parts.actor.check = self.stop.check
         self.recorder.begin()
@@ -132,7 +132,7 @@ class Training:
         return self.folder
 
     def _train(
-        self, runner: Sync, progress: Progress, on_record: Callable[[dict[str, Any]], None]
+        self, runner: Runner, progress: Progress, on_record: Callable[[dict[str, Any]], None]
     ) -> OSError | None:
         """Update by update. What the disk has against the last checkpoint, if anything."""
         config, failed = self.config, None
@@ -185,14 +185,14 @@ class Training:
         trust = " --trust" if module_of(self.config.env) else ""
         return f"morello train --run {self.shown} --resume{trust}"
 
-    def _leave(self, runner: Sync, progress: Progress, stopped: Stopped) -> None:
+    def _leave(self, runner: Runner, progress: Progress, stopped: Stopped) -> None:
         """Keep what there is, and say how to go on."""
         kept = self._keep(runner, progress)
         lost = "" if kept else ", without a checkpoint of it"
         progress.message(f"{stopped} at step {self.steps:,}{lost}; to go on: {self.command}", warning=True)
         stopped.said = True
 
-    def _keep(self, runner: Sync, progress: Progress) -> bool:
+    def _keep(self, runner: Runner, progress: Progress) -> bool:
         """A checkpoint of this step, if there is none; False where there can be none."""
         if self.saved != self.steps and runner.doing != "learning":
             try:

@@ -11,7 +11,7 @@ from ...envs.statistics import EpisodeStatistics
 from ..config.build import Parts
 from ..config.config import Config
 from ..finite import NonFiniteError
-from ..runners import Sync
+from ..runners import Runner
 from .averages import Averages
 
 
@@ -38,15 +38,14 @@ class Recorder:
     @property
     def restarts(self) -> int:
         """Times an environment broke and was made anew, earlier sittings included."""
-        now: list[int] = getattr(self.parts.env, "restarts", [])
-        return self.restarts_before + sum(now)
+        return self.restarts_before + sum(self.parts.env.restarts)
 
     def add(self, rollout: Rollout, metrics: dict[str, Metric]) -> None:
         """Take in one update; nothing leaves the device."""
         self.statistics.update(rollout)
         self.averages.add(metrics)
 
-    def record(self, runner: Sync) -> dict[str, Any]:
+    def record(self, runner: Runner) -> dict[str, Any]:
         """Return means since the last record: the one place where the host waits for the device.
 
         NonFiniteError if a loss or gradient became non-finite since.

@@ -9,6 +9,7 @@ from typing import Any
 from ..config.build import Parts, build, environment, network
 from ..config.config import Config
 from ..config.overrides import preset_named, with_overrides
+from ..config.presets import Preset
 from ..config.resolve import resolve
 from ..plugins import Plugin
 from ..storage.paths import same_directory
@@ -21,7 +22,7 @@ __all__ = ["Parts", "Training", "build", "environment", "network", "start", "tra
 
 
 def train(
-    settings: str | Config = "a2c",
+    settings: str | Preset | Config = "a2c",
     *,
     preset: str = "custom",
     plugins: Mapping[str, Plugin] | None = None,
@@ -30,14 +31,17 @@ def train(
 ) -> Run:
     """Train an agent and return its run folder: what ``morello train`` does.
 
-    ``settings`` is the name of a preset or a whole Config (which ``preset`` names); ``overrides`` are fields of Config
-    or LearnerConfig (``env=..., steps=..., learning_rate=...``). ``plugins`` are auxiliary losses and intrinsic rewards
+    ``settings`` is the name of a preset, a Preset or a whole Config (which ``preset`` names); ``overrides`` are fields
+    of Config or LearnerConfig (``env=..., steps=..., learning_rate=...``). What a preset derives from the unroll
+    follows an ``unroll`` given here; a Config is taken as it is. ``plugins`` are auxiliary losses and intrinsic rewards
     by name. ``on_record`` sees each record of metrics. Raises UserError for what the caller can put right and
     NonFiniteError when training diverges; after a signal, and the checkpoint it leads to, KeyboardInterrupt for Ctrl-C
     and SystemExit for the others.
     """
     if isinstance(settings, str):
-        preset, settings = settings, preset_named(settings, overrides.get("unroll"))
+        preset, settings = settings, preset_named(settings)
+    if isinstance(settings, Preset):
+        settings = settings.at(overrides["unroll"]) if "unroll" in overrides else settings.config
     config = resolve(with_overrides(settings, overrides))
     try:
         return start(preset, config, plugins, on_record)

@@ -17,14 +17,14 @@ from rich.progress import track
 from ...envs import make, own_options
 from ...envs.errors import UserError
 from ...envs.experience import Timestep
+from ...envs.options import PLAY
 from ...envs.vector_env import VectorEnv, closing
-from ...envs.wrappers import unwrapped
-from ..config.config import EVAL_LIMIT
+from ..config.config import EVAL_LIMIT, Config
 from ..config.devices import resolve_device
-from ..config.environment_options import PLAY, environment_options
+from ..config.environment_options import environment_options
 from ..config.load import load
-from ..config.ranges import check_range
 from ..config.trust import allow_import
+from ..config.validation import validated_field
 from ..evaluation.environments import environment_for, own_environment
 from ..evaluation.evaluate import SEED
 from ..evaluation.policies import AgentPolicy, Policy, agent_policy
@@ -61,7 +61,7 @@ def moments(
         if "position" in timestep.info:
             trail.append(timestep.info["position"][0].cpu().numpy().copy())
         if first or last or step % MAP_EVERY == 0:
-            above = seen_from_above(env, trail)
+            above = env.top_view(MAP_SIZE, MAP_SIZE, np.array(trail))
         action = policy(timestep)
         output = policy.output if isinstance(policy, AgentPolicy) else None
         yield Moment(
@@ -71,7 +71,7 @@ def moments(
             episode_return=total,
             last=last,
             image=_first_image(timestep),
-            view=drawn(env) if enlarged is None else _first_image(enlarged),
+            view=env.render() if enlarged is None else _first_image(enlarged),
             map=above,
             vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
             value=None if output is None else float(output.value[EXTRINSIC][0, 0]),
@@ -94,23 +94,6 @@ def moments(
 def _first_image(timestep: Timestep) -> Pixels | None:
     image = timestep.observation.get("image")
     return None if image is None else image[0].cpu().numpy().copy()
-
-
-def drawn(env: VectorEnv) -> Pixels | None:
-    """uint8 [H, W, 3], environment 0's picture for people; None for what has none."""
-    render: Callable[[], Pixels | None] | None = getattr(env, "render", None)
-    return None if render is None else render()
-
-
-def seen_from_above(env: VectorEnv, trail: list[NDArray[np.float32]]) -> Pixels | None:
-    """uint8 [H, W, 3], the map of environment 0 and where it has been; None for what has no map."""
-    from ...envs.labyrinth.labyrinth import Labyrinth
-    from ...envs.labyrinth.topdown import topdown
-
-    inside = unwrapped(env)
-    if not isinstance(inside, Labyrinth):
-        return None
-    return topdown(inside.world, inside.tables, 0, MAP_SIZE, MAP_SIZE, np.array(trail))
 
 
 def frames(
@@ -154,7 +137,7 @@ def watch(
     """
     if episodes < 1 or (seconds is not None and not 0 < seconds < math.inf):
         raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds, and an end to it")
-    check_range("seed", seed)
+    validated_field(Config, "seed", seed)
     agent = load(run, resolve_device(device))
     name = env or own_environment(agent)
     trust = env is not None or allow_import(str(run), name, trust)
@@ -181,16 +164,16 @@ def watch(
 def enlarged(
     env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu", **options: Any
 ) -> VectorEnv | None:
-    """The environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
+    """Make the environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
     none. ``options`` are those of ``make`` that change how it is played.
 
     Only where the seed and the actions decide all that happens (``spec.resumable``).
     """
-    if "image" not in env.spec.observation or not env.spec.resumable or "height" not in own_options(name):
+    if "image" not in env.spec.observation or not env.spec.resumable or "frame_size" not in own_options(name):
         return None
     height, width, _ = env.spec.observation["image"][0]
     scale = VIEW_SIZE / max(height, width)
-    return make(name, 1, device, seed, height=round(height * scale), width=round(width * scale), **options)
+    return make(name, 1, device, seed, frame_size=(round(height * scale), round(width * scale)), **options)
 
 
 def clip(

@@ -5,8 +5,10 @@ change, the passive counterpart of pixel control.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
@@ -19,12 +21,12 @@ from .parts.cells import CellHead, cell_change, cell_grid, newest_channels
 
 @dataclass(frozen=True)
 class ChangePredictionConfig(LossConfig):
-    """Input-change prediction. A mean over cells: a weight meant for a sum times their number (400 of 84x84 pixels)."""
+    """Input-change prediction. The loss is a mean over cells: multiply a weight meant for their sum by their number."""
 
-    cell: int = 4
-    """Side of a cell, in pixels."""
-    channels: int | None = None
-    """How many of the last channels are compared, those of one frame. None: those of one of the stacked frames."""
+    cell: Annotated[int, Meta(ge=1, le=4096)] = 4
+    """Side of a cell in pixels."""
+    channels: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Number of last image channels to compare. If not given: those of the newest stacked frame."""
 
 
 class ChangePrediction(AuxiliaryLoss):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from ...backbones import Features, Sizes
@@ -17,17 +19,18 @@ from ..pooling import Mean
 
 @dataclass(frozen=True)
 class CPCConfig(LossConfig):
-    """The paper says neither weight nor number of predictions: begin with weight 0.1."""
+    """Contrastive predictive coding. The paper gives no weight; start with 0.1."""
 
-    horizons: int = 30
-    """Steps ahead to predict, from 1 to this many. Those that an unroll is too short for are left out."""
-    queries: int = 512
-    """Predictions drawn a rollout, shared out evenly among the horizons. The cost is in proportion."""
-    negatives: int = 256
-    """Candidates beside the right one, at most; ln(negatives + 1) nats is the most that the bound can show."""
+    horizons: Annotated[int, Meta(ge=1, le=4096)] = 30
+    """Largest number of steps ahead to predict, starting from 1;
+    those longer than the unroll are left out."""
+    queries: Annotated[int, Meta(ge=1, le=2**20)] = 512
+    """Number of predictions sampled per rollout, divided evenly among the horizons; the cost is proportional."""
+    negatives: Annotated[int, Meta(ge=1, le=2**20)] = 256
+    """Maximum number of negatives per prediction; the bound cannot exceed ln(negatives + 1) nats."""
     source: Source = "batch"
-    """Where negatives are from: "batch" any row of the rollout, "others" any but those of the same environment,
-    "sequence" those of the same environment alone, "both" half of each."""
+    """Where negatives come from: batch (any row of the rollout), others (other environments),
+    sequence (the same environment) or both (half from each)."""
 
 
 class CPCLoss(AuxiliaryLoss):

@@ -6,8 +6,10 @@ Sizes, horizons, the share of rows and one classifier for all horizons are as in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,16 +23,16 @@ from ..reduction import average
 
 @dataclass(frozen=True)
 class CPCAConfig(LossConfig):
-    """The ports' weight is 0.05."""
+    """Action-conditional contrastive predictive coding. Public ports use a weight of 0.05."""
 
-    horizons: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Steps ahead to predict. Those that an unroll is too short for are left out."""
-    share: float = 0.2
-    """Of a rollout's rows, from which predictions are made. The cost is in proportion."""
-    embedding: int = 4
-    """Numbers that stand for an action."""
-    hidden: int = 32
-    """Units of the classifier."""
+    horizons: tuple[Annotated[int, Meta(ge=1, le=4096)], ...] = (1, 2, 4, 8, 16)
+    """Numbers of steps ahead to predict; those longer than the unroll are left out."""
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    """Fraction of a rollout's rows to predict from; the cost is proportional."""
+    embedding: Annotated[int, Meta(ge=1, le=2**20)] = 4
+    """Width of the action embedding."""
+    hidden: Annotated[int, Meta(ge=1, le=2**20)] = 32
+    """Width of the classifier's hidden layer."""
 
 
 def binary_contrast(positive: Tensor, negative: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ Laskin et al., "CURL: Contrastive unsupervised representations for reinforcement
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
@@ -23,16 +25,17 @@ from .parts.target_network import flat, follow, frozen, width
 
 @dataclass(frozen=True)
 class CURLConfig(LossConfig):
-    """The paper's weight is 1."""
+    """CURL: contrast two crops of each frame. The paper's weight is 1."""
 
-    batch: int = 128
-    """Frames an update, drawn with replacement; each is told from all others. The paper: 512."""
-    pad: int | None = None
-    """Pixels that a crop may move each way. None: as the paper's window of 84x84 in 100x100, 8 of 84."""
-    momentum: float = 0.05
-    """Share of the new weights in the key encoder after an update."""
-    latent: int = 50
-    """Width of what is compared."""
+    batch: Annotated[int, Meta(ge=1, le=2**20)] = 128
+    """Number of frames sampled per update, with replacement;
+    each is contrasted with all others (512 in the paper)."""
+    pad: Annotated[int, Meta(ge=0, le=4096)] | None = None
+    """Maximum shift of a crop in pixels. If not given: in proportion to the paper's (8 at 84x84)."""
+    momentum: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Fraction of the new weights that enters the key encoder after each update."""
+    latent: Annotated[int, Meta(ge=1, le=2**20)] = 50
+    """Width of the compared codes."""
 
 
 class CURL(AuxiliaryLoss):

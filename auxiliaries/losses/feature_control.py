@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
 from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
@@ -15,14 +17,14 @@ from .parts.q_learning import dueling, q_learning
 
 @dataclass(frozen=True)
 class FeatureControlConfig(LossConfig):
-    """Feature control. The loss of a step is a sum over units, as in the paper."""
+    """Feature control. The loss is summed over units, as in the paper."""
 
-    gamma: float = 0.9
-    """Discount per step of the changes to come."""
-    hidden: int = 128
-    """Width of the head's one hidden layer."""
+    gamma: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    """Discount per step of future feature changes."""
+    hidden: Annotated[int, Meta(ge=1, le=2**20)] = 128
+    """Width of the head's hidden layer."""
     timeout_terminates: bool | None = None
-    """A time limit cuts the return as a termination does; None: as the learner has it."""
+    """Treat time limits as terminations. If not given: the learner's setting."""
 
 
 class FeatureControl(AuxiliaryLoss):

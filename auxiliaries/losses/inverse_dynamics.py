@@ -5,8 +5,10 @@ prediction", 2017): the inverse model of ICM, here to shape the encoder of the a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,10 +22,10 @@ from ..reduction import average
 
 @dataclass(frozen=True)
 class InverseDynamicsConfig(LossConfig):
-    """What the classifier is made of."""
+    """Inverse dynamics: predict the action between two observations."""
 
-    hidden: int = 256
-    """Units of its one hidden layer."""
+    hidden: Annotated[int, Meta(ge=1, le=2**20)] = 256
+    """Width of the hidden layer."""
 
 
 class InverseDynamics(AuxiliaryLoss):

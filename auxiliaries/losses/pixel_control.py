@@ -5,7 +5,9 @@ one would have to do for each part of the picture to change most.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,16 +21,16 @@ from .parts.q_learning import dueling, q_learning
 
 @dataclass(frozen=True)
 class PixelControlConfig(LossConfig):
-    """Pixel control. The loss of a step is a sum over cells, as in the paper, whose weights are 0.01 to 0.1."""
+    """Pixel control. The loss is summed over cells, as in the paper, whose weights are 0.01 to 0.1."""
 
-    gamma: float = 0.9
-    """Discount per step of the changes to come."""
-    cell: int = 4
-    """Side of a cell, in pixels."""
-    channels: int | None = None
-    """How many of the last channels are compared, those of one frame. None: those of one of the stacked frames."""
+    gamma: Annotated[float, Meta(ge=0, le=1)] = 0.9
+    """Discount per step of future pixel changes."""
+    cell: Annotated[int, Meta(ge=1, le=4096)] = 4
+    """Side of a cell in pixels."""
+    channels: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Number of last image channels to compare. If not given: those of the newest stacked frame."""
     timeout_terminates: bool | None = None
-    """A time limit cuts the return as a termination does; None: as the learner has it."""
+    """Treat time limits as terminations. If not given: the learner's setting."""
 
 
 class DuelingMaps(nn.ConvTranspose2d):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,10 +56,10 @@ class PixelDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class ReconstructionConfig(LossConfig):
-    """Input reconstruction. A mean over pixels: a weight meant for a sum times H W C (21,168 of 84x84 in colour)."""
+    """Input reconstruction. The loss is a mean over pixels: multiply a weight meant for their sum by H x W x C."""
 
-    channels: int | None = None
-    """How many of the last channels are drawn, those of one frame. None: those of one of the stacked frames."""
+    channels: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Number of last image channels to reconstruct. If not given: those of the newest stacked frame."""
 
 
 class Reconstruction(AuxiliaryLoss):

@@ -6,7 +6,9 @@ Jaderberg et al., "Reinforcement learning with unsupervised auxiliary tasks" (20
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,10 +30,10 @@ def reward_class(reward: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RewardPredictionConfig(LossConfig):
-    """The paper's weight is 1."""
+    """Reward prediction. The paper's weight is 1 beside losses summed over an unroll: 1 / unroll here."""
 
-    batch: int = 64
-    """Windows of three frames an update."""
+    batch: Annotated[int, Meta(ge=1, le=2**20)] = 64
+    """Number of three-frame windows per update."""
 
 
 class RewardPrediction(AuxiliaryLoss):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,16 +66,18 @@ class Transition(nn.Module):
 
 @dataclass(frozen=True)
 class SPRConfig(LossConfig):
-    """The paper's code has a weight of 5."""
+    """SPR: predict future latents. The paper's code uses a weight of 5."""
 
-    steps: int = 5
-    """How far ahead to predict, in agent steps."""
-    batch: int = 64
-    """Rows of a rollout to predict from, drawn anew for each update."""
+    steps: Annotated[int, Meta(ge=1, le=4096)] = 5
+    """Number of agent steps ahead to predict."""
+    batch: Annotated[int, Meta(ge=1, le=2**20)] = 64
+    """Number of rows of a rollout to predict from, sampled at each update."""
     augment: bool = True
-    """Shift and brighten frames, differently for prediction and target; the target is then the encoder itself."""
-    momentum: float = 0.01
-    """Share of the new weights in the target after an update; only without augmentation."""
+    """Shift and brighten frames, differently for prediction and target;
+    the target is then the encoder itself."""
+    momentum: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Fraction of the new weights that enters the target encoder after each update;
+    used only without augmentation."""
 
 
 class SPR(AuxiliaryLoss):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from ...backbones import Features, Sizes
@@ -17,20 +19,21 @@ from ..returns import discounts, vtrace
 
 @dataclass(frozen=True)
 class ValueReplayConfig(LossConfig):
-    """Value replay. UNREAL has weight 1, no correction and a replay of 2,000 steps an environment."""
+    """Value replay. UNREAL uses weight 1, no correction and a replay of 2,000 steps per environment."""
 
-    gamma: float | None = None
-    """Discount per step; None: the learner's."""
+    gamma: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Discount per step. If not given: the learner's."""
     correct: bool = True
-    """Count as much as the present policy would act as the replayed one did (V-trace); the paper does not."""
+    """Correct for the difference between the replayed and the present policy with V-trace;
+    the paper does not."""
     timeout_terminates: bool | None = None
-    """A time limit cuts the return as a termination does; None: as the learner has it."""
-    rho_bar: float | None = None
-    """V-trace's clip of the importance ratio; None: the learner's."""
-    c_bar: float | None = None
-    """V-trace's clip of the trace; None: the learner's."""
-    vtrace_lambda: float | None = None
-    """V-trace's mixing of horizons; None: the learner's."""
+    """Treat time limits as terminations. If not given: the learner's setting."""
+    rho_bar: Annotated[float, Meta(gt=0)] | None = None
+    """V-trace's clip of the importance ratios. If not given: the learner's."""
+    c_bar: Annotated[float, Meta(gt=0)] | None = None
+    """V-trace's clip of the trace coefficients. If not given: the learner's."""
+    vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """V-trace's mixing of return lengths. If not given: the learner's."""
 
 
 class ValueReplay(AuxiliaryLoss):

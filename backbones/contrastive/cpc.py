@@ -57,7 +57,8 @@ def curve(contrast: Contrast) -> HorizonCurve:
 
 
 class CPC(nn.Module):
-    """From contexts c[t] [D], tell the later z[t + k] [E] from other rows, for each k of ``horizons`` (in steps).
+    """From contexts ``c[t]`` [D], tell the later ``z[t + k]`` [E] from other rows, for each k of ``horizons``, in
+    steps.
 
     At most ``queries`` rows t are drawn, the same for all horizons, and at most ``negatives`` candidates beside the
     positive; None: all. Candidates may be of any episode; a pair is of one. With ``actions`` (how many there are) a

@@ -12,7 +12,7 @@ def record(level: str, count: int, size: int, *, seed: int = 0, num_envs: int = 
     """[count, size, size, 3] uint8 of ``labyrinth:level``: what random play sees, a frame in ``every`` steps of each
     environment, an action held so long.
     """
-    env = make(f"labyrinth:{level}", num_envs, seed=seed, height=size, width=size)
+    env = make(f"labyrinth:{level}", num_envs, seed=seed, frame_size=(size, size))
     generator = torch.Generator().manual_seed(seed)
     frames: list[Tensor] = []
     env.reset()

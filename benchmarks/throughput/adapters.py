@@ -99,7 +99,7 @@ def pool_parts(name: str, count: int, threads: int) -> dict[str, Part]:
     """EnvPool's own ``step`` with actions drawn beforehand, and our adapter's, of one pool, into a rollout's rows."""
     made = make(name, count, threads=threads)
     task = (made.parts[0][1] if isinstance(made, Alternating) else made).task  # type: ignore[attr-defined]
-    close(made)
+    made.close()
     ours = EnvPool(task, count, torch.device("cpu"), 0, threads=threads)
     return {
         f"{name}, EnvPool alone": Part(f"envpool, {count} environments", count, alone(task, count, threads)),
@@ -141,12 +141,6 @@ def world_parts(name: str) -> dict[str, Part]:
     """A MiniWorld in this process, as its users run it, and in two workers."""
     parts = {}
     for about, workers in (("one process", 0), ("two workers", 2)):
-        env = make(name, COPIES, workers=workers)
+        env = make(name, COPIES, env_workers=workers)
         parts[f"{name}, {about}"] = Part(f"{about}, {COPIES} environments", COPIES, stepped(env))
     return parts
-
-
-def close(env: VectorEnv) -> None:
-    """End what runs, where there is something to end."""
-    if hasattr(env, "close"):
-        env.close()

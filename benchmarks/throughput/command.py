@@ -18,6 +18,7 @@ from rich.text import Text
 from ...agents.config.config import Config
 from ...agents.config.devices import resolve_device
 from ...agents.config.resolve import resolve
+from ...backbones import MEMORIES, TORSOS
 from ...envs.errors import UserError
 from ...flags import parse
 from ..progress_line import progress_line
@@ -48,10 +49,10 @@ class ThroughputFlags:
     """Steps of each environment in a rollout."""
     frame_size: tuple[int, int] = (84, 84)
     """Height and width of images."""
-    torso: Literal["auto", "nature", "shallow", "deep", "mlp"] = "nature"
-    """Network from one observation to a vector."""
-    memory: Literal["none", "lstm", "gru", "conv", "transformer"] = "none"
-    """What the agent remembers with."""
+    torso: Literal["auto", *TORSOS] = "nature"  # type: ignore[valid-type]
+    """Network that encodes one observation."""
+    memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
+    """Memory module: none, LSTM, GRU, causal convolution or transformer."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -30,7 +30,7 @@ def own_parts(config: Config) -> dict[str, Part]:
     steps = config.unroll * config.num_envs
     # Nobody collects with this actor again, so the rollout it lends stays as it is.
     fixed = _actor(config, model).collect()
-    graph = model.device.type == "cuda" and getattr(actor.env, "capturable", False)
+    graph = model.device.type == "cuda" and actor.env.capturable
     trained = Learner(copy.deepcopy(model), config.learner, config.steps)
 
     def train() -> None:

@@ -73,26 +73,26 @@ def heeded(name: str) -> tuple[str, ...]:
 
 
 def task(
-    name: str, *, height: int, width: int, grey: bool, stack: int, repeat: int, sticky: float, life_loss: bool,
-    time_limit: int | None = None,
+    name: str, *, frame_size: tuple[int, int], grey: bool, frame_stack: int, action_repeat: int,
+    sticky_actions: float, life_loss: bool, time_limit: int | None = None,
 ) -> Task:  # fmt: skip
-    """The task ``atari:name``. Each action is held for ``repeat`` frames, of which the last two are joined by their
-    maximum; an episode begins with up to 30 frames of doing nothing and, where a game waits for it, a press of fire.
-    ``time_limit`` is in steps, or else 108,000 frames. UserError for unknown names.
+    """Return the task ``atari:name``. Each action is held for ``action_repeat`` frames, of which the last two are
+    joined by their maximum; an episode begins with up to 30 frames of doing nothing and, where a game waits for it, a
+    press of fire. ``time_limit`` is in steps, or else 108,000 frames. UserError for unknown names.
     """
     names = {i.removesuffix("-v5"): i for i in tasks("atari")}
     chosen = names[known(name, names, "atari")]
     settings = {
-        "img_height": height, "img_width": width, "gray_scale": grey, "stack_num": stack, "frame_skip": repeat,
-        "repeat_action_probability": sticky, "use_fire_reset": True,
+        "img_height": frame_size[0], "img_width": frame_size[1], "gray_scale": grey, "stack_num": frame_stack,
+        "frame_skip": action_repeat, "repeat_action_probability": sticky_actions, "use_fire_reset": True,
     }  # fmt: skip
     return Task(
         id=chosen,
         name=name,
         settings=settings,
-        limit=time_limit or -(-108_000 // repeat),
+        limit=time_limit or -(-108_000 // action_repeat),
         actions=heeded(name),
-        frames_per_step=repeat,
+        frames_per_step=action_repeat,
         variables=("lives",) if life_loss else (),
         rewards=LifeLoss if life_loss else None,
     )

@@ -20,7 +20,7 @@ from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep
 from ..processes import forked
-from ..processes.alternating import Alternating
+from ..processes.alternating import Alternating, Pool
 from ..processes.process_folder import Folder, end, working_in
 from ..rows import empty_timestep, leaves, matching_rows, write_rows
 from ..trees import tree_map
@@ -62,7 +62,7 @@ class Task(NamedTuple):
     prepare: Callable[[Path], dict[str, Any]] | None = None
 
 
-class EnvPool:
+class EnvPool(Pool):
     """B environments of one EnvPool task, stepped together by its thread pool.
 
     Environment i has seed ``seed + env_offset + i``, modulo 2^31. EnvPool takes seeds only when it is made: another
@@ -289,14 +289,6 @@ class EnvPool:
     def render(self) -> NDArray[np.uint8] | None:
         """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
         return self.pool.render(0)[0] if "render_mode" in self._settings else None
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """EnvPool cannot save its state. Raises UserError."""
-        raise UserError(f"{self.task.name} cannot save its state")
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """EnvPool cannot load a state. Raises UserError."""
-        raise UserError(f"{self.task.name} cannot load a state")
 
     def close(self) -> None:
         """End its threads and simulators."""

@@ -21,6 +21,7 @@ from ..goals import has_goal
 from ..observation_reader import Reader, actions, one_line
 from ..processes.restart_log import ATTEMPTS, Faults
 from ..rows import empty_timestep, leaves, write_rows
+from ..vector_env import VectorEnv
 from .gym_interface import episode_limit, first_observation, old_interface, step_answer
 
 FLAGS = (bool, np.bool_, int)
@@ -38,21 +39,24 @@ PACKAGES = {
 """How ids begin that only a package knows: the module to import, and how to get it."""
 
 
-class Gymnasium:
+class Gymnasium(VectorEnv):
     """B environments ``gymnasium.make(name)``, stepped one after the other.
 
     Environment i begins with seed ``seed + env_offset + i`` and then goes on with its own generator, as Gymnasium's
     vector environments do. Its termination is discount 0, its truncation leaves 1.
 
     An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
-    `BrokenEnvironmentError` that names it; with ``restart`` it is made anew instead and its episode counts as truncated
-    where it broke, with reward 0 (``restarts`` [B] counts). One that breaks `EPISODES` times without a whole episode is
-    given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives both. Finite
-    numbers beyond the bounds of their Box are taken, with one warning that names environment, seed and step.
+    `BrokenEnvironmentError` that names it; with ``restart_envs`` it is made anew instead and its episode counts as
+    truncated where it broke, with reward 0 (``restarts`` [B] counts). One that breaks `EPISODES` times without a whole
+    episode is given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives
+    both. Finite numbers beyond the bounds of their Box are taken, with one warning that names environment, seed and
+    step.
 
     ``time_limit`` takes the place of the limit an environment was registered with; UserError for one beyond what the
     environment counts itself. With ``render`` environment 0 is made so that it can be drawn, if it can.
     """
+
+    adopts = True
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class Gymnasium:
         seed: int,
         *,
         env_offset: int = 0,
-        restart: bool = False,
+        restart_envs: bool = False,
         render: bool = False,
         time_limit: int | None = None,
         **arguments: Any,
@@ -73,7 +77,7 @@ class Gymnasium:
         self.codes = name.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-"))  # not colours
         if time_limit is not None:
             arguments["max_episode_steps"] = time_limit
-        self._arguments, self._restart, self._drawn = arguments, restart, render
+        self._arguments, self._restart, self._drawn = arguments, restart_envs, render
         self._envs = [self._new(i) for i in range(num_envs)]
         one = self._envs[0]
         self._reader = Reader(one.observation_space, name)
@@ -96,9 +100,7 @@ class Gymnasium:
         self.adopt(empty_timestep(self.spec, num_envs), Faults.new(seed, num_envs, name, env_offset), started=False)
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
-        """Keep answers and faults in this memory from now on. ``started``: the ``rows`` are those of environments like
-        these, which continue there. The answer is what ``step`` may be given as ``out``, so that nothing is copied.
-        """
+        """Keep answers and faults in this memory from now on; see `VectorEnv.adopt`."""
         self._own, self.faults, self._started = rows, faults, started
         self._rows = {k: v.numpy() for k, v in leaves(rows).items()}  # the same memory
         self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(self.num_envs)]
@@ -249,14 +251,6 @@ class Gymnasium:
     def _draw_no_more(self, reason: str) -> None:
         self._drawn = False
         warnings.warn(f"{self.name} has no picture for people: {reason}", RuntimeWarning, stacklevel=3)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Gymnasium's environments cannot save their state. Raises UserError."""
-        raise UserError(f"{self.name} cannot save its state")
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Gymnasium's environments cannot load a state. Raises UserError."""
-        raise UserError(f"{self.name} cannot load a state")
 
     def close(self) -> None:
         """Close all of them, whatever some may have against it."""

@@ -42,14 +42,15 @@ _numbers = itertools.count(1)
 class MiniWorld(Gymnasium):
     """B environments ``MiniWorld-{name}-v0`` in this process, stepped one after the other; see `Workers` for more.
 
-    Images are uint8 [``height``, ``width``, 3]. ``way`` is one of `WAYS`; the first MiniWorld of a process decides.
+    Images are uint8 [*frame_size, 3]. ``way`` is one of `WAYS`; the first MiniWorld of a process decides.
     """
 
     def __init__(
         self, name: str, num_envs: int, device: torch.device, seed: int, *,
-        height: int = 60, width: int = 80, way: str = "egl",
-        env_offset: int = 0, restart: bool = False, render: bool = False,
+        frame_size: tuple[int, int] = (60, 80), way: str = "egl",
+        env_offset: int = 0, restart_envs: bool = False, render: bool = False,
     ) -> None:  # fmt: skip
+        height, width = frame_size
         if min(height, width) < 1:
             raise UserError(f"images are at least 1 x 1, not {height} x {width}")
         if name not in names(way):
@@ -61,7 +62,7 @@ class MiniWorld(Gymnasium):
         }  # fmt: skip
         super().__init__(
             f"MiniWorld-{name}-v0", num_envs, device, seed,
-            env_offset=env_offset, restart=restart, render=render, **sizes,
+            env_offset=env_offset, restart_envs=restart_envs, render=render, **sizes,
         )  # fmt: skip
 
     def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:

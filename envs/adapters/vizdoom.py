@@ -92,26 +92,27 @@ def pressed(name: str) -> tuple[str, ...]:
 
 
 def task(
-    name: str, *, height: int, width: int, stack: int, repeat: int, time_limit: int | None = None
+    name: str, *, frame_size: tuple[int, int], frame_stack: int, action_repeat: int, time_limit: int | None = None
 ) -> Task:
-    """The task ``vizdoom:name``, each action held for ``repeat`` tics; ``time_limit`` in steps, or else the scenario's.
-    UserError for unknown names.
+    """Return the task ``vizdoom:name``, each action held for ``action_repeat`` tics; ``time_limit`` in steps, or else
+    the scenario's. UserError for unknown names.
     """
     scenario = SCENARIOS[known(name, SCENARIOS, "vizdoom")]
     buttons = available(name)
     table = np.array([[float(b == p) for b in buttons] for p in (None, *(scenario.buttons or buttons))])
-    settings = {"img_height": height, "img_width": width, "stack_num": stack, "frame_skip": repeat}
+    height, width = frame_size
+    settings = {"img_height": height, "img_width": width, "stack_num": frame_stack, "frame_skip": action_repeat}
     return Task(
         id=f"{name}-v1",
         name=name,
         settings=settings,
-        limit=time_limit or -(-(scenario.tics or 2100) // repeat),
+        limit=time_limit or -(-(scenario.tics or 2100) // action_repeat),
         actions=pressed(name),
-        frames_per_step=repeat,
+        frames_per_step=action_repeat,
         variables=() if scenario.variable is None else (scenario.variable,),
         goal=scenario.end > 0,
         buttons=table,
-        rewards=lambda num_envs: ScenarioRewards(scenario, repeat, num_envs),
+        rewards=lambda num_envs: ScenarioRewards(scenario, action_repeat, num_envs),
         prepare=lambda folder: endless(name, folder),
     )
 

@@ -66,17 +66,17 @@ def _numpy(answer: Timestep) -> tuple[Array, Array, Array, Array, dict[str, Arra
 
 
 class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
-    """One environment. ``height`` and ``width`` in pixels; ``device`` "cpu" or "cuda"."""
+    """One environment. ``frame_size`` is height and width in pixels; ``device`` "cpu" or "cuda"."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
 
     def __init__(
-        self, level: str, render_mode: str | None = None, height: int = 84, width: int = 84, device: str = "cpu"
+        self, level: str, render_mode: str | None = None, frame_size: tuple[int, int] = (84, 84), device: str = "cpu"
     ) -> None:
         self.metadata = {**self.metadata, "render_fps": LEVELS[level].physics.hz / REPEAT}
         self.render_mode = render_mode
-        self._worlds = _worlds(level, 1, height=height, width=width, device=device)
-        self.observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self._worlds = _worlds(level, 1, frame_size=frame_size, device=device)
+        self.observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
         self.action_space = spaces.Discrete(self._worlds.spec.num_actions)
         self.max_steps = self._worlds.spec.max_steps
         self._frame: Array | None = None
@@ -123,16 +123,15 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         level: str,
         num_envs: int = 1,
         render_mode: str | None = None,
-        height: int = 84,
-        width: int = 84,
+        frame_size: tuple[int, int] = (84, 84),
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
         self.metadata = {**self.metadata, "render_fps": LEVELS[level].physics.hz / REPEAT}
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self._worlds = _worlds(level, num_envs, height=height, width=width, device=device, threads=threads)
-        self.single_observation_space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        self._worlds = _worlds(level, num_envs, frame_size=frame_size, device=device, threads=threads)
+        self.single_observation_space = spaces.Box(0, 255, (*frame_size, 3), np.uint8)
         self.single_action_space = spaces.Discrete(self._worlds.spec.num_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)

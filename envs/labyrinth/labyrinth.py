@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import warp as wp
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep
 from ..rows import empty_timestep, leaves, matching_rows, write_rows
+from ..vector_env import Player, VectorEnv
 from .kernels.arrays import Levels, Worlds, view, view_all
 from .kernels.items import kinds_table
 from .kernels.pixels import MAX_PIXELS
@@ -24,11 +27,13 @@ from .levels import LEVELS
 from .maps import num_cells
 from .tables import compile_levels, have_goals, new_world
 from .textures import TEXTURES, texture_table
+from .topdown import topdown
 
 ROWS = ("reward", "discount", "first", "last", "task", "position", "heading", "cell")
 """What `step_worlds` answers, in its order."""
 
-class Labyrinth:
+
+class Labyrinth(VectorEnv):
     """B environments of one level, or of several: environment i plays ``levels[i % K]``, i being its global index.
 
     ``threads`` parts of the batch run side by side on a CPU (default: torch's threads). ``env_offset`` is the global
@@ -47,8 +52,7 @@ class Labyrinth:
         device: str | torch.device = "cpu",
         seed: int = 0,
         *,
-        height: int = 84,
-        width: int = 84,
+        frame_size: tuple[int, int] = (84, 84),
         threads: int | None = None,
         env_offset: int = 0,
         depth: bool = False,
@@ -57,8 +61,9 @@ class Labyrinth:
         for name in levels:
             if name not in LEVELS:
                 raise UserError(f"labyrinth has no level {name!r}; {suggest(name, LEVELS)}")
+        height, width = frame_size
         if min(num_envs, height, width, 1 if threads is None else threads) < 1:
-            raise UserError("num_envs, height, width and threads must be at least 1")
+            raise UserError("num_envs, frame_size and threads must be at least 1")
         if height * width > MAX_PIXELS:
             raise UserError(f"a frame of {height} x {width} has more than {MAX_PIXELS} pixels; make it smaller")
         self.levels = [_lasting(LEVELS[name], time_limit) for name in levels]
@@ -134,6 +139,16 @@ class Labyrinth:
         for name, tensor in self.world._asdict().items():
             tensor.copy_(state[name])
         self._started = bool((self.world.episode > 0).all())
+
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Draw the map of environment 0 and where it has been."""
+        return topdown(self.world, self.tables, 0, height, width, trail)
+
+    def oracle(self) -> Player:
+        """Return the scripted player, which sees the map."""
+        from .oracle.player import Oracle
+
+        return Oracle(self).act
 
     def close(self) -> None:
         """End the worker threads."""

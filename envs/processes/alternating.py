@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,42 +19,19 @@ from ..trees import tree_map
 from ..vector_env import VectorEnv
 
 
-class Pool(VectorEnv, Protocol):
+class Pool(VectorEnv):
     """A vector environment whose step has two halves, with the simulation in between."""
 
+    @abstractmethod
     def send(self, action: Tensor) -> None:
         """Let the environments act: ``action`` [B] int64."""
-        ...
 
+    @abstractmethod
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """The answer to what was sent."""
-        ...
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """Environment 0 for people."""
-        ...
-
-    def close(self) -> None:
-        """End what runs."""
-        ...
+        """Return the answer to what was sent."""
 
 
-class Lockstep:
-    """A vector environment as a pool that simulates when it is asked for the answer."""
-
-    def __init__(self, env: VectorEnv) -> None:
-        self._env = env
-
-    def send(self, action: Tensor) -> None:
-        """Keep ``action`` [B] int64 for ``recv``."""
-        self._action = action
-
-    def recv(self, out: Timestep | None = None) -> Timestep:
-        """Step."""
-        return self._env.step(self._action, out)
-
-
-class Alternating:
+class Alternating(VectorEnv):
     """B environments in two ``parts``, (columns, pool) each. As a whole it is a vector environment like any other.
 
     ``make(num_envs, env_offset)`` makes a pool. Whoever wants simulation and acting to overlap sends to one part before
@@ -64,25 +42,36 @@ class Alternating:
         if num_envs < 2:
             raise UserError(f"two pools need at least 2 environments, not {num_envs}")
         half = num_envs - num_envs // 2
-        self.parts = [
+        self._parts = [
             (slice(0, half), make(half, env_offset)),
             (slice(half, num_envs), make(num_envs - half, env_offset + half)),
         ]
-        self.num_envs, self.spec = num_envs, self.parts[0][1].spec
-        self.device = getattr(self.parts[0][1], "device", "cpu")
+        self.num_envs, self.spec, self.device = num_envs, self._parts[0][1].spec, self._parts[0][1].device
+        self.codes, self.num_cells = self._parts[0][1].codes, self._parts[0][1].num_cells
         self._shapes: Timestep | None = None  # of an answer, on the device that holds nothing
 
-    def wrap(self, wrapper: Callable[[Any, int], Any]) -> None:
-        """From here on each pool is in what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
-        self.parts = [(columns, wrapper(pool, columns.start)) for columns, pool in self.parts]
-        self.spec = self.parts[0][1].spec
+    @property
+    def parts(self) -> list[tuple[slice, Pool]]:
+        """(columns, pool) of both."""
+        return self._parts
+
+    @property
+    def restarts(self) -> list[int]:
+        """[B], times each environment was made anew; [] where none ever is."""
+        return [count for _, pool in self._parts for count in pool.restarts]
+
+    def wrap(self, wrapper: Callable[[Any, int], Any]) -> VectorEnv:
+        """Put each pool into what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
+        self._parts = [(columns, wrapper(pool, columns.start)) for columns, pool in self._parts]
+        self.spec = self._parts[0][1].spec
+        return self
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True."""
         begin = as_mask(mask, self.num_envs)
         if seed is not None and not begin.all():
             raise UserError("two pools give a new seed to all environments or to none")
-        answers = [pool.reset(seed, begin[columns]) for columns, pool in self.parts]
+        answers = [pool.reset(seed, begin[columns]) for columns, pool in self._parts]
         answer: Timestep = tree_map(lambda *halves: torch.cat(halves), *answers)
         self._shapes = tree_map(lambda x: x.to("meta"), answer)
         return answer
@@ -96,29 +85,29 @@ class Alternating:
             out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
         else:
             matching_rows(leaves(self._shapes), out)  # before anything has happened
-        for columns, pool in self.parts:
+        for columns, pool in self._parts:
             pool.send(action[columns])
-        for columns, pool in self.parts:
+        for columns, pool in self._parts:
             pool.recv(part_of(out, columns))
         return out
 
     def render(self) -> NDArray[np.uint8] | None:
         """Environment 0 for people, where its pool shows it."""
-        return self.parts[0][1].render()
+        return self._parts[0][1].render()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Of both parts, where ``spec.resumable``."""
-        states = [pool.state_dict() for _, pool in self.parts]
+        states = [pool.state_dict() for _, pool in self._parts]
         return {f"{i}.{k}": v for i, state in enumerate(states) for k, v in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from ``state_dict``."""
-        for i, (_, pool) in enumerate(self.parts):
+        for i, (_, pool) in enumerate(self._parts):
             pool.load_state_dict({k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")})
 
     def close(self) -> None:
         """Close both."""
-        for _, pool in self.parts:
+        for _, pool in self._parts:
             pool.close()
 
 

@@ -134,20 +134,18 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
         try:
             env = build(
                 num_envs=share.end - share.begin, device=torch.device("cpu"), seed=share.seed,
-                env_offset=share.offset + share.begin, restart=share.restart,
+                env_offset=share.offset + share.begin, restart_envs=share.restart,
             )  # fmt: skip
         except BaseException as error:
             wire.send(pipe, Reply(0, _in_words(error), said[: wire.MOST]))
             return
-        adopt = getattr(env, "adopt", None)
-        wire.send(pipe, Reply(0, None, said[: wire.MOST], env.spec, adopt is not None))
+        wire.send(pipe, Reply(0, None, said[: wire.MOST], env.spec, env.adopts))
         said.clear()
         shared = memory.tensors(wire.receive(pipe, Spec), share.num_envs, share.workers)
         rows, faults = shared.of(share)
-        own = None if adopt is None else adopt(rows, faults, started=share.again)
+        own = env.adopt(rows, faults, started=share.again) if env.adopts else None
         _answer_commands(pipe, env, shared, share, said, own)
-    if hasattr(env, "close"):
-        env.close()
+    env.close()
 
 
 def _answer_commands(

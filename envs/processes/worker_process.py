@@ -70,7 +70,7 @@ def start(memory: Memory, build: Callable[..., VectorEnv], share: Share, folder:
     try:
         limit_patience(ours, int(CLOSE_SECONDS))
         if multiprocessing.current_process().daemon:
-            raise UserError("a daemonic process may not start workers: leave workers (--env-workers) out")
+            raise UserError("a daemonic process may not start workers: leave env_workers (--env-workers) out")
         with working_in(folder):
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:

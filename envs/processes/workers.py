@@ -31,21 +31,21 @@ ANSWER_SECONDS = 60.0
 UNGUARDED = 'a script that starts workers needs `if __name__ == "__main__":` around what it does'
 
 
-class Workers:
-    """``num_envs`` environments, ``workers`` processes with an equal share of them each.
+class Workers(VectorEnv):
+    """``num_envs`` environments, ``env_workers`` processes with an equal share of them each.
 
-    ``build(num_envs=, device=, seed=, env_offset=, restart=)`` makes a share, in the worker; it must be picklable. Each
-    environment gets the seed it would have in one process, so answers are the same whatever the number of workers. They
-    lie in shared memory, and the caller is handed copies.
+    ``build(num_envs=, device=, seed=, env_offset=, restart_envs=)`` makes a share, in the worker; it must be picklable.
+    Each environment gets the seed it would have in one process, so answers are the same whatever the number of workers.
+    They lie in shared memory, and the caller is handed copies.
 
-    A worker that dies, sends what is no answer, or does not answer within ``timeout`` seconds (then it is killed), is a
-    BrokenEnvironmentError that names the environment whose turn it was, its seed and step. With ``restart`` a new one
-    takes over instead: all environments of that worker count as truncated on that row, with reward 0, and go on with
-    seeds derived from their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step, those of
-    workers that were to take over included, it is given up. Errors and warnings in a worker reach the caller as what
+    A worker that dies, sends what is no answer, or does not answer within ``env_timeout`` seconds (then it is killed),
+    is a BrokenEnvironmentError that names the environment whose turn it was, its seed and step. With ``restart_envs`` a
+    new one takes over instead: all environments of that worker count as truncated on that row, with reward 0, and go on
+    with seeds derived from their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step, those
+    of workers that were to take over included, it is given up. Errors and warnings in a worker reach the caller as what
     they are.
 
-    ``info`` is left out. Environments that cannot ``adopt`` memory (see `Gymnasium.adopt`) cannot be restarted.
+    ``info`` is left out. Environments that cannot ``adopt`` memory (see `VectorEnv.adopt`) cannot be restarted.
     """
 
     def __init__(
@@ -55,33 +55,33 @@ class Workers:
         device: torch.device,
         seed: int,
         *,
-        workers: int,
+        env_workers: int,
         env_offset: int = 0,
-        restart: bool = False,
-        timeout: float | None = None,
+        restart_envs: bool = False,
+        env_timeout: float | None = None,
     ) -> None:
-        if workers < 1:
-            raise UserError(f"workers must be at least 1, not {workers}")
-        if timeout is not None and timeout <= 0:
-            raise UserError(f"timeout must be some seconds, not {timeout:g}")
+        if env_workers < 1:
+            raise UserError(f"env_workers must be at least 1, not {env_workers}")
+        if env_timeout is not None and env_timeout <= 0:
+            raise UserError(f"env_timeout must be some seconds, not {env_timeout:g}")
         self.num_envs, self.device, self._build, self._process = num_envs, device, build, os.getpid()
-        self._restart, self._timeout = restart, timeout or ANSWER_SECONDS
+        self._restart, self._timeout = restart_envs, env_timeout or ANSWER_SECONDS
         self._folder = Path.cwd()  # where workers start, later ones too
         self._memory, self._workers = Memory(), list[Worker]()
         # Run before multiprocessing waits for its processes.
         self._finalizer = Finalize(self, shut_down, (self._workers, self._memory.file), exitpriority=10)
-        count = min(workers, num_envs)
+        count = min(env_workers, num_envs)
         bounds = [num_envs * w // count for w in range(count + 1)]
         try:
             for w in range(count):
-                share = Share(w, count, bounds[w], bounds[w + 1], num_envs, env_offset, seed, restart, again=False)
+                share = Share(w, count, bounds[w], bounds[w + 1], num_envs, env_offset, seed, restart_envs, again=False)
                 with signals_held():
                     self._workers.append(start(self._memory, build, share, self._folder))
             replies = [self._greeting(worker) for worker in self._workers]
             self.spec = _one_spec([reply.spec for reply in replies if reply.spec is not None])
             self._name = self.spec.tasks[0]
-            if restart and not replies[0].adopts:
-                raise UserError(f"{self._name} cannot be made anew in another process: leave restart off")
+            if restart_envs and not replies[0].adopts:
+                raise UserError(f"{self._name} cannot be made anew in another process: leave --restart-envs out")
             self._shared: Shared = self._memory.tensors(self.spec, num_envs, count)
             for worker in self._workers:
                 _, faults = self._shared.of(worker.share)
@@ -145,7 +145,7 @@ class Workers:
         raise UserError(f"{self._name} in worker processes cannot load a state")
 
     def close(self) -> None:
-        """End the workers; again is harmless. """
+        """End the workers; again is harmless."""
         self._finalizer()
 
     def _free(self) -> None:

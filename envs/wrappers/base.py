@@ -8,7 +8,6 @@ it leaves alone once more, wherever the last ones were written to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,21 +19,20 @@ from ..arguments import as_action, as_mask
 from ..errors import UserError
 from ..experience import Timestep
 from ..rows import matching_rows
-from ..vector_env import VectorEnv
+from ..vector_env import Player, VectorEnv
 from .random import random_bits
 
 
-class Wrapper:
+class Wrapper(VectorEnv):
     """Changes nothing; a wrapper says what it does in ``_act``, ``_then``, ``_update`` and ``_write``.
 
-    Its device is that of ``env.device``, and the CPU for environments without that attribute. ``send`` and ``recv`` are
-    the two halves of ``step``, over environments that have them.
+    ``send`` and ``recv`` are the two halves of ``step``, over pools, which have them.
     """
 
     def __init__(self, env: VectorEnv) -> None:
         self.env: Any = env
         self.num_envs, self.spec = env.num_envs, env.spec
-        self.device = torch.device(getattr(env, "device", "cpu"))
+        self.device, self.codes, self.num_cells = env.device, env.codes, env.num_cells
         self._state: dict[str, Tensor] = {}  # what decides the future; changed in place, as CUDA graphs need it
         self._changed: dict[str, Tensor] = {}  # what is changed, by name: tensors of that kind, without memory
         self._frame: Tensor | None = None  # where the inner image goes, if it is not shown as it is
@@ -42,7 +40,7 @@ class Wrapper:
     @property
     def capturable(self) -> bool:
         """On CUDA, ``step`` may be recorded in a graph: it neither waits nor decides anything on the host."""
-        return bool(getattr(self.env, "capturable", False))
+        return bool(self.env.capturable)
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
         """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` restarts the random streams there."""
@@ -107,18 +105,27 @@ class Wrapper:
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each environment inside was made anew. AttributeError for those that never are."""
+        """[B], times each environment inside was made anew; [] where none ever is."""
         return list(self.env.restarts)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """uint8 [H, W, 3]: environment 0 for people, where the environments inside show it."""
-        draw: Callable[[], NDArray[np.uint8] | None] | None = getattr(self.env, "render", None)
-        return None if draw is None else draw()
+        """Draw environment 0 for people, as the environments inside do."""
+        picture: NDArray[np.uint8] | None = self.env.render()
+        return picture
+
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        """Draw the map of the environments inside."""
+        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail)
+        return picture
+
+    def oracle(self) -> Player | None:
+        """Return the scripted player of the environments inside, whose actions these take."""
+        player: Player | None = self.env.oracle()
+        return player
 
     def close(self) -> None:
-        """Close the environments inside, where they can be closed."""
-        if hasattr(self.env, "close"):
-            self.env.close()
+        """Close the environments inside."""
+        self.env.close()
 
     def _act(self, action: Tensor) -> Tensor:
         """What the environments inside are to do."""

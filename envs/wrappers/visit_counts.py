@@ -15,8 +15,8 @@ class VisitCounts(Wrapper):
     """Adds to info, by ``info["cell"]``: ``visits`` [B] int64, the rows of this episode spent in the present cell,
     this one included, and ``coverage`` [B] int64, the number of different cells of this episode.
 
-    ``cells`` is their number (Labyrinth: ``env.num_cells``); cells are 0 to ``cells - 1``. One beyond is a UserError on
-    the CPU, and a failed assertion of the device on CUDA, where looking would mean waiting.
+    ``cells`` is their number (``env.num_cells``, where that is known); cells are 0 to ``cells - 1``. One beyond is a
+    UserError on the CPU, and a failed assertion of the device on CUDA, where looking would mean waiting.
     """
 
     def __init__(self, env: VectorEnv, cells: int) -> None:

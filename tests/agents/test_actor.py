@@ -12,7 +12,7 @@ B, T = 7, 5
 
 
 def counting(memory="lstm"):
-    env = morello.make("counting:steps", num_envs=B, seed=3, height=36, width=44)
+    env = morello.make("counting:steps", num_envs=B, seed=3, frame_size=(36, 44))
     return env, ActorCritic(env.spec, torso="nature", memory=memory, memory_size=11)
 
 
@@ -124,7 +124,7 @@ def test_an_actor_continues_from_its_state():
 def test_a_captured_rollout_equals_an_eager_one():
     def rollouts(graph):
         torch.manual_seed(0)
-        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, device="cuda", seed=3, height=36, width=44)
+        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, device="cuda", seed=3, frame_size=(36, 44))
         model = ActorCritic(env.spec, torso="nature", memory="lstm", memory_size=11).cuda()
         actor = Actor(env, model, T, seed=1, graph=graph)
         return [tree_map(torch.clone, actor.collect()[:10]) for _ in range(4)]
@@ -139,7 +139,7 @@ def test_episodes_that_begin_anew_are_others():
     actor = Actor(env, model, T, seed=1)
     actor.collect()
     saved = actor.state_dict()
-    again = Actor(morello.make("counting:steps", num_envs=B, seed=3, height=36, width=44), model, T, seed=1)
+    again = Actor(morello.make("counting:steps", num_envs=B, seed=3, frame_size=(36, 44)), model, T, seed=1)
     again.begin_anew(saved, 17)
     rollout = again.collect()
     assert (rollout.observation["vector"][:, :, 0] == 17).all()

@@ -27,7 +27,7 @@ CONFIG = LearnerConfig(gamma=0.9, learning_rate=0.01, max_grad_norm=1e9, constan
 
 def parts(streams=("extrinsic",), memory="gru", seed=0):
     torch.manual_seed(seed)
-    env = morello.make("counting:steps", num_envs=B, height=36, width=44)
+    env = morello.make("counting:steps", num_envs=B, frame_size=(36, 44))
     model = ActorCritic(env.spec, torso="shallow", memory=memory, memory_size=13, streams=streams)
     return env, model, Actor(env, model, T, seed=seed)
 

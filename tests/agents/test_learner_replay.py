@@ -44,7 +44,7 @@ class Notes(AuxiliaryLoss):
 
 def parts(memory="gru", **options):
     torch.manual_seed(0)
-    env = morello.make("counting:steps", num_envs=B, height=36, width=44)
+    env = morello.make("counting:steps", num_envs=B, frame_size=(36, 44))
     model = ActorCritic(env.spec, torso="shallow", memory=memory, memory_size=13)
     actor = Actor(env, model, T, seed=0)
     return env, model, actor, Replay(actor.rollout, ReplayConfig(**options))

@@ -10,6 +10,7 @@ from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.runners import Sync
 from morello.envs.experience import Spec, Timestep
+from morello.envs.vector_env import VectorEnv
 
 from ..support.worlds import Cue
 
@@ -66,7 +67,7 @@ def test_the_entropy_cost_keeps_the_policy_random():
     assert entropy(2.0) > 1.0 > 0.3 > entropy(0.0)
 
 
-class Chain:
+class Chain(VectorEnv):
     """Five states, a fixed random walk whatever the agent does; leaving at the right end pays 1."""
 
     TRANSITION = torch.tensor([

@@ -27,6 +27,7 @@ from morello.backbones import MEMORIES, TORSOS
 from morello.envs.errors import UserError
 from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
+from morello.envs.vector_env import VectorEnv
 
 from ..support.rollouts import spec
 
@@ -72,7 +73,7 @@ class Autocast(torch.autocast):
             super().__init__(device_type, *args, **kwargs)
 
 
-class Nowhere:
+class Nowhere(VectorEnv):
     """An environment on `meta`."""
 
     def __init__(self, shown, num_envs):
@@ -142,7 +143,7 @@ def cases(settings):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(parts_of, name):
-    update(parts_of(PRESETS[name]), times=2)
+    update(parts_of(PRESETS[name].config), times=2)
 
 
 @pytest.mark.parametrize("name", TORSOS)
@@ -195,7 +196,7 @@ def test_replay_settings(parts_of, replay, burn_in):
 
 def test_rollouts_of_earlier_weights(parts_of):
     """V-trace corrects for who acted."""
-    parts = parts_of(PRESETS["unreal"])
+    parts = parts_of(PRESETS["unreal"].config)
     of = parts.learner
     late = Learner(parts.model, of.config, 10**6, on_policy=False, plugins=of.plugins, replay=of.replay)
     update(parts._replace(learner=late))

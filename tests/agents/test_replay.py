@@ -15,7 +15,7 @@ B, T = 5, 7
 def played(rollouts, capacity=10**4, memory="gru", **options):
     """A replay of the counting world, whose images and rewards say which step of which environment they are of."""
     torch.manual_seed(0)
-    env = morello.make("counting:steps", num_envs=B, height=36, width=44)
+    env = morello.make("counting:steps", num_envs=B, frame_size=(36, 44))
     model = ActorCritic(env.spec, torso="shallow", memory=memory, memory_size=6)
     actor = Actor(env, model, T, seed=3)
     replay = Replay(actor.rollout, ReplayConfig(capacity, **options), seed=1)
@@ -108,7 +108,7 @@ def test_windows_are_of_one_episode_and_end_with_a_transition(length, skewed):
 
 def made_up(rewarding):
     """A replay of one rollout of many steps, a share of whose rewards is not 0."""
-    env = morello.make("counting:steps", num_envs=1, height=36, width=44)
+    env = morello.make("counting:steps", num_envs=1, frame_size=(36, 44))
     actor = Actor(env, ActorCritic(env.spec, torso="shallow"), 1000)
     rollout = actor.collect()
     generator = torch.Generator().manual_seed(0)

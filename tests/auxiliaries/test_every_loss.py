@@ -55,7 +55,7 @@ def parts(name, weight=1.0, torso="shallow", seed=0):
         aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)},
     )  # fmt: skip
     torch.manual_seed(seed)
-    env = morello.make(config.env, num_envs=B, height=36, width=36, seed=seed)
+    env = morello.make(config.env, num_envs=B, frame_size=(36, 36), seed=seed)
     model = ActorCritic(env.spec, torso=torso, memory="gru", memory_size=13)
     actor = Actor(env, model, T, seed=seed)
     before = torch.get_rng_state()
@@ -102,7 +102,7 @@ def test_at_weight_zero_it_changes_no_other_loss(base, name):
     def weights(*names):
         config = {n: dataclasses.replace(AUXILIARY_LOSSES[n].Config(), weight=1.0) for n in names}
         torch.manual_seed(0)
-        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, height=36, width=36, seed=0)
+        env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, frame_size=(36, 36), seed=0)
         model = ActorCritic(env.spec, torso="shallow", memory="gru", memory_size=13)
         actor = Actor(env, model, T, seed=0)
         plugins = losses_of(Config(aux=config, learner=LEARNER, unroll=T), env.spec, model.sizes)
@@ -201,14 +201,14 @@ def test_states_of_another_kind_of_device_are_let_go():
 
 
 def test_horizons_that_no_unroll_holds_have_no_weights():
-    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, frame_size=(36, 36))
     config = Config(unroll=7, aux={"cpc": AUXILIARY_LOSSES["cpc"].Config(weight=1.0)})
     module = losses_of(config, env.spec, ActorCritic(env.spec).sizes)["cpc"].module
     assert module.cpc.horizons == tuple(range(1, 8))
 
 
 def test_two_losses_begin_alike_whoever_else_is_there():
-    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, height=36, width=36)
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, frame_size=(36, 36))
     sizes = ActorCritic(env.spec, torso="shallow").sizes
     config = {n: dataclasses.replace(AUXILIARY_LOSSES[n].Config(), weight=1.0) for n in ("cpc", "pixel_control")}
     both = losses_of(Config(aux=config), env.spec, sizes)
@@ -216,10 +216,10 @@ def test_two_losses_begin_alike_whoever_else_is_there():
     assert torch.equal(both["cpc"].module.cpc.head.weight, alone["cpc"].module.cpc.head.weight)
 
 
-@pytest.mark.parametrize("unroll", [None, 50])
+@pytest.mark.parametrize("unroll", [20, 50])
 def test_unreals_preset_is_the_papers(unroll):
-    unreal = preset_named("unreal", unroll)
-    assert unreal.unroll == (unroll or 20)
+    unreal = preset_named("unreal").at(unroll)
+    assert unreal.unroll == unroll
     assert unreal.aux["pixel_control"].weight == 0.05
     assert unreal.aux["reward_prediction"].weight == pytest.approx(1 / unreal.unroll)
     assert unreal.aux["value_replay"].weight == 1

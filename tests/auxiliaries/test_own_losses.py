@@ -69,7 +69,7 @@ def test_settings_of_any_type_and_a_heat_map(tmp_path, capsys):
         assert main([*words.split(), *given.split(), "--import", str(file), "--run", str(run)]) == 0
         own = read_settings(run)[1].aux["mine"]
         assert (own.mode, own.modes, own.layers, own.pairs) == ("b", ("b", "a"), [64, 32], ((3, 1), (4, 1)))
-        assert (own.bare, own.several, own.named, own.derived) == ((1, 2), (1, 2), {"a": (1, 2)}, 5)
+        assert (own.bare, list(own.several), own.named, own.derived) == ((1, 2), [1, 2], {"a": (1, 2)}, 5)
         assert main(["train", "--resume", "--run", str(run), "--steps", "800", "--quiet", "--import", str(file)]) == 0
         assert main(["watch", str(run), "--seconds", "0.2", "--import", str(file)]) == 0
         capsys.readouterr()

@@ -56,7 +56,7 @@ def weights(module, weight, size, memory="gru", updates=4):
     """The agent's weights after some updates; the value heads of other streams are left out."""
     num_envs, unroll, side = size
     torch.manual_seed(4)
-    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=num_envs, height=side, width=side, seed=4, threads=1)
+    env = morello.make("labyrinth:seekavoid_arena_01", num_envs=num_envs, frame_size=(side, side), seed=4, threads=1)
     streams = ("extrinsic", "it") if module and issubclass(module, IntrinsicReward) else ("extrinsic",)
     model = ActorCritic(env.spec, torso="shallow", memory=memory, memory_size=64, streams=streams)
     actor = Actor(env, model, unroll, seed=4)

@@ -10,11 +10,11 @@ from morello.envs.wrappers import NoisyTV, StickyActions, TimeLimit
 
 from ..support import gymnasium_worlds  # noqa: F401 (registers)
 
-SIZE = {"height": 5, "width": 7}
+SIZE = {"frame_size": (5, 7)}
 MAKE = {
     "labyrinth": lambda: morello.make("labyrinth:recall_left", 3, **SIZE),
     "gym": lambda: morello.make("gym:Parts-v0", 3),
-    "workers": lambda: morello.make("gym:tests.support.gymnasium_worlds:Parts-v0", 3, workers=1),
+    "workers": lambda: morello.make("gym:tests.support.gymnasium_worlds:Parts-v0", 3, env_workers=1),
     "minigrid": lambda: morello.make("minigrid:DoorKey-5x5", 3),
     "two pools": lambda: morello.make("atari:Breakout", 3, **SIZE),
     "counting": lambda: morello.make("counting:steps", 3),

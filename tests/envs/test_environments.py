@@ -37,12 +37,12 @@ class Case(NamedTuple):
 
 def miniworld(num_envs: int, seed: int) -> VectorEnv:
     opengl()
-    return morello.make("miniworld:OneRoomS6Fast", num_envs, seed=seed, height=20, width=28, workers=0)
+    return morello.make("miniworld:OneRoomS6Fast", num_envs, seed=seed, frame_size=(20, 28), env_workers=0)
 
 
 def labyrinth_case(name: str) -> Case:
     def make(num_envs: int, seed: int) -> VectorEnv:
-        return morello.make(f"labyrinth:{name}", num_envs, seed=seed, height=5, width=7)
+        return morello.make(f"labyrinth:{name}", num_envs, seed=seed, frame_size=(5, 7))
 
     one_place = len(LEVELS[name].starts) == 1
     return Case(make, LEVELS[name].max_steps + 2, seeded=not one_place)
@@ -63,15 +63,15 @@ CASES: dict[str, Case] = {
     "counting:steps": Case(lambda n, seed: morello.make("counting:steps", n, seed=seed), 23),
     "gym:Parts-v0": Case(lambda n, seed: morello.make("gym:Parts-v0", n, seed=seed), 23),
     "gym:Parts-v0 in 2 workers": Case(
-        lambda n, seed: morello.make("gym:tests.support.gymnasium_worlds:Parts-v0", n, seed=seed, workers=2), 23
+        lambda n, seed: morello.make("gym:tests.support.gymnasium_worlds:Parts-v0", n, seed=seed, env_workers=2), 23
     ),
     "miniworld:OneRoomS6Fast": Case(miniworld, 53),
     "gym:CartPole-v1": Case(lambda n, seed: morello.make("gym:CartPole-v1", n, seed=seed), 131),
     "minigrid:DoorKey-5x5": Case(lambda n, seed: morello.make("minigrid:DoorKey-5x5", n, seed=seed), 252),
     "minigrid:MultiRoom-N7-S4": Case(lambda n, seed: morello.make("minigrid:MultiRoom-N7-S4", n, seed=seed), 142),
-    "vizdoom:Basic": Case(lambda n, seed: morello.make("vizdoom:Basic", n, seed=seed, height=5, width=7), 77),
+    "vizdoom:Basic": Case(lambda n, seed: morello.make("vizdoom:Basic", n, seed=seed, frame_size=(5, 7)), 77),
     "atari:Breakout": Case(
-        lambda n, seed: morello.make("atari:Breakout", n, seed=seed, height=5, width=7), 400, seeded=False
+        lambda n, seed: morello.make("atari:Breakout", n, seed=seed, frame_size=(5, 7)), 400, seeded=False
     ),
     **{name: labyrinth_case(name) for name in LEVELS},
     "wrapped:noisy-tv": wrapped(lambda env, seed: NoisyTV(env, seed=seed)),
@@ -87,7 +87,7 @@ CASES: dict[str, Case] = {
     "wrapped:all, limit outside": wrapped(lambda env, seed: TimeLimit(everything(env, seed), 3)),
     "wrapped:gym:CartPole-v1": wrapped(lambda env, seed: TimeLimit(env, 7), "gym:CartPole-v1"),
     "wrapped:labyrinth": wrapped(
-        lambda env, seed: TimeLimit(everything(env, seed), 5), "labyrinth:nav_maze_random_goal_01", height=5, width=7
+        lambda env, seed: TimeLimit(everything(env, seed), 5), "labyrinth:nav_maze_random_goal_01", frame_size=(5, 7)
     ),
 }
 
@@ -242,9 +242,9 @@ def test_a_saved_state_continues_bit_for_bit(case: Case) -> None:
 
 def test_an_environment_does_not_depend_on_its_company() -> None:
     for name in ("labyrinth:nav_maze_random_goal_01", "labyrinth:explore_goal_locations_small"):
-        alone = morello.make(name, 1, seed=7, height=5, width=7, env_offset=4)
-        many = morello.make(name, 7, seed=7, height=5, width=7, threads=1)
-        more = morello.make(name, 7, seed=7, height=5, width=7, threads=2)
+        alone = morello.make(name, 1, seed=7, frame_size=(5, 7), env_offset=4)
+        many = morello.make(name, 7, seed=7, frame_size=(5, 7), threads=1)
+        more = morello.make(name, 7, seed=7, frame_size=(5, 7), threads=2)
         assert_same_place(alone.reset(), many.reset(), more.reset())
         for a in actions(many, 950 if "nav" in name else 1360):
             assert_same_place(alone.step(a[4:5]), many.step(a), more.step(a))
@@ -262,8 +262,8 @@ def assert_same_place(alone: Timestep, many: Timestep, more: Timestep) -> None:
         ("seekavoid_arena_01", {}, "family:name"),
         ("labyrynth:seekavoid_arena_01", {}, "labyrinth"),
         ("labyrinth:seekavoid_arena", {}, "seekavoid_arena_01"),
-        ("labyrinth:seekavoid_arena_01", {"widht": 3}, "width"),
-        ("labyrinth:seekavoid_arena_01", {"width": 0}, "from 1 to"),
+        ("labyrinth:seekavoid_arena_01", {"frame_sise": 3}, "frame_size"),
+        ("labyrinth:seekavoid_arena_01", {"frame_size": (5, 0)}, "from 1 to"),
         ("labyrinth:seekavoid_arena_01", {"num_envs": 0}, "at least 1"),
         ("labyrinth:seekavoid_arena_01", {"device": "tpu"}, "cpu"),
         ("labyrinth:seekavoid_arena_01+my_way_home_dense", {}, "different actions"),

@@ -33,7 +33,7 @@ def test_gymnasiums_names():
 
 
 def test_levels_that_a_reward_ends():
-    found = {name: Labyrinth([name], height=3, width=3).spec.success for name in LEVELS}
+    found = {name: Labyrinth([name], frame_size=(3, 3)).spec.success for name in LEVELS}
     vests = {name for name, level in LEVELS.items() if any(kind == "vest" for kind, *_ in plan(level).items)}
     assert {name for name in LEVELS if name.startswith(("my_way_home", "recall"))} <= vests
     assert found == {name: (name in vests,) for name in LEVELS}
@@ -41,7 +41,7 @@ def test_levels_that_a_reward_ends():
 
 
 def test_scenarios_with_something_to_win():
-    sizes = {"height": 5, "width": 7, "stack": 1, "repeat": 4}
+    sizes = {"frame_size": (5, 7), "frame_stack": 1, "action_repeat": 4}
     found = {name for name in SCENARIOS if task(name, **sizes).goal}
     assert found == {"Basic", "SimplerBasic", "RocketBasic", "MyWayHome"}
 
@@ -62,7 +62,7 @@ def test_environments_without_one_do_not(name):
 
 
 def test_a_goal_reached_is_a_success_and_the_wrong_arm_is_none():
-    env = morello.make("labyrinth:recall_left", 4, height=3, width=5)
+    env = morello.make("labyrinth:recall_left", 4, frame_size=(3, 5))
     assert evaluate(oracle_policy(env), env, 4).success == 1
     played = evaluate(random_policy(env.spec), env, 60)
     assert played.success == pytest.approx((played.returns == 1).mean())

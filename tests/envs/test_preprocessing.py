@@ -8,12 +8,15 @@ from morello.agents.config.environment_options import environment_options
 from morello.envs import FAMILIES
 from morello.envs.errors import UserError
 from morello.envs.preprocessing import PREPROCESSING
+from morello.envs.processes.alternating import Alternating
 from morello.envs.wrappers import FrameStack, Grey, NoisyTV, Resize, StickyActions, TimeLimit, unwrapped
+
+PARTS = "gym:tests.support.gymnasium_worlds:Parts-v0"
 
 
 def layers(env):
     """The wrappers from the inside; of the first of two pools."""
-    found, env = [], env.parts[0][1] if hasattr(env, "parts") else env
+    found, env = [], env.parts[0][1] if isinstance(env, Alternating) else env
     while env is not unwrapped(env):
         found.append(type(env))
         env = env.env
@@ -26,17 +29,20 @@ def shape(env):
 
 def test_wrappers_stand_in_the_order_in_which_they_are_needed():
     env = morello.make(
-        "gym:tests.support.gymnasium_worlds:Parts-v0", 2,
-        time_limit=3, stack=5, noisy_tv="region", grey=True, height=4, width=3, sticky=0.5,
+        PARTS, 2,
+        time_limit=3, frame_stack=5, noisy_tv="region", grey=True, frame_size=(4, 3), sticky_actions=0.5,
     )  # fmt: skip
     assert layers(env) == [StickyActions, Resize, Grey, NoisyTV, FrameStack]  # a limit is the family's own
     assert shape(env) == (4, 3, 5)
     assert env.spec.max_steps == 3
-    assert layers(morello.make("counting:steps", 2, time_limit=3, stack=2)) == [FrameStack, TimeLimit]
+    assert layers(morello.make("counting:steps", 2, time_limit=3, frame_stack=2)) == [FrameStack, TimeLimit]
 
 
 def test_what_asks_for_nothing_adds_nothing():
-    env = morello.make("counting:steps", 2, stack=1, grey=False, sticky=0.0, noisy_tv="none", time_limit=None, repeat=1)
+    env = morello.make(
+        "counting:steps", 2, frame_stack=1, grey=False, sticky_actions=0.0, noisy_tv="none", time_limit=None,
+        action_repeat=1, preprocessing="own",
+    )  # fmt: skip
     assert layers(env) == []
 
 
@@ -50,13 +56,14 @@ def test_the_papers_ways_to_look(env, name, expected):
 
 
 def test_an_option_of_ones_own_goes_before_the_papers():
-    assert shape(morello.make("vizdoom:Basic", 1, preprocessing="icm", stack=2, height=11, width=13)) == (11, 13, 2)
-    assert PREPROCESSING["icm"]["stack"] == 4  # the paper's is as it was
+    env = morello.make("vizdoom:Basic", 1, preprocessing="icm", frame_stack=2, frame_size=(11, 13))
+    assert shape(env) == (11, 13, 2)
+    assert PREPROCESSING["icm"]["frame_stack"] == 4  # the paper's is as it was
 
 
 def test_a_stack_over_a_changed_picture_is_the_wrappers():
     """EnvPool's own stack would be shown four frames of new noise at once."""
-    env = morello.make("atari:Pong", 2, seed=3, noisy_tv="region", height=10, width=10)
+    env = morello.make("atari:Pong", 2, seed=3, noisy_tv="region", frame_size=(10, 10))
     assert layers(env) == [NoisyTV, FrameStack]
     assert shape(env) == (10, 10, 4)
     env.reset()
@@ -66,7 +73,7 @@ def test_a_stack_over_a_changed_picture_is_the_wrappers():
 
 
 def test_atari_stacks_by_itself_as_the_wrapper_does():
-    native, wrapped = (morello.make("atari:Breakout", 2, seed=5, height=21, width=23, stack=n) for n in (3, 1))
+    native, wrapped = (morello.make("atari:Breakout", 2, seed=5, frame_size=(21, 23), frame_stack=n) for n in (3, 1))
     wrapped = FrameStack(wrapped, 3)
     assert layers(native) == []
     a, b = native.reset(), wrapped.reset()
@@ -79,27 +86,27 @@ def test_atari_stacks_by_itself_as_the_wrapper_does():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("minigrid:DoorKey-5x5", {"repeat": 4}, "--action-repeat"),
-        ("gym:CartPole-v1", {"repeat": 4}, "--action-repeat"),
-        ("gym:tests.support.gymnasium_worlds:Parts-v0", {"noisy_tv": "remote"}, "needs an action that does nothing"),
-        ("atari:Pong", {"stack": 0}, "stack is a whole number from 1"),
-        ("vizdoom:Basic", {"height": 0}, "height is a whole number"),
-        ("vizdoom:Basic", {"repeat": -1}, "repeat is a whole number"),
-        ("atari:Pong", {"sticky": 2.0}, "0 to 1"),
-        ("atari:Pong", {"sticky": "0.25"}, "0 to 1, not '0.25'"),
+        ("minigrid:DoorKey-5x5", {"action_repeat": 4}, "--action-repeat"),
+        ("gym:CartPole-v1", {"action_repeat": 4}, "--action-repeat"),
+        (PARTS, {"noisy_tv": "remote"}, "needs an action that does nothing"),
+        ("atari:Pong", {"frame_stack": 0}, "frame_stack is a whole number from 1"),
+        ("vizdoom:Basic", {"frame_size": (0, 5)}, "frame_size is height and width, two whole numbers from 1"),
+        ("vizdoom:Basic", {"action_repeat": -1}, "action_repeat is a whole number"),
+        ("atari:Pong", {"sticky_actions": 2.0}, "0 to 1"),
+        ("atari:Pong", {"sticky_actions": "0.25"}, "0 to 1, not '0.25'"),
         ("counting:steps", {"time_limit": 2.5}, "time_limit is a whole number from 1"),
         ("counting:steps", {"time_limit": True}, "time_limit is a whole number from 1"),
-        ("gym:CartPole-v1", {"timeout": 90}, "add workers .--env-workers"),
-        ("gym:CartPole-v1", {"timeout": 0, "workers": 1}, "timeout is a number of seconds, more than 0"),
-        ("gym:CartPole-v1", {"timeout": "long", "workers": 1}, "timeout is a number of seconds"),
-        ("counting:steps", {"timeout": 90}, "no option 'timeout'"),
+        ("gym:CartPole-v1", {"env_timeout": 90}, "add workers .--env-workers"),
+        ("gym:CartPole-v1", {"env_timeout": 0, "env_workers": 1}, "env_timeout is a number of seconds, more than 0"),
+        ("gym:CartPole-v1", {"env_timeout": "long", "env_workers": 1}, "timeout is a number of seconds"),
+        ("counting:steps", {"env_timeout": 90}, "no option 'env_timeout'"),
         ("atari:Pong", {"pools": "2"}, "pools is a whole number"),
         ("atari:Pong", {"pools": 3}, "1 or 2 pools"),
         ("minigrid:DoorKey-5x5", {"env_offset": -5}, "env_offset is a whole number from 0"),
-        ("gym:CartPole-v1", {"stack": 4}, "needs an image"),
+        ("gym:CartPole-v1", {"frame_stack": 4}, "needs an image"),
         ("labyrinth:seekavoid_arena_01", {"preprocessing": "atri"}, "atari"),
         ("labyrinth:seekavoid_arena_01", {"noisy_tv": "static"}, "region"),
-        ("gym:tests.support.gymnasium_worlds:Parts-v0", {"height": 4}, "both height and width"),
+        (PARTS, {"frame_size": 4}, "height and width, two whole numbers .* not 4"),
         ("vizdoom:Basic", {"life_loss": True}, "no option 'life_loss'"),
     ],
 )
@@ -111,7 +118,7 @@ def test_a_mistake_gets_one_sentence(name, options, words):
 
 def test_the_remote_does_not_move_the_agent():
     """What the environment inside is given is its first action that does nothing."""
-    env, twin = (morello.make("atari:Breakout", 2, seed=1, noisy_tv=how, stack=1) for how in ("remote", "none"))
+    env, twin = (morello.make("atari:Breakout", 2, seed=1, noisy_tv=how, frame_stack=1) for how in ("remote", "none"))
     assert env.spec.action_names == (*twin.spec.action_names, "remote")
     env.reset()
     twin.reset()
@@ -122,7 +129,7 @@ def test_the_remote_does_not_move_the_agent():
 
 def test_seed_and_offset_reach_what_wrappers_draw():
     def noise(**options):
-        env = morello.make("gym:tests.support.gymnasium_worlds:Parts-v0", noisy_tv="region", sticky=0.5, **options)
+        env = morello.make(PARTS, noisy_tv="region", sticky_actions=0.5, **options)
         return env.reset().observation["image"][:, :, -2:].clone()
 
     four = noise(num_envs=4, seed=3)
@@ -132,20 +139,21 @@ def test_seed_and_offset_reach_what_wrappers_draw():
 
 
 def test_none_is_the_familys_own():
-    env = morello.make("atari:Pong", 2, stack=None, height=None, sticky=None, preprocessing=None, noisy_tv=None)
+    options = ("frame_stack", "frame_size", "sticky_actions", "preprocessing", "noisy_tv")
+    env = morello.make("atari:Pong", 2, **dict.fromkeys(options))
     assert shape(env) == (84, 84, 4)
     assert layers(env) == []
 
 
 @pytest.mark.parametrize("name", PREPROCESSING)
 def test_every_papers_way_fits_what_has_colours(name):
-    for env in ("labyrinth:seekavoid_arena_01", "vizdoom:Basic", "gym:tests.support.gymnasium_worlds:Parts-v0"):
+    for env in ("labyrinth:seekavoid_arena_01", "vizdoom:Basic", PARTS):
         assert shape(morello.make(env, 1, preprocessing=name))[2] == (3 if name == "rgb" else 4)
 
 
 def test_another_environment_takes_the_settings_it_knows():
     config = {"env": "gym:CartPole-v1", "env_workers": 2, "env_timeout": 90.0, "restart_envs": True, "time_limit": 3}
-    assert environment_options(config) == {"workers": 2, "timeout": 90.0, "restart": True, "time_limit": 3}
+    assert environment_options(config) == {"env_workers": 2, "env_timeout": 90.0, "restart_envs": True, "time_limit": 3}
     assert environment_options(config, "counting:steps") == {"time_limit": 3}
 
 
@@ -154,7 +162,8 @@ def test_settings_become_options_and_a_family_without_one_is_named_with_the_flag
               "grey": False, "sticky_actions": 0.25, "life_loss": True, "time_limit": None,
               "action_repeat": 7}  # fmt: skip
     expected = {
-        "height": 21, "width": 23, "stack": 2, "grey": False, "sticky": 0.25, "life_loss": True, "repeat": 7
+        "frame_size": (21, 23), "frame_stack": 2, "grey": False, "sticky_actions": 0.25, "life_loss": True,
+        "action_repeat": 7,
     }  # fmt: skip
     assert environment_options(config) == expected
     with pytest.raises(UserError, match="--life-loss is not for labyrinth:x"):
@@ -165,10 +174,9 @@ def test_settings_become_options_and_a_family_without_one_is_named_with_the_flag
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_in_the_catalogue_and_its_first_line_can_be_made(family):
-    from morello.envs.catalogue import FAMILIES as CATALOGUE
-
-    name, about = next(iter(CATALOGUE[family][1]()))
+    name, about = next(iter(FAMILIES[family].list()))
     assert about
+    assert FAMILIES[family].about
     if ":ID" not in name:
         env = morello.make(name, 1)
         assert env.reset().first.all()

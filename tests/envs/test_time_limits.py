@@ -13,7 +13,7 @@ from morello.envs.wrappers import TimeLimit
 
 from ..support.opengl import opengl
 
-SIZE = {"height": 5, "width": 7}
+SIZE = {"frame_size": (5, 7)}
 
 
 class Endless(gymnasium.Env):
@@ -56,7 +56,7 @@ KEPT = {"labyrinth:recall_left": SIZE, "vizdoom:Basic": SIZE, "atari:Breakout": 
 REFUSED = {
     "minigrid:Empty-5x5": {},
     "minigrid:MultiRoomNoisyTV-N7-S4": {},
-    "miniworld:OneRoom": {**SIZE, "workers": 0},
+    "miniworld:OneRoom": {**SIZE, "env_workers": 0},
     "gym:Counts-v0": {},
     "counting:steps": {},
 }
@@ -91,7 +91,7 @@ def test_a_limit_beyond_the_familys_own_is_refused_by_name(name):
     [
         ("gym:Endless-v0", {}, 3),
         ("gym:Endless-v0", {}, 17),
-        ("gym:tests.envs.test_time_limits:Endless-v0", {"workers": 2}, 17),
+        ("gym:tests.envs.test_time_limits:Endless-v0", {"env_workers": 2}, 17),
         ("gym:Unlimited-v0", {}, 17),
         ("gym:Counts-v0", {}, 5),
         ("labyrinth:recall_left+recall_right", SIZE, 313),
@@ -134,7 +134,7 @@ def test_the_spec_says_how_long_an_episode_may_be(name, limit):
 def test_a_limit_inside_an_environment_is_named(name, own, workers):
     name = f"tests.envs.test_time_limits:{name}" if workers else name
     with pytest.raises(UserError, match=rf"{name} ends its episodes after {own} steps itself.*--time-limit"):
-        morello.make(f"gym:{name}", 2, time_limit=own + 1, workers=workers)
+        morello.make(f"gym:{name}", 2, time_limit=own + 1, env_workers=workers)
 
 
 def test_the_wrapper_refuses_what_it_cannot_keep():

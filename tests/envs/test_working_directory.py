@@ -11,8 +11,7 @@ from morello.envs.adapters.gymnasium import Gymnasium
 from morello.envs.processes.workers import Workers
 
 CPU = torch.device("cpu")
-SIZE = {"height": 5, "width": 7}
-FAULTY = partial(Gymnasium, "tests.support.gymnasium_worlds:Faulty-v0", fault="killed")
+SIZE = {"frame_size": (5, 7)}
 MAKE = {
     "labyrinth": lambda: morello.make("labyrinth:recall_left", 2, **SIZE),
     "vizdoom": lambda: morello.make("vizdoom:Basic", 2, **SIZE),
@@ -20,7 +19,10 @@ MAKE = {
     "minigrid": lambda: morello.make("minigrid:DoorKey-5x5", 2),
     "noisy rooms": lambda: morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 2),
     "gym": lambda: morello.make("gym:CartPole-v1", 2),
-    "a worker that is replaced": lambda: Workers(FAULTY, 2, CPU, 0, workers=1, restart=True),
+    "a worker that is replaced": lambda: Workers(
+        partial(Gymnasium, "tests.support.gymnasium_worlds:Faulty-v0", fault="killed"), 2, CPU, 0,
+        env_workers=1, restart_envs=True,
+    ),
 }
 
 

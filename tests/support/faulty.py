@@ -9,8 +9,8 @@ from . import gymnasium_worlds  # noqa: F401 (registers)
 CPU = torch.device("cpu")
 
 
-def faulty(fault, restart=False, **arguments):
-    return Gymnasium("Faulty-v0", 3, CPU, 0, restart=restart, fault=fault, **arguments)
+def faulty(fault, restart_envs=False, **arguments):
+    return Gymnasium("Faulty-v0", 3, CPU, 0, restart_envs=restart_envs, fault=fault, **arguments)
 
 
 def play(env, steps):

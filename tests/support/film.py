@@ -4,16 +4,19 @@ import torch
 
 from morello.envs.experience import Spec, Timestep
 from morello.envs.rows import empty_timestep, leaves, write_rows
+from morello.envs.vector_env import VectorEnv
 
 from .timesteps import actions, copy
 
 H, W, C = 5, 7, 3
 
 
-class Film:
+class Film(VectorEnv):
     """Random images, rewards and cells by the number of the row; environment b's episodes take ``lengths[b]`` steps.
     Keeps the actions it was given.
     """
+
+    capturable, restarts = False, []
 
     def __init__(self, lengths, height=H, width=W, channels=C, seed=0, cells=13, terminates=True):
         g = torch.Generator().manual_seed(seed)

@@ -3,9 +3,10 @@
 import torch
 
 from morello.envs.experience import Spec, Timestep
+from morello.envs.vector_env import VectorEnv
 
 
-class Cue:
+class Cue(VectorEnv):
     """A one-hot cue at the first row, ``delay`` blank rows, then one act: +1 if it names the cue, then it terminates.
 
     ``honest=False`` draws the paid action afresh, whatever the cue: the negative control.

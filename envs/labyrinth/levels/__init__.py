@@ -16,6 +16,8 @@ SCORES = Path(__file__).parent.parent / "oracle" / "scores.json"
 
 
 def recorded_scores(level: str) -> dict[str, dict[str, Any]]:
-    """Scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes."""
+    """Return scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes; {} of a
+    level where they were not measured.
+    """
     scores: dict[str, dict[str, dict[str, Any]]] = json.loads(SCORES.read_text())
-    return scores[level]
+    return scores.get(level, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import warp as wp
 from torch import Tensor
@@ -9,15 +11,24 @@ from torch import Tensor
 from ..kernels.arrays import Levels, Worlds, view, view_all
 from ..kernels.items import kinds_table
 from ..kernels.rules import step_worlds
-from ..labyrinth import Labyrinth
-from ..level import REPEAT
-from ..world import World
+from ..level import REPEAT, Level
+from ..world import Tables, World
+
+
+class Simulated(Protocol):
+    """What an oracle sees of Labyrinth: all of it."""
+
+    num_envs: int
+    device: torch.device
+    levels: list[Level]
+    tables: Tables
+    world: World
 
 
 class Imagination:
     """Copies of an environment's worlds, ``plans`` of each, to try plans on."""
 
-    def __init__(self, env: Labyrinth, plans: int) -> None:
+    def __init__(self, env: Simulated, plans: int) -> None:
         self.copies = plans
         self.world = World(*(x.repeat_interleave(plans, 0) for x in env.world))
         count = len(self.world.task)

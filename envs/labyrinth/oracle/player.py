@@ -22,11 +22,10 @@ from torch.nn.functional import max_pool2d
 from ...errors import UserError
 from ...experience import Timestep
 from ..kernels.items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
-from ..labyrinth import Labyrinth
 from ..level import REPEAT, Action, MazeGenerator
 from ..world import World
 from .distances import FAR, distance_fields, sample, shortest_tour
-from .imagination import Imagination
+from .imagination import Imagination, Simulated
 
 LEMON_COST = 8.0
 """How many times longer a step within a lemon's reach counts."""
@@ -35,7 +34,7 @@ LEMON_COST = 8.0
 class Oracle:
     """Plays ``env``, a Labyrinth of one level. ``act`` must see every timestep."""
 
-    def __init__(self, env: Labyrinth) -> None:
+    def __init__(self, env: Simulated) -> None:
         if len(env.levels) != 1 or env.device.type != "cpu":
             raise UserError("the oracle plays one level at a time, on the CPU")
         self.env, self.level = env, env.levels[0]

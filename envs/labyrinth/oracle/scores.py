@@ -23,7 +23,7 @@ SEED = 2026
 
 def episode_returns(level: str, player: str, episodes: int, seed: int) -> Tensor:
     """Undiscounted returns [episodes] of "random" or "oracle"; environment i plays its first episode of ``seed``."""
-    env = Labyrinth([level], episodes, seed=seed, height=1, width=1)
+    env = Labyrinth([level], episodes, seed=seed, frame_size=(1, 1))
     oracle = Oracle(env) if player == "oracle" else None
     generator = torch.Generator().manual_seed(seed)
     now = env.reset()

@@ -8,6 +8,7 @@ from morello.__main__ import main
 from morello.agents.config.presets import PRESETS
 from morello.agents.training.train import train
 from morello.auxiliaries.losses.pixel_control import PixelControlConfig
+from morello.envs.errors import UserError
 
 TINY = [
     "--env", "labyrinth:seekavoid_arena_01", "--steps", "100", "--num-envs", "2", "--frame-size", "36", "36",
@@ -30,11 +31,47 @@ def test_unreals_numbers_follow_the_unroll_and_a_flag_comes_first(tmp_path):
     assert found["unroll"] == 50
 
 
-def test_from_python_too(tmp_path):
+def test_help_shows_the_numbers_of_the_unroll_that_is_given(capsys):
+    for words in (["--unroll", "50", "--help"], ["-h", "--steps", "10", "--unroll=50"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["train", "unreal", *words])
+        assert caught.value.code == 0
+        shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        for said in (
+            "--unroll INT Steps taken in each environment between two updates. (default: 50)",
+            "larger ones are scaled down to it. (default: 0.8)",
+            f"(default: {0.1 / 50**2})",
+        ):
+            assert said in shown
+
+
+@pytest.mark.parametrize("unroll", ["0", "-3", "many"])
+def test_an_unroll_that_cannot_be_is_refused(capsys, unroll):
+    assert main(["train", "unreal", *TINY, "--unroll", unroll]) == 2
+    said = capsys.readouterr().err
+    assert "--unroll" in said
+    assert said.count("\n") == 1
+    with pytest.raises(UserError, match="--unroll must be"):
+        train("unreal", env="counting:steps", unroll=0 if unroll == "0" else unroll)
+
+
+@pytest.mark.parametrize("unroll", [3, 20, 50])
+def test_a_preset_is_the_same_at_its_own_unroll(unroll):
+    for preset in PRESETS.values():
+        assert preset.at(preset.config.unroll) == preset.config
+        assert preset.at(unroll).unroll == unroll
+    found = PRESETS["unreal"].at(unroll)
+    assert (found.learner.epsilon, found.learner.max_grad_norm) == (0.1 / unroll**2, 40 / unroll)
+    assert found.aux["reward_prediction"].weight == 1 / unroll
+    assert list(found.aux) == ["pixel_control", "reward_prediction", "value_replay"]
+
+
+@pytest.mark.parametrize("settings", ["unreal", PRESETS["unreal"]])
+def test_from_python_too(tmp_path, settings):
     small = {"num_envs": 2, "frame_size": (36, 36), "memory_size": 8, "threads": 1, "quiet": True}
     aux = {"pixel_control": PixelControlConfig(weight=0.01)}
     env, run = "labyrinth:seekavoid_arena_01", str(tmp_path / "run")
-    train("unreal", env=env, run=run, unroll=10, steps=20, replay=PRESETS["unreal"].replay, aux=aux, **small)
+    train(settings, env=env, run=run, unroll=10, steps=20, replay=PRESETS["unreal"].config.replay, aux=aux, **small)
     found = saved(tmp_path / "run")
     assert found["learner"]["epsilon"] == pytest.approx(0.1 / 10**2)
     assert found["learner"]["max_grad_norm"] == pytest.approx(4)
@@ -43,4 +80,4 @@ def test_from_python_too(tmp_path):
 
 
 def test_cpc_clips_rewards_as_its_paper():
-    assert PRESETS["a2c-cpc"].learner.reward == "clip"
+    assert PRESETS["a2c-cpc"].config.learner.reward == "clip"

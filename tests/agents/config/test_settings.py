@@ -5,15 +5,17 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from morello.agents.config.config import Config
 from morello.agents.config.overrides import with_every_loss, with_overrides
-from morello.agents.config.ranges import RANGES
 from morello.agents.config.resolve import resolve
 from morello.agents.config.saved import read_settings, saved_settings
+from morello.agents.config.validation import fields_of, ranges_of
+from morello.agents.evaluation.command import EvalFlags
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.replay import ReplayConfig
 from morello.agents.storage import checkpoint
@@ -52,7 +54,7 @@ def test_what_is_decided_is_decided():
         ("log_every", (0, 10**22), (1,)),
         ("eval_every", (-1,), (0,)),
         ("seed", (-1, 2**63, 0.5), (0, 2**61)),
-        ("frame_size", ((40,), (0, 40), (40, -7), 40, [40, 40], (40, 40, 3)), ((37, 41), None)),
+        ("frame_size", ((40,), (0, 40), (40, -7), 40, {40, 41}, (40, 40, 3)), ((37, 41), [37, 41], None)),
         ("gamma", (-0.1, 5, math.nan, "x", None), (0, 1, 0.5)),
         ("vtrace_lambda", (1.1, math.nan), (0, 1)),
         ("rms_decay", (1, 2, -0.1, math.nan), (0, 0.99)),
@@ -82,11 +84,15 @@ def test_values_have_types_words_and_ranges(name, bad, good):
         assert "\n" not in str(caught.value)
 
 
+def leaves(hint):
+    return {hint}.union(*map(leaves, get_args(hint)))
+
+
 def test_every_number_has_a_range():
-    kinds = (Config, LearnerConfig, ReplayConfig, *(loss.Config for loss in AUXILIARY_LOSSES.values()))
-    fields = {f.name: f for kind in kinds for f in dataclasses.fields(kind)}
-    numbers = {name for name, f in fields.items() if "int" in str(f.type) or "float" in str(f.type)}
-    assert {name for name in RANGES if "." not in name} == numbers - {"threads", "dtype"}
+    """But for threads, whose end is the cores that there are."""
+    for kind in (Config, LearnerConfig, ReplayConfig, EvalFlags, *(loss.Config for loss in AUXILIARY_LOSSES.values())):
+        numbers = {name for name, hint in fields_of(kind).items() if {int, float} & leaves(hint)}
+        assert ranges_of(kind).keys() == numbers - {"threads"}, kind
 
 
 @pytest.mark.parametrize(
@@ -126,13 +132,13 @@ def test_losses_are_added_to_a_presets_by_weight_or_whole():
 
 @pytest.mark.parametrize(("aux", "said"), [
     ({"value_repaly": 1.0}, "value_replay"),
-    ({"value_replay": -1.0}, "--aux.value-replay.weight must be 0 or more"),
+    ({"value_replay": -1.0}, "--aux.value-replay.weight must be at least 0 and finite"),
     ({"value_replay": ValueReplayConfig(weight=1.0, gamma=1.5)}, "--aux.value-replay.gamma must be between 0 and 1"),
     ({"value_replay": True}, "takes a number, its weight, or a ValueReplayConfig, not True"),
     ({"value_replay": CPCConfig(weight=1.0)}, "takes a number, its weight, or a ValueReplayConfig"),
-    ({"curl": CURLConfig(weight=1.0, latent=0)}, "--aux.curl.latent must be 1 to 2"),
+    ({"curl": CURLConfig(weight=1.0, latent=0)}, "--aux.curl.latent must be between 1 and 2"),
     ({"curl": CURLConfig(weight=1.0, momentum=math.nan)}, "--aux.curl.momentum must be between 0 and 1"),
-    ({"cpc": CPCConfig(weight=1.0, horizons=10**12)}, "--aux.cpc.horizons must be 1 to 4096"),
+    ({"cpc": CPCConfig(weight=1.0, horizons=10**12)}, "--aux.cpc.horizons must be between 1 and 4096"),
     ("value_replay", "--aux must be"),
 ])  # fmt: skip
 def test_wrong_losses_are_named(aux, said):

@@ -23,9 +23,10 @@ from morello.agents.storage.run_folder import Run
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec, Timestep
 from morello.envs.labyrinth.levels import recorded_scores
+from morello.envs.vector_env import VectorEnv
 
 
-class Schedule:
+class Schedule(VectorEnv):
     """Environment b's episodes last ``lengths[b][e]`` steps (the list over and over); the reward of a step is
     the number of the episode + 1, and of the last one ``bonus[b]``; odd environments run out of time.
     """
@@ -131,7 +132,7 @@ def counting_model(seed=0, memory="lstm"):
     return model
 
 
-class Vectors:
+class Vectors(VectorEnv):
     """An environment without its image."""
 
     def __init__(self, env):
@@ -210,7 +211,7 @@ def test_evaluation_disturbs_nothing():
 
 def counting_agent():
     """One that sees the counting environment's image and vector, enlarged for its convolutions."""
-    env = morello.make("counting:steps", 2, height=41, width=43)
+    env = morello.make("counting:steps", 2, frame_size=(41, 43))
     torch.manual_seed(0)
     model = ActorCritic(env.spec, torso="shallow", memory_size=7)
     config = {"env": "counting:steps", "preset": "a2c", "seed": 0, "torso": "shallow", "memory": "none",
@@ -243,7 +244,7 @@ def test_references_are_those_recorded_for_every_task():
 
 
 def test_the_oracle_of_a_level_plays():
-    env = morello.make("labyrinth:seekavoid_arena_01", 2, height=3, width=5)
+    env = morello.make("labyrinth:seekavoid_arena_01", 2, frame_size=(3, 5))
     policy, timestep, total = oracle_policy(env), env.reset(), 0.0
     for _ in range(12):
         timestep = env.step(policy(timestep))
@@ -283,7 +284,7 @@ def test_a_seed_has_a_range(tmp_path, seed):
 
 
 def test_an_episode_in_which_the_environment_broke_is_no_score():
-    env = morello.make("gym:tests.support.gymnasium_worlds:Faulty-v0", 2, restart=True)
+    env = morello.make("gym:tests.support.gymnasium_worlds:Faulty-v0", 2, restart_envs=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = evaluate(random_policy(env.spec), env, 6, seed=0)

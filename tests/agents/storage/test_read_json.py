@@ -4,9 +4,10 @@ import json
 import os
 from typing import Any
 
+import msgspec
 import pytest
 
-from morello.agents.config.typed import as_written, is_a
+from morello.agents.config.validation import converted
 from morello.agents.storage.config_file import read_config
 from morello.agents.storage.files import is_there, make_folders, named, read_regular, remove
 from morello.agents.storage.read_json import parse, read_json
@@ -80,10 +81,11 @@ def test_a_file_that_may_not_be_read(tmp_path):
 
 
 def test_a_list_that_is_longer_than_its_setting_is_not_cut():
-    assert as_written([36, 36], tuple[int, int] | None) == (36, 36)
-    assert as_written([1, 2, 3], tuple[int, ...]) == (1, 2, 3)
+    assert converted([36, 36], tuple[int, int] | None) == (36, 36)
+    assert converted([1, 2, 3], tuple[int, ...]) == (1, 2, 3)
     for wrong in ([36], [36, 36, 36]):
-        assert not is_a(as_written(wrong, tuple[int, int] | None), tuple[int, int] | None)
+        with pytest.raises(msgspec.ValidationError):
+            converted(wrong, tuple[int, int] | None)
 
 
 def test_files_and_links(tmp_path):

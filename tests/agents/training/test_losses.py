@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     off = AUXILIARY_LOSSES["cpc"].Config(horizons=7)
     assert "at weight 0, where it is off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
     far = AUXILIARY_LOSSES["spr"].Config(weight=1.0, steps=10**9)
-    assert "--aux.spr.steps must be 1 to 4096" in refused(aux={"spr": far})
+    assert "--aux.spr.steps must be between 1 and 4096" in refused(aux={"spr": far})
     assert not (tmp_path / "run").exists()
 
 
@@ -125,9 +125,9 @@ def test_horizons_that_few_episodes_reach_are_averaged_over_the_pairs_that_there
 
 def test_what_a_preset_has_may_be_off():
     """UNREAL's value replay is not as its Config has it."""
-    off = replace(PRESETS["unreal"].aux["value_replay"], weight=0.0)
+    off = replace(PRESETS["unreal"].config.aux["value_replay"], weight=0.0)
     for given in ({"value_replay": 0}, {"value_replay": off, "cpc": CPCLoss.Config()}):
-        losses = resolve(with_overrides(PRESETS["unreal"], {"env": SMALL.env, "aux": given})).aux
+        losses = resolve(with_overrides(PRESETS["unreal"].config, {"env": SMALL.env, "aux": given})).aux
         assert list(losses) == ["pixel_control", "reward_prediction"]
 
 

@@ -249,7 +249,7 @@ def test_a_perceptron_is_not_for_images(tmp_path):
 
 def test_a_trained_agent_is_loaded_and_acts(whole):
     agent = morello.load(whole)
-    env = morello.make(SMALL.env, num_envs=3, height=36, width=36, seed=5)
+    env = morello.make(SMALL.env, num_envs=3, frame_size=(36, 36), seed=5)
     timestep, state = env.reset(), agent.initial_state(3)
     for _ in range(4):
         action, state = agent.act(timestep.observation, state, timestep.first)
@@ -293,9 +293,9 @@ def test_unknown_preset():
 
 
 def test_every_preset_builds_and_updates_once(tmp_path):
-    for name, config in PRESETS.items():
-        small = replace(config, env=SMALL.env, steps=40, num_envs=4, unroll=5, threads=1, quiet=True, memory_size=16)
-        train(small, preset=name, run=str(tmp_path / name))
+    for name, preset in PRESETS.items():
+        small = {"env": SMALL.env, "steps": 40, "num_envs": 4, "unroll": 5, "threads": 1, "memory_size": 16}
+        train(preset, preset=name, run=str(tmp_path / name), quiet=True, **small)
 
 
 def test_timeouts_may_terminate(tmp_path):

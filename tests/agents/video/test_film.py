@@ -21,8 +21,9 @@ from morello.agents.video.command import WatchFlags, watch_run
 from morello.agents.video.encode import FPS, write_video
 from morello.agents.video.film import clip, enlarged, frames, moments, watch
 from morello.agents.video.frame import VIEW
-from morello.envs import FAMILIES, options_of
+from morello.envs import FAMILIES, Family, options_of
 from morello.envs.errors import UserError
+from morello.envs.vector_env import VectorEnv
 
 from ...support import gymnasium_worlds  # noqa: F401, registers Faulty-v0
 
@@ -73,7 +74,7 @@ def test_episodes_without_end_are_cut_short_and_it_is_said(monkeypatch, capsys):
 
 
 def test_an_agent_shows_what_it_expects_and_does():
-    env = counting(height=41, width=43)
+    env = counting(frame_size=(41, 43))
     policy = agent_policy(counting_model(env, streams=("extrinsic", "bonus")), 1, greedy=True)
     for m in moments(policy, env, steps=9):
         logits = policy.output.logits[0, 0]
@@ -83,7 +84,7 @@ def test_an_agent_shows_what_it_expects_and_does():
 
 
 def test_larger_images_are_of_the_same_world():
-    env = morello.make("labyrinth:seekavoid_arena_01", 1, seed=5, height=46, width=46)
+    env = morello.make("labyrinth:seekavoid_arena_01", 1, seed=5, frame_size=(46, 46))
     large = enlarged(env, "labyrinth:seekavoid_arena_01", seed=5)
     assert large.spec.observation["image"][0] == (460, 460, 3)
     played = list(moments(random_policy(env.spec, seed=1), env, large, steps=13))
@@ -94,18 +95,21 @@ def test_larger_images_are_of_the_same_world():
         assert here < 0.6 * there
         assert m.map.shape == (200, 200, 3)
     assert (played[0].map != played[12].map).any()
-    elsewhere = morello.make("labyrinth:seekavoid_arena_01", 1, seed=6, height=46, width=46)
+    elsewhere = morello.make("labyrinth:seekavoid_arena_01", 1, seed=6, frame_size=(46, 46))
     with pytest.raises(RuntimeError, match="went another way"):
         list(moments(random_policy(env.spec, seed=1), env, Late(elsewhere), steps=300))
 
 
-class Late:
+class Late(VectorEnv):
     """Pays what another environment does, and 1 more."""
 
     def __init__(self, env):
-        self.env, self.reset = env, env.reset
+        self.env = env
 
-    def step(self, action):
+    def reset(self, seed=None, mask=None):
+        return self.env.reset(seed, mask)
+
+    def step(self, action, out=None):
         timestep = self.env.step(action)
         return timestep._replace(reward=timestep.reward + 1)
 
@@ -116,21 +120,21 @@ def test_only_what_can_be_is_enlarged(monkeypatch):
     by_chance = counting()
     by_chance.spec = env.spec._replace(resumable=False)
     assert enlarged(by_chance, "counting:steps", 0) is None
-    monkeypatch.setitem(FAMILIES, "fixed", lambda name, num_envs, device, seed: counting())
+    monkeypatch.setitem(FAMILIES, "fixed", Family("", lambda *_: counting(), lambda: iter(())))
     assert enlarged(env, "fixed:size", 0) is None
 
 
-class Painter:
+class Painter(VectorEnv):
     """Another environment, and a picture for people of its last answer."""
 
     def __init__(self, env):
         self.env, self.spec, self.num_envs = env, env.spec, env.num_envs
 
-    def reset(self):
+    def reset(self, seed=None, mask=None):
         self.now = self.env.reset()
         return self.now
 
-    def step(self, action):
+    def step(self, action, out=None):
         self.now = self.env.step(action)
         return self.now
 
@@ -143,7 +147,7 @@ def test_the_picture_for_people_is_the_large_view():
     env = Painter(counting())
     played = list(moments(random_policy(env.spec), env, steps=5))
     assert [None if m.view is None else int(m.view[0, 0, 0]) for m in played] == [0, 10, None, 30, 40]
-    played = list(moments(random_policy(env.spec), env, counting(height=46, width=46), steps=5))
+    played = list(moments(random_policy(env.spec), env, counting(frame_size=(46, 46)), steps=5))
     assert all(m.view.shape == (46, 46, 3) for m in played)  # better still, what the agent sees
     assert moments(random_policy(env.spec), counting(), steps=1).__next__().view is None
 
@@ -187,7 +191,7 @@ def test_the_last_frame_of_an_episode_stays_to_be_read():
 
 
 def test_clips_are_short_and_small():
-    env = counting(height=41, width=43)
+    env = counting(frame_size=(41, 43))
     film = clip(counting_model(env), env, length=6, every=3)
     assert film.shape == (6, 270, 480, 3)
     assert film.dtype == np.uint8
@@ -257,7 +261,7 @@ def test_ffmpeg_says_why(tmp_path):
 
 
 def test_watch_films_the_agent_of_a_run(tmp_path, capsys):
-    env = counting(height=41, width=43)
+    env = counting(frame_size=(41, 43))
     model = counting_model(env)
     config = {"env": "counting:steps", "preset": "a2c", "seed": 0, "torso": "shallow", "memory": "none",
               "memory_size": 7, "frame_size": [41, 43], "dtype": "float32"}  # fmt: skip

@@ -18,7 +18,7 @@ from ...support.throughput import config as config  # a fixture
 def test_same_step_resets_as_stable_baselines3_does():
     """Against the counting environments, one at a time, in plain Python."""
     B, H, W = 5, 3, 2
-    env = SameStep(make("counting:steps", B, height=H, width=W))
+    env = SameStep(make("counting:steps", B, frame_size=(H, W)))
     length = [3 + (5 * i) % 7 for i in range(B)]
     episode, step = [0] * B, [0] * B
 

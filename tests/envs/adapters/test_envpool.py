@@ -30,7 +30,7 @@ def test_games_have_as_many_actions_as_envpool_says():
 
 def test_the_paddle_goes_where_the_action_says():
     """In Breakout; the paddle is the only thing that moves in its rows before the ball is in play."""
-    env = morello.make("atari:Breakout", 1, seed=1, stack=1)
+    env = morello.make("atari:Breakout", 1, seed=1, frame_stack=1)
     assert env.spec.action_names == ("none", "fire", "right", "left")
     ends = {}
     for name in ("right", "left"):
@@ -43,7 +43,7 @@ def test_the_paddle_goes_where_the_action_says():
 
 
 def test_an_image_is_envpools_with_its_channels_last():
-    env = morello.make("atari:Pong", 3, seed=5, height=21, width=23, stack=3)
+    env = morello.make("atari:Pong", 3, seed=5, frame_size=(21, 23), frame_stack=3)
     settings = {"img_height": 21, "img_width": 23, "stack_num": 3}
     raw = envpool.make("Pong-v5", env_type="gymnasium", num_envs=3, env_seed=[5, 6, 7], **settings)
     theirs, _ = raw.reset()
@@ -59,7 +59,7 @@ def test_an_image_is_envpools_with_its_channels_last():
 
 def test_a_lost_life_has_discount_0_and_the_episode_goes_on():
     def play(life_loss):
-        env = morello.make("atari:Breakout", 1, seed=2, height=5, width=5, life_loss=life_loss)
+        env = morello.make("atari:Breakout", 1, seed=2, frame_size=(5, 5), life_loss=life_loss)
         env.reset()
         generator = torch.Generator().manual_seed(0)
         zeros, ended = [], None
@@ -125,7 +125,7 @@ def test_the_noisy_television_is_minigrids_own():
         ("minigrid:DoorKey", {}, "DoorKey-5x5"),
         ("atari:Pong", {"seed": -1}, "0 or more"),
         ("minigrid:DoorKey-5x5", {"grey": True}, "codes of things, not colours: .*--grey"),
-        ("minigrid:MultiRoomNoisyTV-N7-S4", {"height": 9, "width": 9}, "codes of things.*--frame-size"),
+        ("minigrid:MultiRoomNoisyTV-N7-S4", {"frame_size": (9, 9)}, "codes of things.*--frame-size"),
         ("gym:MiniGrid-Empty-5x5-v0", {"preprocessing": "icm"}, "codes of things.*--preprocessing"),
         ("minigrid:GoToDoor-5x5", {"noisy_tv": "remote"}, "needs an action that does nothing"),
     ],
@@ -208,7 +208,8 @@ def test_a_limit_is_the_time_limit_wrappers(name):
     """Which takes a hidden step too, and then resets those whose time was up."""
     family, _, task = name.partition(":")
     if family == "atari":
-        task = atari.task(task, height=9, width=11, grey=True, stack=1, repeat=4, sticky=0.0, life_loss=False)
+        options = {"frame_size": (9, 11), "grey": True, "frame_stack": 1, "action_repeat": 4, "sticky_actions": 0.0}
+        task = atari.task(task, **options, life_loss=False)
     else:
         task = gridworld.task(task)._replace(rewards=None)
     ours, theirs = EnvPool(task._replace(limit=7), 5, CPU, 3), TimeLimit(EnvPool(task, 5, CPU, 3), 7)
@@ -248,12 +249,13 @@ def test_a_masked_reset_of_an_ended_environment_begins_its_episode_and_leaves_ot
 
 def test_atari_is_made_as_it_was_asked_for():
     def made(**options):
-        chosen = {"height": 84, "width": 84, "grey": True, "stack": 4, "repeat": 4, "sticky": 0.0, "life_loss": False}
+        chosen = {"frame_size": (84, 84), "grey": True, "frame_stack": 4, "action_repeat": 4, "sticky_actions": 0.0}
+        chosen["life_loss"] = False
         return atari.task("Pong", **chosen | options)
 
-    assert made(sticky=0.25).settings["repeat_action_probability"] == 0.25
-    assert [made(repeat=n).limit for n in (1, 4, 5)] == [108_000, 27_000, 21_600]
-    assert morello.make("atari:Pong", 1, repeat=3).spec.frames_per_step == 3
+    assert made(sticky_actions=0.25).settings["repeat_action_probability"] == 0.25
+    assert [made(action_repeat=n).limit for n in (1, 4, 5)] == [108_000, 27_000, 21_600]
+    assert morello.make("atari:Pong", 1, action_repeat=3).spec.frames_per_step == 3
 
 
 def test_a_new_episode_has_lost_no_life():
@@ -268,7 +270,7 @@ def test_a_new_episode_has_lost_no_life():
 
 
 def test_two_pools_hold_the_environments_that_one_would():
-    one, two = (morello.make("atari:Breakout", 5, seed=3, env_offset=2, height=9, width=11, pools=n) for n in (1, 2))
+    one, two = (morello.make("atari:Breakout", 5, seed=3, env_offset=2, frame_size=(9, 11), pools=n) for n in (1, 2))
     one.reset()
     two.reset()
     generator = torch.Generator().manual_seed(1)

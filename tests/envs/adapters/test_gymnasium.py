@@ -101,7 +101,7 @@ def test_a_broken_environment_is_named_or_made_anew(fault, words):
     with pytest.raises(BrokenEnvironmentError, match=named):
         play(faulty(fault), 3)
     made = Faulty.made
-    env = faulty(fault, restart=True)
+    env = faulty(fault, restart_envs=True)
     with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
         rows = play(env, 12)
     assert env.restarts == [0, 1, 0]
@@ -132,7 +132,7 @@ def test_whatever_it_does_it_is_named_or_made_anew(fault, words):
     named = rf"Unruly-v0: environment 1 \(seed 1\) failed .*{words}"
     with pytest.raises(BrokenEnvironmentError, match=named):
         play(Gymnasium("Unruly-v0", 3, CPU, 0, fault=fault), 3)
-    env = Gymnasium("Unruly-v0", 3, CPU, 0, restart=True, fault=fault)
+    env = Gymnasium("Unruly-v0", 3, CPU, 0, restart_envs=True, fault=fault)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         play(env, 6)
@@ -170,12 +170,12 @@ def test_an_environment_that_never_works_is_given_up():
 
     gymnasium.register("Never-v0", Never)
     with pytest.warns(RuntimeWarning), pytest.raises(BrokenEnvironmentError, match=f"made anew {ATTEMPTS - 1} times"):
-        Gymnasium("Never-v0", 1, CPU, 0, restart=True).reset()
+        Gymnasium("Never-v0", 1, CPU, 0, restart_envs=True).reset()
 
 
 @pytest.mark.filterwarnings("ignore:Faulty-v0")
 def test_an_environment_that_breaks_in_every_episode_is_given_up():
-    env = Gymnasium("Faulty-v0", 2, CPU, 0, restart=True, fault="raise", bad=None)
+    env = Gymnasium("Faulty-v0", 2, CPU, 0, restart_envs=True, fault="raise", bad=None)
     env.reset()
     env._envs[0].unwrapped.bad = -1
     for _ in range(3 * (EPISODES - 1) + 1):  # one step that works, one that breaks, one that begins
@@ -188,7 +188,7 @@ def test_an_environment_that_breaks_in_every_episode_is_given_up():
 
 @pytest.mark.filterwarnings("ignore:Faulty-v0")
 def test_one_whole_episode_clears_its_name():
-    env = Gymnasium("Faulty-v0", 1, CPU, 0, restart=True, fault="raise", bad=None)
+    env = Gymnasium("Faulty-v0", 1, CPU, 0, restart_envs=True, fault="raise", bad=None)
     env.reset()
     for episode in range(EPISODES + 5):
         if episode == EPISODES - 2:
@@ -210,7 +210,7 @@ def test_one_whole_episode_clears_its_name():
     ],
 )
 def test_a_bad_answer_leaves_the_last_observation(answer, words):
-    env = Gymnasium("Faulty-v0", 1, CPU, 1, restart=True, fault="none")
+    env = Gymnasium("Faulty-v0", 1, CPU, 1, restart_envs=True, fault="none")
     env.reset()
     env._envs[0].unwrapped.step = lambda action: answer
     with pytest.warns(RuntimeWarning, match=words):
@@ -231,7 +231,7 @@ def test_numbers_beyond_their_bounds_are_taken_and_said_once():
 
 
 def test_a_seed_decides_what_follows_a_restart():
-    env = faulty("raise", restart=True)
+    env = faulty("raise", restart_envs=True)
     with pytest.warns(RuntimeWarning):
         seeds = [(env.reset(seed=1), play(env, 6), env.faults.seed.tolist())[2] for _ in range(2)]
     assert seeds[0] == seeds[1]

@@ -62,7 +62,7 @@ def test_what_cannot_be_drawn_is_said_once_and_played_on(draws, words):
 
 def test_a_class_that_cannot_be_told_to_draw_is_made_without():
     with pytest.warns(RuntimeWarning, match="Faulty-v0 has no picture for people") as warned:
-        env = faulty("raise", restart=True, render=True)
+        env = faulty("raise", restart_envs=True, render=True)
     assert len(warned) == 1
     with pytest.warns(RuntimeWarning, match="made anew") as warned:
         rows = play(env, 6)
@@ -72,7 +72,7 @@ def test_a_class_that_cannot_be_told_to_draw_is_made_without():
 
 
 def test_an_environment_made_anew_draws_again():
-    env = Gymnasium("Drawn-v0", 1, CPU, 0, render=True, restart=True)
+    env = Gymnasium("Drawn-v0", 1, CPU, 0, render=True, restart_envs=True)
     env.reset()
     env._envs[0].unwrapped.step = lambda action: 1 / 0
     with pytest.warns(RuntimeWarning, match="made anew"):

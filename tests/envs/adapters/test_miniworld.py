@@ -35,14 +35,14 @@ def assert_same(a, b):
 @pytest.mark.usefixtures("drawn")
 def test_answers_are_those_of_one_process():
     """Episodes of OneRoomS6Fast last at most 50 steps, so that every environment is reset on the way."""
-    options = {"height": 20, "width": 28, "seed": 5}
-    env = morello.make("miniworld:OneRoomS6Fast", 3, workers=2, **options)
+    options = {"frame_size": (20, 28), "seed": 5}
+    env = morello.make("miniworld:OneRoomS6Fast", 3, env_workers=2, **options)
     assert env.spec.observation == {"image": ((20, 28, 3), torch.uint8)}
     assert env.spec.action_names == ("turn_left", "turn_right", "move_forward")
     assert (env.spec.max_steps, env.spec.frames_per_step) == (50, 1)
     rows = play(env, 60)
     env.close()
-    one = morello.make("miniworld:OneRoomS6Fast", 3, workers=0, **options)
+    one = morello.make("miniworld:OneRoomS6Fast", 3, env_workers=0, **options)
     assert_same(rows, play(one, 60))
     assert torch.stack([r["last"] for r in rows]).any(0).all()
     assert min(r["image"].float().std() for r in rows) > 3
@@ -53,12 +53,12 @@ def test_answers_are_those_of_one_process():
 @pytest.mark.usefixtures("drawn")
 def test_an_environment_keeps_its_walls_when_another_is_reset():
     """In MiniWorld itself it loses them: environments of one process share their display lists."""
-    alone = morello.make("miniworld:FourRooms", 1, workers=0, seed=3)
+    alone = morello.make("miniworld:FourRooms", 1, env_workers=0, seed=3)
     rows = [alone.reset().observation["image"].clone()]
     rows += [alone.step(torch.tensor([0])).observation["image"].clone() for _ in range(2)]
-    again = morello.make("miniworld:FourRooms", 1, workers=0, seed=3)
+    again = morello.make("miniworld:FourRooms", 1, env_workers=0, seed=3)
     assert torch.equal(again.reset().observation["image"], rows[0])
-    other = morello.make("miniworld:Hallway", 1, workers=0)
+    other = morello.make("miniworld:Hallway", 1, env_workers=0)
     for row in rows[1:]:
         other.reset()
         assert torch.equal(again.step(torch.tensor([0])).observation["image"], row)
@@ -69,7 +69,7 @@ def test_an_environment_keeps_its_walls_when_another_is_reset():
 
 @pytest.mark.usefixtures("drawn")
 def test_it_is_what_miniworld_draws():
-    env = morello.make("miniworld:Hallway", 1, workers=0, seed=9)
+    env = morello.make("miniworld:Hallway", 1, env_workers=0, seed=9)
     now = env.reset().observation["image"][0].numpy().copy()
     twin = gymnasium.make("MiniWorld-Hallway-v0")
     seen, _ = twin.reset(seed=9)
@@ -79,11 +79,11 @@ def test_it_is_what_miniworld_draws():
 
 @pytest.mark.usefixtures("drawn")
 def test_every_environment_builds():
-    morello.make("miniworld:Hallway", 1, workers=0, height=5, width=7)
+    morello.make("miniworld:Hallway", 1, env_workers=0, frame_size=(5, 7))
     names = [i.removeprefix("MiniWorld-").removesuffix("-v0") for i in gymnasium.registry if i.startswith("MiniW")]
     assert len(names) > 20
     for name in names:
-        env = morello.make(f"miniworld:{name}", 1, workers=0, height=5, width=7)
+        env = morello.make(f"miniworld:{name}", 1, env_workers=0, frame_size=(5, 7))
         image = env.reset().observation["image"]
         assert image.shape == (1, 5, 7, 3)
         assert not env.spec.action_names[0].startswith("action")
@@ -93,9 +93,9 @@ def test_every_environment_builds():
 @pytest.mark.usefixtures("drawn")
 def test_a_mistake_gets_one_sentence():
     with pytest.raises(UserError, match="MiniWorld has no environment 'Halway'; did you mean Hallway"):
-        morello.make("miniworld:Halway", 1, workers=0)
-    with pytest.raises(UserError, match="height is a whole number from 1"):
-        morello.make("miniworld:Hallway", 1, workers=0, height=0)
+        morello.make("miniworld:Halway", 1, env_workers=0)
+    with pytest.raises(UserError, match="frame_size is height and width, two whole numbers from 1"):
+        morello.make("miniworld:Hallway", 1, env_workers=0, frame_size=(0, 5))
 
 
 def test_what_is_missing_is_named(monkeypatch):

@@ -66,14 +66,14 @@ def play(name, **options):
 )
 def test_an_old_interface_is_named_with_the_way_out(how, words, kind, restart):
     with pytest.raises(UserError, match=rf"{kind}-{how}-v0 speaks .* Gym before 0.26 .*{words}.*shimmy") as caught:
-        play(f"{kind}-{how}-v0", restart=restart)
+        play(f"{kind}-{how}-v0", restart_envs=restart)
     assert "\n" not in str(caught.value)
     assert "--restart-envs" not in str(caught.value)
 
 
 def test_a_worker_says_so_too():
     with pytest.raises(UserError, match=r"speaks .* Gym before 0.26 .*shimmy"):
-        play("tests.envs.adapters.test_old_interface:Speaks-old-step-v0", workers=1, restart=True)
+        play("tests.envs.adapters.test_old_interface:Speaks-old-step-v0", env_workers=1, restart_envs=True)
 
 
 @pytest.mark.parametrize(

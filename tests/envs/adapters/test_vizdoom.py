@@ -30,7 +30,7 @@ def test_every_scenario_is_recorded():
 def test_rewards_and_ends_are_those_of_vizdoom(name):
     record, scenario = RECORDS[name], SCENARIOS[name]
     expected, last = np.array(record["reward"]), np.array(record["last"], bool)
-    env = morello.make(f"vizdoom:{name}", 1, seed=record["seed"], height=5, width=7)
+    env = morello.make(f"vizdoom:{name}", 1, seed=record["seed"], frame_size=(5, 7))
     assert env.spec.num_actions == record["actions"]
     env.reset()
     reward, ends, timeouts = [], [], []
@@ -63,7 +63,7 @@ def test_the_recorded_plays_reach_what_pays():
 
 
 def test_buttons_move_the_view():
-    env = morello.make("vizdoom:MyWayHome", 1, seed=1, height=24, width=32)
+    env = morello.make("vizdoom:MyWayHome", 1, seed=1, frame_size=(24, 32))
     assert env.spec.action_names == ("none", "turn left", "turn right", "move forward")
     still, turned = env.reset().observation["image"].clone(), None
     for _ in range(3):
@@ -88,7 +88,7 @@ def simulators():
 
 def test_nothing_is_left_running_or_in_the_folder_one_works_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    env = morello.make("vizdoom:Basic", 6, height=5, width=7)
+    env = morello.make("vizdoom:Basic", 6, frame_size=(5, 7))
     env.reset()
     env.step(torch.zeros(6, dtype=torch.int64))
     assert len(simulators()) == 6
@@ -105,7 +105,7 @@ def test_nothing_is_left_running_or_in_the_folder_one_works_in(tmp_path, monkeyp
 
 def test_a_kill_on_the_very_step_of_the_limit_is_a_kill():
     def play(limit):
-        chosen = task("Basic", height=5, width=7, stack=1, repeat=4)
+        chosen = task("Basic", frame_size=(5, 7), frame_stack=1, action_repeat=4)
         env = EnvPool(chosen._replace(limit=limit), 1, torch.device("cpu"), 1)
         env.reset()
         generator = torch.Generator().manual_seed(2)
@@ -139,15 +139,15 @@ def test_the_last_shot_is_charged_once():
 
 def test_a_scenario_lasts_as_many_tics_as_it_says():
     for repeat, steps in ((1, 2100), (4, 525), (8, 263)):
-        env = morello.make("vizdoom:MyWayHome", 1, repeat=repeat, height=5, width=7)
+        env = morello.make("vizdoom:MyWayHome", 1, action_repeat=repeat, frame_size=(5, 7))
         assert (env.spec.max_steps, env.spec.frames_per_step) == (steps, repeat)
         env.close()
-    env = morello.make("vizdoom:TakeCover", 1, height=5, width=7)
+    env = morello.make("vizdoom:TakeCover", 1, frame_size=(5, 7))
     assert env.spec.max_steps == 525
 
 
 def test_wrappers_leave_two_pools_their_turns():
-    options = {"seed": 3, "preprocessing": "icm", "height": 9, "width": 11, "noisy_tv": "region", "time_limit": 9}
+    options = {"seed": 3, "preprocessing": "icm", "frame_size": (9, 11), "noisy_tv": "region", "time_limit": 9}
     one, two = (morello.make("vizdoom:Basic", 3, pools=n, **options) for n in (1, 2))
     assert [columns for columns, _ in two.parts] == [slice(0, 2), slice(2, 3)]
     assert two.spec == one.spec
@@ -163,7 +163,7 @@ def test_wrappers_leave_two_pools_their_turns():
 KILLED = """
 import os, signal, sys, time, torch, morello
 from morello.envs.wrappers import unwrapped
-env = morello.make("vizdoom:Basic", 2, height=5, width=7, pools=1)
+env = morello.make("vizdoom:Basic", 2, frame_size=(5, 7), pools=1)
 env.reset()
 print(env._end.peek()[2][1].path, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

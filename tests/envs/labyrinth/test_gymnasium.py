@@ -14,7 +14,7 @@ from morello.envs.labyrinth.gymnasium import register
 from morello.envs.labyrinth.levels import LEVELS
 
 register()
-SIZE = {"height": 13, "width": 17}
+SIZE = {"frame_size": (13, 17)}
 
 
 @pytest.mark.parametrize("level", ["seekavoid_arena_01", "nav_maze_random_goal_01", "my_way_home_dense"])
@@ -105,6 +105,6 @@ def test_levels_are_announced_in_either_order_without_importing_torch(order: str
     }
     code = [*(lines[word] for word in order.split(", "))]
     code += ["import sys", "assert not {'torch', 'warp'} & set(sys.modules)"]
-    code += ["env = gymnasium.make('Labyrinth/seekavoid_arena_01-v0', height=5, width=7)"]
+    code += ["env = gymnasium.make('Labyrinth/seekavoid_arena_01-v0', frame_size=(5, 7))"]
     code += ["assert env.reset(seed=0)[0].shape == (5, 7, 3)"]
     subprocess.run([sys.executable, "-W", "error", "-c", "\n".join(code)], check=True)

@@ -15,7 +15,7 @@ from morello.envs.rows import empty_rollout
 
 
 def labyrinth(name: str = "nav_maze_static_01", num_envs: int = 3, **options) -> Labyrinth:
-    env = morello.make(f"labyrinth:{name}", num_envs, height=5, width=7, **options)
+    env = morello.make(f"labyrinth:{name}", num_envs, frame_size=(5, 7), **options)
     assert isinstance(env, Labyrinth)
     return env
 
@@ -81,7 +81,7 @@ def test_every_environment_is_begun_before_it_steps() -> None:
 
 def test_frames_have_an_end() -> None:
     with pytest.raises(UserError, match="16777216 pixels"):
-        morello.make("labyrinth:seekavoid_arena_01", height=4097, width=4096)
+        morello.make("labyrinth:seekavoid_arena_01", frame_size=(4097, 4096))
 
 
 def test_structs_mirror_the_tuples() -> None:

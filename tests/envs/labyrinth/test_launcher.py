@@ -41,7 +41,7 @@ def test_parts_cover_the_batch_once_and_run_side_by_side(num_envs, threads, part
 
 def test_batch_in_many_parts_plays_the_same_episodes():
     n = 5 * MIN_PART + 1
-    level, size = "labyrinth:nav_maze_random_goal_01", {"height": 6, "width": 8}
+    level, size = "labyrinth:nav_maze_random_goal_01", {"frame_size": (6, 8)}
     one, many = (morello.make(level, n, seed=3, threads=threads, **size) for threads in (1, 3))
     assert len(many._launcher.parts) == 5
     one.reset(), many.reset()

@@ -34,7 +34,7 @@ def flood(walls: NDArray[np.uint8], start: tuple[int, int]) -> NDArray[np.bool_]
 
 
 def worlds(name: str = "explore_goal_locations_small", count: int = B, seed: int = 1) -> Labyrinth:
-    env = morello.make(f"labyrinth:{name}", count, seed=seed, height=1, width=1)
+    env = morello.make(f"labyrinth:{name}", count, seed=seed, frame_size=(1, 1))
     assert isinstance(env, Labyrinth)
     env.reset()
     return env

@@ -19,7 +19,7 @@ Segments = list[tuple[int, float, float, float]]  # axis the wall stands across,
 
 
 def labyrinth(name: str, num_envs: int, seed: int = 0) -> Labyrinth:
-    env = morello.make(f"labyrinth:{name}", num_envs, seed=seed, height=1, width=1)
+    env = morello.make(f"labyrinth:{name}", num_envs, seed=seed, frame_size=(1, 1))
     assert isinstance(env, Labyrinth)
     env.reset()
     return env

@@ -28,7 +28,7 @@ from morello.envs.labyrinth.oracle.scores import episode_returns, summary
 def test_the_oracle_beats_random_play(level: str, steps: int, oracle: float, random: float) -> None:
     score = {}
     for player in ("oracle", "random"):
-        env = morello.make(f"labyrinth:{level}", 3, seed=8, height=1, width=1)
+        env = morello.make(f"labyrinth:{level}", 3, seed=8, frame_size=(1, 1))
         assert isinstance(env, Labyrinth)
         script, generator, now = Oracle(env), torch.Generator().manual_seed(1), env.reset()
         total, over = torch.zeros(3), torch.zeros(3, dtype=torch.bool)
@@ -49,7 +49,7 @@ def test_the_oracle_clears_a_level_whose_starts_are_marks(monkeypatch: pytest.Mo
 
 
 def test_imagining_changes_nothing() -> None:
-    envs = [morello.make("labyrinth:nav_maze_static_01", 2, seed=3, height=1, width=1) for _ in range(2)]
+    envs = [morello.make("labyrinth:nav_maze_static_01", 2, seed=3, frame_size=(1, 1)) for _ in range(2)]
     assert isinstance(envs[0], Labyrinth)
     oracle, now, _ = Oracle(envs[0]), envs[0].reset(), envs[1].reset()
     for _ in range(20):
@@ -59,7 +59,7 @@ def test_imagining_changes_nothing() -> None:
 
 
 def test_the_oracle_declines_mixed_tasks() -> None:
-    env = morello.make("labyrinth:seekavoid_arena_01+nav_maze_static_01", 2, height=1, width=1)
+    env = morello.make("labyrinth:seekavoid_arena_01+nav_maze_static_01", 2, frame_size=(1, 1))
     assert isinstance(env, Labyrinth)
     with pytest.raises(UserError, match="one level"):
         Oracle(env)

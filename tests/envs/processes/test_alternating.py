@@ -7,26 +7,30 @@ import morello
 from morello.agents.actor import Actor
 from morello.agents.model import ActorCritic
 from morello.envs.errors import UserError
-from morello.envs.processes.alternating import Alternating, Lockstep
+from morello.envs.processes.alternating import Alternating, Pool
 from morello.envs.trees import tree_map
 
 
-class Noted(Lockstep):
+class Noted(Pool):
     """A counting pool that notes who was asked what."""
 
     def __init__(self, count, offset, notes, name):
         self.env = morello.make("counting:steps", count, env_offset=offset, seed=3)
-        super().__init__(self.env)
         self.spec, self.num_envs, self.notes, self.name = self.env.spec, count, notes, name
-        self.reset = self.env.reset
+
+    def reset(self, seed=None, mask=None):
+        return self.env.reset(seed, mask)
+
+    def step(self, action, out=None):
+        return self.env.step(action, out)
 
     def send(self, action):
         self.notes.append(f"send {self.name}")
-        super().send(action)
+        self.action = action
 
     def recv(self, out=None):
         self.notes.append(f"recv {self.name}")
-        return super().recv(out)
+        return self.env.step(self.action, out)
 
 
 def halves(count, notes):

@@ -68,8 +68,8 @@ def script(folder):
     agent = train("parent")
     torch.set_num_threads(2)
     torch.zeros(2**20).add_(1)
-    pool, maze = made("minigrid:Empty-5x5", threads=2), made("labyrinth:recall_left", height=5, width=7, threads=2)
-    workers = made("gym:CartPole-v1", workers=1)
+    pool, maze = made("minigrid:Empty-5x5", threads=2), made("labyrinth:recall_left", frame_size=(5, 7), threads=2)
+    workers = made("gym:CartPole-v1", env_workers=1)
     told = {
         "threads": in_child(torch.get_num_threads),
         "trains": in_child(lambda: train("child").step),
@@ -79,7 +79,7 @@ def script(folder):
         "pool anew": in_child(lambda: play(made("minigrid:Empty-5x5", threads=2))),
         "workers": in_child(lambda: play(workers)),
         "maze": in_child(lambda: play(maze)),
-        "maze anew": in_child(lambda: play(made("labyrinth:recall_left", height=5, width=7, threads=2))),
+        "maze anew": in_child(lambda: play(made("labyrinth:recall_left", frame_size=(5, 7), threads=2))),
         "here": [play(pool), play(workers), play(maze), torch.get_num_threads()],
     }
     Path(folder, "told.json").write_text(json.dumps(told))

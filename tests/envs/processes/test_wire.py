@@ -211,9 +211,9 @@ def test_a_worker_runs_nothing_in_its_parent(at_once, tmp_path):
     build = partial(Traitor, str(ran), at_once)
     if at_once:
         with pytest.raises(BrokenEnvironmentError, match=words):
-            Workers(build, 2, torch.device("cpu"), 0, workers=1)
+            Workers(build, 2, torch.device("cpu"), 0, env_workers=1)
     else:
-        env = Workers(build, 2, torch.device("cpu"), 0, workers=1)
+        env = Workers(build, 2, torch.device("cpu"), 0, env_workers=1)
         env.reset()
         with pytest.raises(BrokenEnvironmentError, match=words):
             env.step(torch.zeros(2, dtype=torch.int64))

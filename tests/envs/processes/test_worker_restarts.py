@@ -37,7 +37,7 @@ def build(path, fails, **options):
 
 
 def flaky(path, fails):
-    env = Workers(partial(build, str(path), fails), 2, CPU, 0, workers=1, restart=True)
+    env = Workers(partial(build, str(path), fails), 2, CPU, 0, env_workers=1, restart_envs=True)
     env.reset()
     go(env)
     return env

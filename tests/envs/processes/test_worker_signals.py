@@ -15,7 +15,7 @@ import sys
 import morello
 if __name__ == "__main__":
     try:
-        morello.make("gym:tests.support.gymnasium_worlds:SlowToMake-v0", 1, workers=1)
+        morello.make("gym:tests.support.gymnasium_worlds:SlowToMake-v0", 1, env_workers=1)
     except KeyboardInterrupt:
         sys.exit(130)
 """

@@ -31,10 +31,10 @@ CPU = torch.device("cpu")
 WORLDS = "tests.support.gymnasium_worlds"
 
 
-def faulty(fault, num_envs=2, workers=2, timeout=60.0, seed=0, **arguments):
-    restart = arguments.pop("restart", False)
+def faulty(fault, num_envs=2, env_workers=2, env_timeout=60.0, seed=0, **arguments):
+    restart = arguments.pop("restart_envs", False)
     build = partial(Gymnasium, f"{WORLDS}:Faulty-v0", fault=fault, **arguments)
-    return Workers(build, num_envs, CPU, seed, workers=workers, restart=restart, timeout=timeout)
+    return Workers(build, num_envs, CPU, seed, env_workers=env_workers, restart_envs=restart, env_timeout=env_timeout)
 
 
 def go(env):
@@ -45,7 +45,7 @@ def go(env):
 def test_answers_are_those_of_one_process(workers):
     options = {"seed": 7, "env_offset": 11}
     one = morello.make("gym:Parts-v0", 5, **options)
-    several = morello.make(f"gym:{WORLDS}:Parts-v0", 5, workers=workers, **options)
+    several = morello.make(f"gym:{WORLDS}:Parts-v0", 5, env_workers=workers, **options)
     assert several.spec == one.spec._replace(tasks=several.spec.tasks)
     generator = torch.Generator().manual_seed(0)
     begun = one.reset(), several.reset()
@@ -65,7 +65,7 @@ def test_answers_are_those_of_one_process(workers):
 
 
 def test_a_caller_is_free_between_sending_and_receiving():
-    a, b = (morello.make(f"gym:{WORLDS}:Parts-v0", 2, seed=s, workers=1) for s in (0, 1))
+    a, b = (morello.make(f"gym:{WORLDS}:Parts-v0", 2, seed=s, env_workers=1) for s in (0, 1))
     a.reset()
     with pytest.raises(UserError, match="reset the environment"):
         b.send(torch.zeros(2, dtype=torch.int64))
@@ -106,7 +106,7 @@ def test_a_caller_is_free_between_sending_and_receiving():
     ],
 )
 def test_a_broken_environment_is_named(fault, timeout, words):
-    env = faulty(fault, num_envs=3, workers=2, timeout=timeout, bad=2)
+    env = faulty(fault, num_envs=3, env_workers=2, env_timeout=timeout, bad=2)
     env.reset()
     go(env)
     named = rf"Faulty-v0: environment 2 \(seed 2\) failed at {words}.*--restart-envs"
@@ -120,7 +120,8 @@ def test_a_broken_environment_is_named(fault, timeout, words):
 
 def test_every_kind_of_end_leaves_the_others_alone():
     ways, n = Perilous.WAYS, len(Perilous.WAYS)
-    env = Workers(partial(Gymnasium, f"{WORLDS}:Perilous-v0"), n, CPU, 0, workers=n, restart=True, timeout=5)
+    build = partial(Gymnasium, f"{WORLDS}:Perilous-v0")
+    env = Workers(build, n, CPU, 0, env_workers=n, restart_envs=True, env_timeout=5)
     env.reset()
     go(env)
     with pytest.warns(RuntimeWarning) as said:
@@ -148,10 +149,10 @@ def test_every_kind_of_end_leaves_the_others_alone():
 
 @pytest.mark.filterwarnings("ignore:tests.support.gymnasium_worlds.Faulty-v0. environment 0")
 def test_an_environment_that_was_to_begin_still_does():
-    env = faulty("killed in reset", num_envs=3, workers=1, restart=True, bad=None)
+    env = faulty("killed in reset", num_envs=3, env_workers=1, restart_envs=True, bad=None)
     with pytest.raises(BrokenEnvironmentError, match=rf"environment 0 .*in reset .*failed {ATTEMPTS} times"):
         env.reset()
-    env = faulty("killed in reset", num_envs=3, workers=1, restart=True, bad=1)
+    env = faulty("killed in reset", num_envs=3, env_workers=1, restart_envs=True, bad=1)
     with pytest.warns(RuntimeWarning, match=r"environment 1 \(seed 1\) failed in reset"):
         now = env.reset()
     assert now.first.tolist() == [True] * 3
@@ -173,13 +174,13 @@ def test_an_environment_that_was_to_begin_still_does():
 
 def test_what_cannot_be_built_says_so():
     with pytest.raises(UserError, match=r"CartPol-v1.*did you mean CartPole"):
-        morello.make("gym:CartPol-v1", 2, workers=1)
+        morello.make("gym:CartPol-v1", 2, env_workers=1)
     with pytest.raises(UserError, match="whole number from 0"):
-        morello.make("gym:CartPole-v1", 2, workers=-1)
+        morello.make("gym:CartPole-v1", 2, env_workers=-1)
     with pytest.raises(UserError, match="with a name"):
-        Workers(lambda **options: None, 2, CPU, 0, workers=1)
+        Workers(lambda **options: None, 2, CPU, 0, env_workers=1)
     with pytest.raises(BrokenEnvironmentError, match=r"environments 0 to 1 .*exited with code 9.*__main__"):
-        Workers(leave, 2, CPU, 0, workers=1)
+        Workers(leave, 2, CPU, 0, env_workers=1)
 
 
 def leave(**options):
@@ -194,7 +195,7 @@ def complain(**options):
 
 def test_other_environments_and_their_warnings():
     with pytest.warns(UserWarning, match="mind the gap"):
-        env = Workers(complain, 3, CPU, 5, workers=2, env_offset=2)
+        env = Workers(complain, 3, CPU, 5, env_workers=2, env_offset=2)
     one = Counting(3, CPU, 5, env_offset=2)
     assert env.spec == one.spec._replace(resumable=False)
     one.reset()
@@ -204,14 +205,14 @@ def test_other_environments_and_their_warnings():
         for name, x in leaves(here._replace(info={})).items():
             assert torch.equal(x, leaves(there)[name]), name
     with pytest.raises(UserError, match="cannot be made anew"):
-        Workers(complain, 2, CPU, 5, workers=1, restart=True)
+        Workers(complain, 2, CPU, 5, env_workers=1, restart_envs=True)
 
 
 PROGRAM = f"""
 import os, signal, sys, torch
 import morello
 if __name__ == "__main__":
-    env = morello.make("gym:{WORLDS}:Perilous-v0", 2, seed=5, workers=2)
+    env = morello.make("gym:{WORLDS}:Perilous-v0", 2, seed=5, env_workers=2)
     env.reset()
     action = torch.zeros(2, dtype=torch.int64)
     env.step(action)
@@ -241,7 +242,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 
 
 def test_shared_rows_begin_where_cache_lines_do():
-    env = morello.make(f"gym:{WORLDS}:Parts-v0", 3, workers=1)
+    env = morello.make(f"gym:{WORLDS}:Parts-v0", 3, env_workers=1)
     env.reset()
     for name, x in leaves(env._shared.rows).items():
         assert x.data_ptr() % 64 == 0, name
@@ -250,14 +251,14 @@ def test_shared_rows_begin_where_cache_lines_do():
 
 def test_what_an_environment_starts_can_be_stopped_and_ends_with_its_worker():
     build = partial(Gymnasium, f"{WORLDS}:Unruly-v0", fault="child", bad=None)
-    env = Workers(build, 2, CPU, 0, workers=1, timeout=20.0)
+    env = Workers(build, 2, CPU, 0, env_workers=1, env_timeout=20.0)
     env.reset()
     wait_for_sleepers(2)
     go(env)
     go(env)  # each stops its own, and waits for that
     wait_for_sleepers(0)
     env.close()
-    env = Workers(build, 2, CPU, 0, workers=1)
+    env = Workers(build, 2, CPU, 0, env_workers=1)
     wait_for_sleepers(2)
     env.close()
     wait_for_sleepers(0)
@@ -278,6 +279,6 @@ def wait_for_sleepers(count):
 
 def test_who_is_slow_but_moves_is_not_taken_for_dead():
     """Four resets of 0.7 seconds each, where 1.6 may pass without a sign."""
-    env = Workers(partial(Gymnasium, f"{WORLDS}:Slow-v0"), 4, CPU, 0, workers=1, timeout=1.6)
+    env = Workers(partial(Gymnasium, f"{WORLDS}:Slow-v0"), 4, CPU, 0, env_workers=1, env_timeout=1.6)
     assert env.reset().first.all()
     env.close()

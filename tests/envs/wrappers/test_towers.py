@@ -49,7 +49,7 @@ def test_environments_do_not_depend_on_their_company(limit_inside):
     """Environment 3 of five is environment 0 of one that begins there."""
 
     def build(count, offset):
-        env = morello.make("counting:steps", count, seed=2, env_offset=offset, height=H, width=W)
+        env = morello.make("counting:steps", count, seed=2, env_offset=offset, frame_size=(H, W))
         env = TimeLimit(env, 5) if limit_inside else env
         env = NoisyTV(StickyActions(env, seed=11, env_offset=offset), seed=11, env_offset=offset)
         env = FrameStack(env, 2)

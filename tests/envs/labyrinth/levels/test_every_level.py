@@ -59,5 +59,5 @@ def test_mixed_tasks_share_a_batch() -> None:
     for _ in range(299):
         now = wait(env)
     assert now.last.tolist() == [True, False, True, False, True]
-    offset = morello.make("labyrinth:seekavoid_arena_01+nav_maze_random_goal_01", 2, env_offset=3, height=1, width=1)
+    offset = morello.make("labyrinth:seekavoid_arena_01+nav_maze_random_goal_01", 2, env_offset=3, frame_size=(1, 1))
     assert offset.reset().task.tolist() == [1, 0]

@@ -28,7 +28,7 @@ def test_one_arm_pays_and_either_ends_the_episode(turn: int, arm: str) -> None:
 
 
 def test_behind_the_portal_nothing_tells_the_recall_levels_apart_nor_how_one_came() -> None:
-    env = morello.make("labyrinth:recall_left+recall_right", 200, height=18, width=24, seed=0)
+    env = morello.make("labyrinth:recall_left+recall_right", 200, frame_size=(18, 24), seed=0)
     image = env.reset().observation["image"]
     assert (image[0] != image[1]).any(-1).float().mean() > 0.6, "a cue"
     generator = torch.Generator().manual_seed(0)

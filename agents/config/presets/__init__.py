@@ -1,0 +1,17 @@
+"""Presets: named settings, one file a paper."""
+
+from .a2c import A2C
+from .base import Preset
+from .cpc import A2C_CPC
+from .impala import A2C_DEEP, A2C_LSTM
+from .unreal import UNREAL
+
+PRESETS: dict[str, Preset] = {
+    "a2c": A2C,
+    "a2c-lstm": A2C_LSTM,
+    "a2c-deep": A2C_DEEP,
+    "a2c-cpc": A2C_CPC,
+    "unreal": UNREAL,
+}
+
+__all__ = ["PRESETS", "Preset"]

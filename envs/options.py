@@ -1,0 +1,70 @@
+"""The options an environment can be made with. Each has one word, as flag, in `Config` and as keyword of ``make``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """Options that are settings of a run too. A family takes some of them itself; None, "own" and "none" ask for
+    nothing.
+    """
+
+    restart_envs: bool = False
+    """Replace a Gymnasium or MiniWorld environment that breaks with a new one, instead of ending the run."""
+    env_workers: Annotated[int, Meta(ge=0, le=1024)] | None = None
+    """Number of processes for Gymnasium or MiniWorld environments; 0 runs them in this process.
+    If not given: the environment family's own."""
+    env_timeout: Annotated[float, Meta(gt=0)] | None = None
+    """Seconds a worker process may take to answer before it counts as broken. If not given: 60."""
+    preprocessing: Literal["own", "atari", "icm", "rgb"] = "own"
+    """How observations are prepared: own (the environment family's default),
+    atari (84x84 grey, 4 frames stacked, action repeat 4), icm (42x42 grey, 4 frames stacked, action repeat 4)
+    or rgb (colour, one frame, action repeat 4). Explicit flags override these values."""
+    frame_size: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]] | None = None
+    """Height and width of images in pixels. If not given: the environment family's own."""
+    grey: bool | None = None
+    """Convert images to grey. If not given: the environment family's own."""
+    frame_stack: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """Number of most recent frames in each observation. If not given: the environment family's own."""
+    action_repeat: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """Simulator frames for which each action is repeated. If not given: the environment family's own."""
+    sticky_actions: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Probability of repeating the previous action instead of the chosen one (0.25 in Machado et al. 2018).
+    If not given: the environment family's own."""
+    noisy_tv: Literal["none", "region", "remote"] = "none"
+    """Noise over the right 40 percent of the image: none, region (new noise at every step) or
+    remote (new noise only when an additional action asks for it)."""
+    time_limit: Annotated[int, Meta(ge=1)] | None = None
+    """Steps after which an episode is cut short. If not given: the environment family's own limit."""
+    life_loss: bool = False
+    """Atari only: set the discount to 0 when a life is lost, while the episode goes on."""
+
+
+@dataclass(frozen=True)
+class EnvOptions(EnvSettings):
+    """All that ``make`` takes by keyword. The last ones are no flags."""
+
+    threads: int | None = None
+    """CPU threads of the simulator; torch's number if not given."""
+    pools: int = 2
+    """ViZDoom and Atari: pools that take turns, so that one simulates while the agent acts in the other; 1 or 2."""
+    env_offset: int = 0
+    """Global index of environment 0: with the seed it decides every episode."""
+    depth: bool = False
+    """Labyrinth: show the distance of each pixel too, as the observation "depth"."""
+    render: bool = False
+    """Make environment 0 so that it can be drawn for people, where that must be known beforehand."""
+
+
+PLAY = ("sticky_actions", "noisy_tv", "time_limit")
+"""Options that change how an environment of any family is played, and not only how it looks."""
+
+NOTHING: dict[str, Any] = {
+    "sticky_actions": 0.0, "grey": False, "noisy_tv": "none", "frame_stack": 1, "time_limit": None, "action_repeat": 1,
+}  # fmt: skip
+"""Values that ask for nothing, whatever the family's own are."""

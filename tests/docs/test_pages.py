@@ -1,0 +1,102 @@
+"""Pages hang together: links lead somewhere, the reference names what there is, the site shows every page."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+
+
+def prose(page):
+    """Without fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors(page):
+    """Of its headings, as GitHub and the site write them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.M)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+def broken(page, text):
+    """The links of a page that lead nowhere."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        there = page if not path else (page.parent / path).resolve()
+        if "://" in target or (there.exists() and (not anchor or anchor in anchors(there))):
+            continue
+        found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    assert broken(page, prose(page)) == []
+
+
+def test_broken_links_are_seen():
+    text = "[a](docs/usage.md) [b](docs/no.md) [c](docs/usage.md#commands) [d](docs/usage.md#no) [e](https://example.org)"
+    assert broken(ROOT / "README.md", text) == ["docs/no.md", "docs/usage.md#no"]
+
+
+def resolve(path):
+    """The module, class, function or value that the reference names."""
+    parts = path.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:n]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[n:]:
+            found = getattr(found, part)
+        return found
+    raise ModuleNotFoundError(path)
+
+
+@pytest.mark.parametrize("page", [p for p in DOCS if p.parent.name == "api"], ids=lambda page: page.name)
+def test_reference_names_what_there_is(page):
+    named = re.findall(r"^::: (\S+)((?:\n {4}.*)*)", page.read_text(encoding="utf-8"), re.M)
+    assert named
+    for path, options in named:
+        found = resolve(path)
+        for members in re.findall(r"members: \[(.*)\]", options):
+            for member in members.split(", "):
+                assert hasattr(found, member), f"{path} has no {member}"
+
+
+def test_every_page_is_in_the_site():
+    listed = set(re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
+    own = {str(page.relative_to(ROOT / "docs")) for page in DOCS}
+    assert listed == own | {"CONTRIBUTING.md", "CHANGELOG.md"}
+
+
+def test_every_loss_is_in_the_reference():
+    from morello.auxiliaries import AUXILIARY_LOSSES
+
+    text = (ROOT / "docs" / "api" / "plugins.md").read_text(encoding="utf-8")
+    assert [c.__module__ for c in AUXILIARY_LOSSES.values() if f"::: {c.__module__}\n" not in text] == []
+
+
+def test_every_level_is_in_the_tables():
+    """With the recorded scores."""
+    from morello.envs.labyrinth.levels import LEVELS, recorded_scores
+
+    for page in (ROOT / "README.md", ROOT / "docs" / "labyrinth.md"):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        rows = {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+        for name in LEVELS:
+            scores = recorded_scores(name)
+            shown = [f"| {scores[policy]['mean']:.2f} " for policy in ("random", "oracle")]
+            assert all(score in rows[name] for score in shown), f"{page.name}: {name} has {shown}"
+
+
+def test_tests_that_pages_name_exist():
+    have = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    for page in (p for p in DOCS if p.parent.name == "docs"):
+        named = re.findall(r"`(?:tests/)?(?:\w+/)*(\w+\.py)`", page.read_text(encoding="utf-8"))
+        assert [name for name in named if name.startswith("test_") and name not in have] == [], page.name
