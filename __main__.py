@@ -81,7 +81,8 @@ def _train(words: list[str]) -> int:
     from pathlib import Path
 
     from .agents.config.config import Config
-    from .agents.config.overrides import preset_named, with_every_loss
+    from .agents.config.overrides import preset_named
+    from .agents.config.registered import with_all_registered
     from .agents.config.resolve import resolve
     from .agents.config.saved import saved_settings
     from .agents.config.trust import allow_import
@@ -94,13 +95,13 @@ def _train(words: list[str]) -> int:
     preset = "a2c" if typed is None else typed
     defaults = preset_named(preset)
     given = parse_alone(Config, "unroll", words, defaults.config.unroll)  # what follows it is shown by --help too
-    config = parse(Config, words, f"morello train {preset}", with_every_loss(defaults.at(given)))
+    config = parse(Config, words, f"morello train {preset}", with_all_registered(defaults.at(given)))
     saved = saved_settings(config, typed)
     if saved is not None:  # a run that goes on takes its own settings as defaults
         if not config.env:
             allow_import(str(config.run), saved[1].env, config.trust)
         preset = saved[0]
-        config = parse(Config, words, f"morello train {preset}", with_every_loss(saved[1]))
+        config = parse(Config, words, f"morello train {preset}", with_all_registered(saved[1]))
     try:
         run = start(preset, resolve(config))
     except (NonFiniteError, OSError) as error:

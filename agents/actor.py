@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..auxiliaries.base import set_state
+from ..auxiliaries.generators import set_state
 from ..envs.experience import AgentState, Rollout, Timestep
 from ..envs.processes.alternating import part_of
 from ..envs.rows import empty_rollout
@@ -44,7 +44,7 @@ class Actor:
         # The state after the last row; the rollout's own state, before row 0, is a copy of it.
         self.state = model.initial_state(env.num_envs)
         begin = tree_map(torch.clone, self.state)
-        self.rollout = empty_rollout(env.spec, timestep, unroll, begin)._replace(source=source)
+        self.rollout = empty_rollout(env.spec, timestep, unroll, begin, model.skill)._replace(source=source)
         self.noise = torch.zeros_like(self.rollout.logits)
         rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
         self._parts = [(columns, pool, [part_of(row, columns) for row in rows]) for columns, pool in env.parts]
@@ -91,7 +91,8 @@ class Actor:
                     self._receive(pool, rows[t - 1])
                 before = clock()
                 seen = {k: v[t, columns] for k, v in r.observation.items()}
-                out = self.model.act(seen, r.first[t, columns], states[i])
+                skill = r.skill[t, columns] if self.model.skill else None
+                out = self.model.act(seen, r.first[t, columns], states[i], skill)
                 r.logits[t, columns] = out.logits[0]
                 action = r.action[t, columns]
                 torch.argmax(out.logits[0] + self.noise[t, columns], dim=-1, out=action)
@@ -142,12 +143,13 @@ class Actor:
         self._go_on(state)
 
     def begin_anew(self, state: dict[str, Any], seed: int) -> None:
-        """Keep the noise and the count of ``state_dict``, but begin new episodes, with ``seed``: the environment's
-        state is lost, and its first seed would give its first episodes once more.
+        """Keep the noise of ``state_dict``, but begin new episodes, with ``seed``: the environment's state is lost, and
+        its first seed would give its first episodes once more. One rollout is left out of the count, by which memories
+        of intrinsic rewards know that what they remember is lost too.
         """
         for mine, theirs in zip(self._end(), self._begin(self.env.reset(seed)), strict=True):
             mine.copy_(theirs)
-        self._go_on(state)
+        self._go_on(state | {"sequence": state["sequence"] + 1})
 
     def _go_on(self, state: dict[str, Any]) -> None:
         if not set_state(self.generator, state["generator"]):

@@ -9,6 +9,14 @@ from msgspec import Meta
 
 
 @dataclass(frozen=True)
+class ExtrinsicConfig:
+    """The environment's own reward as one of the streams that the learner sums."""
+
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+    """Weight of the environment's reward beside intrinsic ones; 0 leaves it out."""
+
+
+@dataclass(frozen=True)
 class LearnerConfig:
     """How the agent learns. Losses are means over valid steps."""
 

@@ -53,6 +53,11 @@ def heads_by_name(weights: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("values.0.", f"values.{EXTRINSIC}."): value for name, value in weights.items()}
 
 
+def scale_gradient(x: Tensor, share: float) -> Tensor:
+    """``x``, of whose gradient a ``share`` passes."""
+    return x if share == 1 else x.detach() if share == 0 else x.detach() + share * (x - x.detach())
+
+
 class ActorCritic(nn.Module):
     """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and a value head a stream.
 
@@ -72,7 +77,7 @@ class ActorCritic(nn.Module):
         bfloat16: bool = False,
     ) -> None:
         super().__init__()
-        self.num_actions = spec.num_actions
+        self.num_actions, self.skill = spec.num_actions, skill
         self.encoder = Encoder(spec, TORSOS[fitting_torso(spec) if torso == "auto" else torso], TORSOS["mlp"], bfloat16)
         width = self.encoder.size + spec.num_actions + 1 + skill
         self.memory = MEMORIES[memory](width, memory_size)
@@ -109,24 +114,29 @@ class ActorCritic(nn.Module):
         action: Tensor,
         reward: Tensor,
         skill: Tensor | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> Output:
         """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action
-        [T, B] (-1: none) and reward [T, B] of each row.
+        [T, B] (-1: none) and reward [T, B] of each row; ``skill`` [T, B, S] is zero where none is given. ``shares``:
+        how much of the gradient of a value head passes below it, by stream; all of it where none is given.
         """
         maps, vector = self.encoder(observation)
         begun = first.unsqueeze(-1)
         done, paid = one_hot(action, self.num_actions), reward.unsqueeze(-1).clamp(-1, 1)
         inputs = [vector, done & ~begun, torch.where(begun, 0.0, paid)]
-        if skill is not None:
-            inputs.append(skill)
+        if self.skill:
+            inputs.append(vector.new_zeros(*first.shape, self.skill) if skill is None else skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
         # A tensor a head: in one that they share, strides would change the order in which gradients are summed, and so
         # a stream of weight 0 the last bits of the others.
-        value = {name: head(remembered).squeeze(-1) for name, head in self.values.items()}
+        value = {
+            name: head(scale_gradient(remembered, (shares or {}).get(name, 1.0))).squeeze(-1)
+            for name, head in self.values.items()
+        }
         return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory)
 
-    def unroll(self, rollout: Rollout) -> Output:
-        """All T + 1 rows of a rollout, from the state it began with."""
+    def unroll(self, rollout: Rollout, shares: Mapping[str, float] | None = None) -> Output:
+        """All T + 1 rows of a rollout, from the state it began with. ``shares`` as in ``forward``."""
         return self.forward(
             rollout.observation,
             rollout.first,
@@ -134,6 +144,7 @@ class ActorCritic(nn.Module):
             torch.cat([rollout.state.action.unsqueeze(0), rollout.action]),
             torch.cat([rollout.state.reward.unsqueeze(0), rollout.reward]),
             rollout.skill if rollout.skill.shape[-1] else None,
+            shares,
         )
 
     def act(

@@ -1,4 +1,4 @@
-"""RMSProp as the actor-critic papers mean it.
+"""RMSProp as the actor-critic papers mean it, and Adam, both of which a device can be told to skip.
 
 TensorFlow puts epsilon inside the root and starts the mean square at 1; PyTorch puts it outside and starts at 0.
 IMPALA's epsilon of 0.1 means what its paper means only with the first, so both are choices here. From 0 the first step
@@ -72,3 +72,42 @@ class RMSProp(torch.optim.Optimizer):
 def unbiased_decay(decay: float, n: int) -> float:
     """What makes the n-th moving mean sum_i decay^(n-i) x_i / sum_i decay^(n-i): 0 at first, ``decay`` in the end."""
     return (decay - decay**n) / (1 - decay**n)
+
+
+class Adam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), with the ``gate`` of `RMSProp`."""
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "epsilon": epsilon})
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p] = {"mean": torch.zeros_like(p), "mean_square": torch.zeros_like(p), "updates": 0}
+
+    @torch.no_grad()
+    def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
+        """One update from ``p.grad``; parameters without a gradient stay."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            grads = [p.grad for p in params]
+            for p in params:
+                self.state[p]["updates"] += 1
+            updates = [self.state[p]["updates"] for p in params]
+            kept = {}
+            sources = {"mean": grads, "mean_square": list(torch._foreach_mul(grads, grads))}
+            for (name, source), beta in zip(sources.items(), group["betas"], strict=True):
+                old = [self.state[p][name] for p in params]
+                decays = [unbiased_decay(beta, n) for n in updates]
+                new = torch._foreach_mul(old, decays)
+                torch._foreach_add_(new, torch._foreach_mul(source, [1 - d for d in decays]))
+                kept[name] = new if gate is None else [torch.where(gate, n, o) for n, o in zip(new, old, strict=True)]
+                torch._foreach_copy_(old, kept[name])
+            root = torch._foreach_sqrt(kept["mean_square"])
+            torch._foreach_add_(root, group["epsilon"])
+            step = torch._foreach_div(kept["mean"], root)
+            if gate is not None:
+                step = tuple(torch.where(gate, s, 0.0) for s in step)
+            torch._foreach_add_(params, step, alpha=-group["lr"])

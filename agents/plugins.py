@@ -1,52 +1,39 @@
-"""What a learner is given beside the agent: auxiliary losses and intrinsic rewards."""
+"""Checks of what is given to a learner beside the agent: auxiliary losses and intrinsic rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import get_args
 
-import torch
 from torch import nn
 
-from ..auxiliaries import AuxiliaryLoss, IntrinsicReward
+from ..auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
+from ..auxiliaries.base import Data
 from ..envs.errors import UserError
-
-
-class Plugin(NamedTuple):
-    """An auxiliary module and what belongs to it alone, so that an ablation is clean."""
-
-    module: AuxiliaryLoss | IntrinsicReward
-    weight: float
-    optimizer: torch.optim.Optimizer | None = None  # None: the agent's kind, at the agent's learning rate
-    max_grad_norm: float = 10.0
-    gamma: float = 0.99  # of an intrinsic reward's stream
-
-    @property
-    def is_intrinsic(self) -> bool:
-        """Whether it brings a reward stream."""
-        return isinstance(self.module, IntrinsicReward)
-
-    @property
-    def data(self) -> str:
-        """What its loss reads: see `AuxiliaryLoss`."""
-        return self.module.data if isinstance(self.module, AuxiliaryLoss) else "rollout"
-
 
 RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
 """Names of the learner's own streams, losses and norms, and those that records begin with."""
-
 
 EMPTY = nn.ModuleDict()
 """What its attributes are called no value head can be."""
 
 
-def refuse_too_small(plugins: Mapping[str, Plugin], unroll: int, num_envs: int) -> None:
-    """ValueError for a loss that has nothing to learn from rollouts of ``unroll`` steps in ``num_envs`` environments.
-    """
-    for name, module in ((name, plugin.module) for name, plugin in plugins.items()):
-        if isinstance(module, AuxiliaryLoss) and module.length > unroll:
+def refuse_odd(plugins: Mapping[str, Auxiliary]) -> None:
+    """UserError or ValueError for a plugin of another kind, name or reading than there is."""
+    refuse_reserved(plugins)
+    for name, module in plugins.items():
+        if not isinstance(module, AuxiliaryLoss | IntrinsicReward):
+            raise ValueError(f"'{name}' is a {type(module).__name__}, which is no AuxiliaryLoss or IntrinsicReward.")
+        if isinstance(module, AuxiliaryLoss) and module.data not in get_args(Data):
+            raise ValueError(f"'{name}' reads '{module.data}', which is not one of {', '.join(get_args(Data))}.")
+
+
+def refuse_too_small(plugins: Mapping[str, Auxiliary], unroll: int, num_envs: int) -> None:
+    """ValueError for what has nothing to learn from rollouts of ``unroll`` steps in ``num_envs`` environments."""
+    for name, module in plugins.items():
+        if module.length > unroll:
             raise ValueError(f"'{name}' needs an --unroll of at least {module.length}, not {unroll}")
-        if isinstance(module, AuxiliaryLoss) and module.environments > num_envs:
+        if module.environments > num_envs:
             raise ValueError(f"'{name}' needs {module.environments} environments at least: raise --num-envs")
 
 

@@ -11,7 +11,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from ..auxiliaries.base import set_state
+from ..auxiliaries.generators import set_state
 from ..envs.experience import AgentState, Rollout
 from ..envs.trees import tree_map
 

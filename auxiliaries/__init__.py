@@ -1,8 +1,10 @@
-"""Auxiliary losses and intrinsic rewards: one file a paper. No intrinsic reward is built in yet."""
+"""Auxiliary losses and intrinsic rewards: one file a paper."""
 
-from .base import AuxiliaryLoss, IntrinsicReward, LossConfig
+from .base import Auxiliary, AuxiliaryConfig, AuxiliaryLoss, IntrinsicConfig, IntrinsicReward, LossConfig, Scored
+from .intrinsic import INTRINSIC_REWARDS
 from .losses import AUXILIARY_LOSSES
 
-INTRINSIC_REWARDS: dict[str, type[IntrinsicReward]] = {}
-
-__all__ = ["AUXILIARY_LOSSES", "INTRINSIC_REWARDS", "AuxiliaryLoss", "IntrinsicReward", "LossConfig"]
+__all__ = [
+    "AUXILIARY_LOSSES", "INTRINSIC_REWARDS", "Auxiliary", "AuxiliaryConfig", "AuxiliaryLoss", "IntrinsicConfig",
+    "IntrinsicReward", "LossConfig", "Scored",
+]  # fmt: skip

@@ -30,7 +30,7 @@ class NextColour(AuxiliaryLoss):
     paper = "an example: the mean colour of the next frame, from memory"
 
     def __init__(self, config: NextColourConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         if "image" not in spec.observation:
             raise ValueError("next_colour needs images")  # becomes one sentence for whoever asked for it
         self.head = nn.Sequential(nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, 3))

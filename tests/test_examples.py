@@ -64,3 +64,43 @@ def test_custom_loss(tmp_path, capsys):
         assert main(["train", "--resume", "--run", run, "--steps", "700", "--import", file]) == 0
     finally:
         AUXILIARY_LOSSES.pop("next_colour", None)
+
+
+def test_custom_reward(tmp_path, capsys):
+    from morello.__main__ import main
+    from morello.auxiliaries import INTRINSIC_REWARDS
+
+    file, run = str(BY_NAME["custom_reward"]), str(tmp_path / "run")
+    tiny = "--env labyrinth:my_way_home_sparse --frame-size 36 36 --steps 600 --num-envs 4 --log-every 100 --threads 1"
+    own = "--intrinsic.surprise.weight 0.1 --intrinsic.surprise.learning-rate 0.003 --extrinsic.weight 0"
+    try:
+        words = ["train", "a2c", *tiny.split(), "--import", file, *own.split(), "--run", run]
+        assert main(words) == 0
+        assert main(["list", "intrinsic", "--import", file]) == 0
+        assert "how badly the next observation is predicted" in capsys.readouterr().out
+        with pytest.raises(SystemExit):
+            main(["train", "a2c", "--import", file, "--help"])
+        said = capsys.readouterr().out
+        assert "--intrinsic.surprise.hidden" in said
+        assert "--intrinsic.surprise.normalise" in said
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert config["intrinsic"]["surprise"]["weight"] == 0.1
+        assert config["extrinsic"] == {"weight": 0}
+        records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        assert {"loss/surprise", "surprise/reward", "surprise/divisor", "surprise/value", "loss/value/surprise"} <= records[-1].keys()
+        assert records[-1]["surprise/gradient_share"] == 0
+        for words, flag in (
+            (["--intrinsic.surprise.gamma", "1"], "--intrinsic.surprise.gamma"),
+            (["--intrinsic.surprise.normalise", "most"], "normalise"),
+            (["--intrinsic.surprise.hidden", "9", "--intrinsic.surprise.weight", "0"], "at weight 0, where it is off"),
+            (["--extrinsic.weight", "-1"], "--extrinsic.weight"),
+        ):
+            assert main(["train", "a2c", *tiny.split(), "--import", file, *own.split()[:2], *words]) == 2
+            assert flag in capsys.readouterr().err
+        del INTRINSIC_REWARDS["surprise"]
+        assert main(["train", "--resume", "--run", run, "--steps", "700"]) == 2
+        assert "a reward 'surprise' that is not known here: --import its file" in capsys.readouterr().err
+        assert main(["eval", run, "--episodes", "2"]) == 0  # an evaluation needs no reward
+        assert main(["train", "--resume", "--run", run, "--steps", "700", "--import", file]) == 0
+    finally:
+        INTRINSIC_REWARDS.pop("surprise", None)

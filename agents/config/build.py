@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import random
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ...auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
 from ...backbones import TORSOS
 from ...envs import make
 from ...envs.errors import UserError, suggest
@@ -18,11 +20,11 @@ from ...envs.vector_env import VectorEnv
 from ..actor import Actor
 from ..learner import Learner
 from ..model import EXTRINSIC, ActorCritic, fitting_torso
-from ..plugins import Plugin, refuse_reserved, refuse_too_small
+from ..plugins import refuse_reserved, refuse_too_small
 from ..replay import Replay
+from .auxiliaries import auxiliaries_of
 from .config import Config
 from .environment_options import environment_options
-from .losses import losses_of
 
 
 class Parts(NamedTuple):
@@ -62,27 +64,31 @@ def network(config: Config, spec: Spec, streams: Sequence[str] = (EXTRINSIC,)) -
     return model.to(config.device)
 
 
-def build(config: Config, plugins: Mapping[str, Plugin] | None = None) -> Parts:
-    """Environment, model, actor and learner of a resolved config, seeded. ``plugins`` come beside its own losses."""
+def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Parts:
+    """Build environment, model, actor and learner of a resolved config, seeded, with copies of ``plugins`` added."""
     torch.set_num_threads(config.threads or 1)
     torch.set_flush_denormal(True)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
     env = environment(config, config.num_envs, config.seed)
-    given = dict(plugins or {})
-    if twice := given.keys() & config.aux.keys():
-        raise UserError(f"There are two losses called '{min(twice)}': give the plugin another name.")
-    refuse_reserved(given)
-    model = network(config, env.spec, (EXTRINSIC, *(name for name, p in given.items() if p.is_intrinsic)))
+    given = {name: copy.deepcopy(module) for name, module in (plugins or {}).items()}  # a fresh one for each run
+    names = [*config.aux, *config.intrinsic, *given]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"There are two losses or rewards called '{min(twice)}': give one another name.")
+    refuse_reserved(names)
+    own = (name for name, module in given.items() if isinstance(module, IntrinsicReward))
+    model = network(config, env.spec, (EXTRINSIC, *config.intrinsic, *own))
     graph = torch.device(config.device).type == "cuda" and env.capturable
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
-    added = losses_of(config, env.spec, model.sizes) | given
+    added = auxiliaries_of(config, env.spec, model.sizes) | given
     try:
         refuse_too_small(added, config.unroll, config.num_envs)
-        reads = any(p.data != "rollout" for p in added.values())
+        reads = any(m.data != "rollout" for m in added.values() if isinstance(m, AuxiliaryLoss))
         replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
-        learner = Learner(model, config.learner, config.steps, plugins=added, replay=replay)
+        learner = Learner(
+            model, config.learner, config.steps, plugins=added, replay=replay, extrinsic=config.extrinsic.weight
+        )
     except ValueError as error:  # a loss or a replay that does not fit
         raise UserError(f"{str(error).rstrip('.')}.") from error
     return Parts(env, model, actor, learner)

@@ -34,7 +34,7 @@ def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, st
         for name, kind in registry.items():
             yield name, getattr(kind, "paper", "") or (kind.__doc__ or "").partition("\n")[0]
         if not registry:
-            yield "(none built in)", "pass your own as plugins to morello.train"
+            yield "(none built in)", "add your own with --import FILE"
 
     return lines
 

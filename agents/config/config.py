@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import tyro
 from msgspec import Meta
 
-from ...auxiliaries import LossConfig
+from ...auxiliaries import IntrinsicConfig, LossConfig
 from ...backbones import MEMORIES, TORSOS
 from ...envs import EnvSettings
-from ..learner_config import LearnerConfig
+from ..learner_config import ExtrinsicConfig, LearnerConfig
 from ..replay import ReplayConfig
 from ..runners import RUNNERS
 
@@ -52,6 +52,9 @@ class Config(EnvSettings, Begin):
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
     aux: dict[str, LossConfig] = field(default_factory=dict)
     """Auxiliary losses by name; those of weight 0 are off."""
+    intrinsic: dict[str, IntrinsicConfig] = field(default_factory=dict)
+    """Intrinsic rewards by name; those of weight 0 are off."""
+    extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     device: str = "auto"
     """Device to train on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from ...auxiliaries import AUXILIARY_LOSSES
 from ...envs.errors import UserError
@@ -11,8 +12,8 @@ from ...envs.processes import forked
 from ...envs.processes.workers import cores
 from .config import Config
 from .devices import multiplies_bfloat16, resolve_device
-from .overrides import known_loss
 from .presets import PRESETS
+from .registered import KINDS, known
 from .validation import flag_of, validated
 
 LARGEST = 2**40
@@ -28,19 +29,10 @@ def resolve(config: Config) -> Config:
     run = None if config.run is None else str(config.run)  # from Python it may be a Path, and a torch.device
     config = dataclasses.replace(config, run=run, device=str(config.device))
     config = validated(config)
-    aux = {}
-    for name, loss in config.aux.items():
-        kind = known_loss(name).Config
-        if not isinstance(loss, kind):
-            raise UserError(f"The loss '{name}' takes a number, its weight, or a {kind.__name__}, not {loss!r}.")
-        aux[name] = loss = validated(loss, f"aux.{name}.")
-        if not loss.weight:
-            known = [kind(), *(p.config.aux[name] for p in PRESETS.values() if name in p.config.aux)]
-            if all(loss != dataclasses.replace(k, weight=loss.weight) for k in known):
-                flag = flag_of(f"aux.{name}.weight")
-                raise UserError(f"The loss '{name}' is given settings at weight 0, where it is off: add {flag} 1.")
+    auxiliaries: dict[str, Any] = {kind: _checked(config, kind) for kind in KINDS}
     learner, replay = validated(config.learner), validated(config.replay, "replay.")
-    config = dataclasses.replace(config, learner=learner, replay=replay, aux=aux)
+    extrinsic = validated(config.extrinsic, "extrinsic.")
+    config = dataclasses.replace(config, learner=learner, replay=replay, extrinsic=extrinsic, **auxiliaries)
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
@@ -58,10 +50,25 @@ def resolve(config: Config) -> Config:
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
-    return dataclasses.replace(
-        config, device=str(device), dtype=dtype, threads=config.threads or most,
-        aux={name: loss for name, loss in config.aux.items() if loss.weight},
-    )  # fmt: skip
+    on: dict[str, Any] = {k: {name: own for name, own in v.items() if own.weight} for k, v in auxiliaries.items()}
+    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or most, **on)
+
+
+def _checked(config: Config, kind: str) -> dict[str, Any]:
+    """Return the settings of all losses or rewards. UserError for one that is not known, or is set and off."""
+    word, found = KINDS[kind].word, {}
+    for name, own in getattr(config, kind).items():
+        made = known(kind, name).Config
+        if not isinstance(own, made):
+            raise UserError(f"The {word} '{name}' takes a number, its weight, or a {made.__name__}, not {own!r}.")
+        found[name] = own = validated(own, f"{kind}.{name}.")
+        if not own.weight:
+            presets = (getattr(preset.config, kind) for preset in PRESETS.values())
+            begun = [made(), *(settings[name] for settings in presets if name in settings)]
+            if all(own != dataclasses.replace(k, weight=own.weight) for k in begun):
+                flag = flag_of(f"{kind}.{name}.weight")
+                raise UserError(f"The {word} '{name}' is given settings at weight 0, where it is off: add {flag} 1.")
+    return found
 
 
 def least_bytes(config: Config) -> int:

@@ -7,17 +7,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...auxiliaries import Auxiliary
 from ...envs.errors import UserError
-from ..plugins import Plugin
 from .config import Config
 from .saved import FREE_TO_CHANGE, NEVER_SAVED, NEWER
 
 ABSENT = object()
 
 
-def to_save(preset: str, config: Config, plugins: Mapping[str, Plugin]) -> dict[str, Any]:
+def to_save(preset: str, config: Config, plugins: Mapping[str, Auxiliary]) -> dict[str, Any]:
     """The settings of a run as its folder has them."""
-    added = {name: [type(p.module).__name__, p.weight, p.gamma] for name, p in plugins.items()}
+    added = {name: [type(m).__name__, dataclasses.asdict(m.config)] for name, m in plugins.items()}
     settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
     return {name: value for name, value in settings.items() if name not in NEVER_SAVED}
 

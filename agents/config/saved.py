@@ -6,17 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ...auxiliaries import AUXILIARY_LOSSES
 from ...envs.errors import UserError
 from ...envs.processes import forked
 from ...envs.processes.workers import cores
-from ..learner_config import LearnerConfig
+from ..learner_config import ExtrinsicConfig, LearnerConfig
 from ..replay import ReplayConfig
 from ..storage import checkpoint
 from ..storage.config_file import CHECKPOINTS, CONFIG
 from ..storage.files import named
 from .checked import read_checked
 from .config import Config
+from .registered import KINDS
 from .validation import T, fields_of, validated
 
 FREE_TO_CHANGE = {
@@ -28,7 +28,7 @@ FREE_TO_CHANGE = {
 NEVER_SAVED = {"trust"}
 """What a folder has no say in."""
 
-NEWER = {"runner": "sync"}
+NEWER: dict[str, Any] = {"runner": "sync", "intrinsic": {}, "extrinsic": {"weight": 1.0}}
 """Settings that earlier versions did not have, and what they did."""
 
 
@@ -55,13 +55,16 @@ def read_settings(folder: Path) -> tuple[str, Config]:
     values: dict[str, Any] = {k: v for k, v in saved.items() if k in names}
     if values["threads"] is not None:
         values["threads"] = max(1, min(values["threads"], forked.most(cores())))
-    for name in values["aux"]:
-        if name not in AUXILIARY_LOSSES:
-            raise UserError(f"{folder} was trained with a loss '{name}' that is not known here: --import its file.")
+    for kind, (registry, _, _, word, _) in KINDS.items():
+        for name in values[kind]:
+            if name not in registry:
+                lost = f"a {word} '{name}' that is not known here"
+                raise UserError(f"{folder} was trained with {lost}: --import its file.")
+        own = values[kind].items()
+        values[kind] = {k: from_saved(folder, registry[k].Config, v, f"{kind}.{k}.") for k, v in own}
     values["learner"] = from_saved(folder, LearnerConfig, values["learner"])
     values["replay"] = from_saved(folder, ReplayConfig, values["replay"], "replay.")
-    losses = values["aux"].items()
-    values["aux"] = {k: from_saved(folder, AUXILIARY_LOSSES[k].Config, v, f"aux.{k}.") for k, v in losses}
+    values["extrinsic"] = from_saved(folder, ExtrinsicConfig, values["extrinsic"], "extrinsic.")
     return saved["preset"], _validated(folder, Config(**values))
 
 

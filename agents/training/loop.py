@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ...auxiliaries import Auxiliary
 from ...envs.errors import UserError
 from ...envs.observation_reader import one_line
 from ...envs.vector_env import closing
@@ -19,7 +20,6 @@ from ..config.resuming import refuse_fewer_steps, refuse_other, to_save
 from ..config.saved import FREE_TO_CHANGE
 from ..config.trust import module_of
 from ..finite import NonFiniteError, refuse_non_finite
-from ..plugins import Plugin
 from ..runners import RUNNERS, Runner
 from ..storage import checkpoint, rng_state
 from ..storage.config_file import CHECKPOINTS
@@ -39,7 +39,7 @@ class Training:
     """One run in its folder, from the first step or from its newest checkpoint. ``stop`` may end it early."""
 
     def __init__(
-        self, preset: str, config: Config, plugins: Mapping[str, Plugin] | None = None, stop: Stop | None = None
+        self, preset: str, config: Config, plugins: Mapping[str, Auxiliary] | None = None, stop: Stop | None = None
     ) -> None:
         self.config, self.stop = config, Stop() if stop is None else stop
         here = Path.cwd()  # before there is an environment, which may go elsewhere

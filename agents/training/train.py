@@ -6,12 +6,12 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...auxiliaries import Auxiliary
 from ..config.build import Parts, build, environment, network
 from ..config.config import Config
 from ..config.overrides import preset_named, with_overrides
 from ..config.presets import Preset
 from ..config.resolve import resolve
-from ..plugins import Plugin
 from ..storage.paths import same_directory
 from ..storage.run_folder import Run
 from .console import forgiving
@@ -25,18 +25,18 @@ def train(
     settings: str | Preset | Config = "a2c",
     *,
     preset: str = "custom",
-    plugins: Mapping[str, Plugin] | None = None,
+    plugins: Mapping[str, Auxiliary] | None = None,
     on_record: Callable[[dict[str, Any]], None] | None = None,
     **overrides: Any,
 ) -> Run:
     """Train an agent and return its run folder: what ``morello train`` does.
 
-    ``settings`` is the name of a preset, a Preset or a whole Config (which ``preset`` names); ``overrides`` are fields
-    of Config or LearnerConfig (``env=..., steps=..., learning_rate=...``). What a preset derives from the unroll
-    follows an ``unroll`` given here; a Config is taken as it is. ``plugins`` are auxiliary losses and intrinsic rewards
-    by name. ``on_record`` sees each record of metrics. Raises UserError for what the caller can put right and
-    NonFiniteError when training diverges; after a signal, and the checkpoint it leads to, KeyboardInterrupt for Ctrl-C
-    and SystemExit for the others.
+    ``settings`` is the name of a preset, a Preset or a whole Config (which ``preset`` names); ``overrides`` are
+    fields of Config or LearnerConfig (``env=..., steps=..., learning_rate=...``). What a preset derives from the
+    unroll follows an ``unroll`` given here; a Config is taken as it is. ``plugins`` are auxiliary losses and
+    intrinsic rewards by name; a copy of each is trained. ``on_record`` sees each record of metrics. Raises
+    UserError for what the caller can put right and NonFiniteError when training diverges; after a signal, and the
+    checkpoint it leads to, KeyboardInterrupt for Ctrl-C and SystemExit for the others.
     """
     if isinstance(settings, str):
         preset, settings = settings, preset_named(settings)
@@ -54,7 +54,7 @@ def train(
 def start(
     preset: str,
     config: Config,
-    plugins: Mapping[str, Plugin] | None = None,
+    plugins: Mapping[str, Auxiliary] | None = None,
     on_record: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
     """`train` with settings that are resolved; raises `Stopped` after a signal."""

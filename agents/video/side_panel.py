@@ -16,8 +16,8 @@ from ...auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
 from ...backbones import Features
 from ...envs.errors import UserError
 from ..agent import Agent
+from ..config.auxiliaries import auxiliary_of
 from ..config.load import MISFITS, in_short, refuse_other_shapes, shapes_of
-from ..config.losses import loss_of
 from ..config.saved import from_saved
 from ..learner_config import LearnerConfig
 from ..storage import checkpoint
@@ -111,7 +111,8 @@ def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -
     learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
 
     def build() -> AuxiliaryLoss:
-        module = loss_of(name, own, learner, agent.config.get("seed", 0), agent.spec, agent.model.sizes)
+        module = auxiliary_of("aux", name, own, learner, agent.config.get("seed", 0), agent.spec, agent.model.sizes)
+        assert isinstance(module, AuxiliaryLoss)
         module.attach(agent.model.encoder)
         return module
 

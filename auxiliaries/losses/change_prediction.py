@@ -38,7 +38,7 @@ class ChangePrediction(AuxiliaryLoss):
     paper = "predicts how much each part of the picture changes: UNREAL's baseline (Jaderberg et al. 2017)"
 
     def __init__(self, config: ChangePredictionConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         height, width, _ = image_shape(spec, "change prediction")
         self.cell, self.num_actions = config.cell, spec.num_actions
         self.channels = newest_channels(config.channels, spec)

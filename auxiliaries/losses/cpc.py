@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
 
 import torch
 from msgspec import Meta
@@ -13,7 +13,8 @@ from torch import Tensor
 from ...backbones import Features, Sizes
 from ...backbones.contrastive import CPC, Source, curve, usable_horizons
 from ...envs.experience import Rollout, Spec
-from ..base import AuxiliaryLoss, Draws, LossConfig
+from ..base import AuxiliaryLoss, LossConfig
+from ..generators import Draws
 from ..pooling import Mean
 
 
@@ -32,6 +33,10 @@ class CPCConfig(LossConfig):
     """Where negatives come from: batch (any row of the rollout), others (other environments),
     sequence (the same environment) or both (half from each)."""
 
+    def fitted(self, unroll: int) -> Self:
+        """Leave out horizons that no unroll holds: their maps would be moved along and never learn."""
+        return replace(self, horizons=min(self.horizons, unroll))
+
 
 class CPCLoss(AuxiliaryLoss):
     """``-ln f_k(z[t + k], c[t]) / sum_j f_k(z[j], c[t])`` with ``ln f_k(z, c) = z^T W_k c`` (equation 4): z is what the
@@ -46,7 +51,7 @@ class CPCLoss(AuxiliaryLoss):
     paper = "which observation comes k steps later, by linear predictors (CPC, van den Oord et al. 2018, section 3.4)"
 
     def __init__(self, config: CPCConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         if min(config.horizons, config.queries, config.negatives) < 1:
             raise ValueError(
                 "CPC needs a horizon, a query and a negative at least, "

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...backbones.contrastive import ActionContext, draw, next_actions, pair_mask, rows_of, usable_horizons
 from ...envs.experience import Rollout, Spec
-from ..base import AuxiliaryLoss, Draws, LossConfig
+from ..base import AuxiliaryLoss, LossConfig
+from ..generators import Draws
 from ..pooling import Metric
 from ..reduction import average
 
@@ -50,7 +51,7 @@ class CPCA(AuxiliaryLoss):
     steps: Tensor
 
     def __init__(self, config: CPCAConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         if not config.horizons or min(config.horizons) < 1:
             raise ValueError(f"CPC|A predicts 1 step ahead or more, not {list(config.horizons)}.")
         if not 0 < config.share <= 1:

@@ -16,7 +16,8 @@ from ...backbones import Features, Sizes
 from ...backbones.contrastive import ContrastiveHead, info_nce
 from ...backbones.encoder import Encoder
 from ...envs.experience import Rollout, Spec
-from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from ..base import AuxiliaryLoss, LossConfig, image_shape
+from ..generators import Draws
 from ..pooling import Mean
 from ..reduction import average
 from .parts.augment import random_shift, scaled
@@ -53,7 +54,7 @@ class CURL(AuxiliaryLoss):
     key_encoder: Encoder
 
     def __init__(self, config: CURLConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         height, across, _ = image_shape(spec, "CURL")
         if config.batch < 2:
             raise ValueError(f"CURL tells frames from each other: it needs a batch of 2 or more, not {config.batch}")

@@ -37,7 +37,7 @@ class FeatureControl(AuxiliaryLoss):
     data = "sequence_replay"
 
     def __init__(self, config: FeatureControlConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         self.gamma, self.timeout_terminates = config.gamma, config.timeout_terminates
         self.shape = (1 + spec.num_actions, sizes.vector)
         outputs = self.shape[0] * self.shape[1]

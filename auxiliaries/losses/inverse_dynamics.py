@@ -37,7 +37,7 @@ class InverseDynamics(AuxiliaryLoss):
     paper = "which action led from one observation to the next (inverse model of ICM, Pathak et al. 2017)"
 
     def __init__(self, config: InverseDynamicsConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         self.layers = nn.Sequential(
             nn.Linear(2 * sizes.vector, config.hidden), nn.ReLU(), nn.Linear(config.hidden, spec.num_actions)
         )

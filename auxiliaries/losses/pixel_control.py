@@ -59,7 +59,7 @@ class PixelControl(AuxiliaryLoss):
     data = "sequence_replay"
 
     def __init__(self, config: PixelControlConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         height, width, _ = image_shape(spec, "pixel control")
         self.gamma, self.cell, self.timeout_terminates = config.gamma, config.cell, config.timeout_terminates
         self.channels = newest_channels(config.channels, spec)

@@ -71,7 +71,7 @@ class Reconstruction(AuxiliaryLoss):
     paper = "draws the picture from memory: UNREAL's baseline (Jaderberg et al. 2017)"
 
     def __init__(self, config: ReconstructionConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         height, width, _ = image_shape(spec, "reconstruction")
         self.channels = newest_channels(config.channels, spec)
         self.decoder = PixelDecoder(sizes.memory, (height, width, self.channels))

@@ -49,7 +49,7 @@ class RewardPrediction(AuxiliaryLoss):
     skewed = True
 
     def __init__(self, config: RewardPredictionConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         self.batch = config.batch
         inputs = self.length * width(sizes)
         self.head = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, len(CLASSES)))

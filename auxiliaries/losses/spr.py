@@ -22,7 +22,8 @@ from ...backbones.encoder import Encoder
 from ...backbones.grid import Grid
 from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
-from ..base import AuxiliaryLoss, Draws, LossConfig, image_shape
+from ..base import AuxiliaryLoss, LossConfig, image_shape
+from ..generators import Draws
 from ..reduction import average
 from .parts.augment import random_intensity, random_shift, scaled
 from .parts.target_network import follow, frozen
@@ -94,7 +95,7 @@ class SPR(AuxiliaryLoss):
     target_encoder: Encoder
 
     def __init__(self, config: SPRConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         if config.augment:
             height, width, _ = image_shape(spec, AUGMENTED)
             self.shift = scaled(4, height, width)  # the paper's 4 pixels

@@ -46,7 +46,7 @@ class ValueReplay(AuxiliaryLoss):
     data = "sequence_replay"
 
     def __init__(self, config: ValueReplayConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__()
+        super().__init__(config)
         if config.gamma is None:
             raise ValueError("value replay needs a discount: gamma.")
         self.config, self.gamma, self.correct = config, config.gamma, config.correct

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...agents.actor import Actor
+from ...agents.config.auxiliaries import auxiliaries_of
 from ...agents.config.build import build
 from ...agents.config.config import Config
-from ...agents.config.losses import losses_of
 from ...agents.learner import Learner
 from ...agents.replay import Replay
 from ...auxiliaries import AUXILIARY_LOSSES
@@ -48,8 +48,8 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
     replay: Replay | None = None
     for name in names:
         own = dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)
-        plugins = losses_of(dataclasses.replace(config, aux={name: own}), actor.env.spec, model.sizes)
-        data = plugins[name].data
+        plugins = auxiliaries_of(dataclasses.replace(config, aux={name: own}), actor.env.spec, model.sizes)
+        data = getattr(plugins[name], "data", "rollout")
         if data != "rollout" and replay is None:
             replay = Replay(actor.rollout, config.replay, config.seed)
             rollout = actor.collect()

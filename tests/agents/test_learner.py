@@ -13,11 +13,11 @@ from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.agents.optim import RMSProp
-from morello.agents.plugins import Plugin
 from morello.agents.runners import Sync
-from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward
+from morello.auxiliaries import AuxiliaryLoss, IntrinsicConfig, IntrinsicReward, LossConfig, Scored
 
 from ..support.oracles import episodes
+from ..support.plugins import weighed
 from ..support.worlds import Cue
 
 B, T = 7, 11
@@ -118,24 +118,22 @@ def test_gradients_are_clipped_to_the_global_norm():
 class Bonus(IntrinsicReward):
     """A reward of 1 a step and a parameter of its own."""
 
-    episodic = False
-
     def __init__(self):
-        super().__init__()
+        super().__init__(IntrinsicConfig(normalise="none"))
         self.scale = torch.nn.Parameter(torch.ones(3))
         self.seen = 0
 
     def initial_state(self, batch):
         return torch.zeros(batch)
 
-    def reward(self, rollout, features, state):
+    def score(self, rollout, features, state):
         assert not torch.is_grad_enabled()
-        return torch.ones_like(rollout.reward), state + 1
+        return Scored(torch.ones_like(rollout.reward), state + 1)
 
-    def observe(self, rollout, features, raw_reward, state):
+    def observe(self, rollout, features, scored):
         self.seen += 1
 
-    def forward(self, rollout, features):
+    def forward(self, rollout, features, scored):
         return (self.scale.sum() * torch.ones_like(rollout.reward)), rollout.valid
 
 
@@ -150,6 +148,9 @@ class Constant(Bonus):
 class Flat(AuxiliaryLoss):
     """Pulls the memory's output towards zero."""
 
+    def __init__(self):
+        super().__init__(LossConfig())
+
     def forward(self, rollout, features):
         return features.memory[:-1].square().mean(-1), rollout.valid
 
@@ -158,21 +159,21 @@ def test_streams_have_their_own_value_and_discount():
     _, model, actor = parts(streams=BOTH)
     bonus = Bonus()
     optimizer = torch.optim.SGD(bonus.parameters(), lr=0.5)
-    learner = Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(bonus, 0.3, optimizer, gamma=0.5)})
+    learner = Learner(model, CONFIG, 10**6, plugins={"bonus": weighed(bonus, 0.3, optimizer=optimizer, gamma=0.5)})
     for _ in range(2):
         metrics = learner.step(actor.collect())
     assert metrics["bonus/reward"].item() == 1
     assert {"loss/value", "loss/value/bonus", "loss/bonus"} <= metrics.keys()
     assert (bonus.scale < 1).all()
     assert bonus.seen == 2
-    assert learner.memories["bonus"].equal(torch.full((B,), 2.0))
+    assert learner.streams.memories["0"]["bonus"].equal(torch.full((B,), 2.0))
 
 
 def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     torch.manual_seed(0)
     env = Cue(num_envs=31)
     model = ActorCritic(env.spec, torso="mlp", streams=BOTH)
-    plugins = {"bonus": Plugin(Constant(), 1.0, gamma=0.5)}
+    plugins = {"bonus": weighed(Constant(), 1.0, gamma=0.5)}
     config = LearnerConfig(gamma=0.5, learning_rate=3e-3, constant_rate=True, max_grad_norm=40)
     learner = Learner(model, config, 300 * 31 * 7, plugins=plugins)
     actor = Actor(env, model, 7)
@@ -186,22 +187,23 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
 def test_a_plugin_cannot_take_the_learners_own_names(name):
     _, model, _ = parts()
     with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
-        Learner(model, CONFIG, 10**6, plugins={name: Plugin(Flat(), 0.1)})
+        Learner(model, CONFIG, 10**6, plugins={name: weighed(Flat(), 0.1)})
 
 
-def test_a_plugin_without_an_optimizer_is_trained_as_the_agent_is():
+def test_a_reward_without_an_optimizer_of_its_own_is_trained_by_adam_at_its_rate():
     _, model, actor = parts(streams=BOTH)
     bonus = Bonus()
-    learner = Learner(model, replace(CONFIG, epsilon=0.0), 10**6, plugins={"bonus": Plugin(bonus, 1.0)})
+    plugins = {"bonus": weighed(bonus, 1.0, learning_rate=0.03)}
+    learner = Learner(model, CONFIG, 10**6, plugins=plugins)
     learner.step(actor.collect())
-    torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.01))  # RMSProp's first step is the rate
+    torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.03))  # Adam's first step is the rate
 
 
 def test_a_plugins_own_optimizer_keeps_its_rate():
     _, model, actor = parts(streams=BOTH)
     bonus = Bonus()
     own = RMSProp(bonus.parameters(), lr=0.25, initial_mean_square=None, epsilon=0.0)
-    Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(bonus, 1.0, own)}).step(actor.collect())
+    Learner(model, CONFIG, 10**6, plugins={"bonus": weighed(bonus, 1.0, optimizer=own)}).step(actor.collect())
     torch.testing.assert_close(bonus.scale.detach(), torch.full((3,), 1 - 0.25))
 
 
@@ -209,22 +211,23 @@ def test_a_rewards_memory_comes_back():
     def learner():
         _, model, actor = parts(streams=BOTH)
         bonus = Bonus()
-        plugin = Plugin(bonus, 1.0, torch.optim.Adam(bonus.parameters()))
+        plugin = weighed(bonus, 1.0)
         return actor, Learner(model, CONFIG, 10**6, plugins={"bonus": plugin})
 
     actor, one = learner()
     one.step(actor.collect())
     actor, other = learner()
     other.load_state_dict(one.state_dict())
-    assert other.state_dict()["memories"]["bonus"].eq(1).all()  # a checkpoint before the next update keeps it
-    other.step(actor.collect())
-    assert other.memories["bonus"].eq(2).all()
+    kept = other.state_dict()["memories"]["0"]["states"]["bonus"]
+    assert kept.eq(1).all()  # a checkpoint before the next update keeps it
+    other.step(actor.collect()._replace(sequence=1))
+    assert other.streams.memories["0"]["bonus"].eq(2).all()
 
 
 def test_value_heads_must_match_the_streams():
     _, model, _ = parts()
     with pytest.raises(ValueError, match="the reward streams are extrinsic, bonus: build"):
-        Learner(model, CONFIG, 10**6, plugins={"bonus": Plugin(Constant(), 1.0)})
+        Learner(model, CONFIG, 10**6, plugins={"bonus": weighed(Constant(), 1.0)})
 
 
 @pytest.mark.parametrize("poison", ["reward", "weight"])

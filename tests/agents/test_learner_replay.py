@@ -8,17 +8,18 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
+from morello.agents.config.auxiliaries import auxiliaries_of
 from morello.agents.config.config import Config
-from morello.agents.config.losses import losses_of
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
-from morello.agents.plugins import Plugin
 from morello.agents.replay import Replay, ReplayConfig
 from morello.auxiliaries import AuxiliaryLoss
 from morello.auxiliaries.losses.value_replay import ValueReplay, ValueReplayConfig
 from morello.auxiliaries.reduction import reduce
 from morello.envs.wrappers.rewards import shaped
+
+from ..support.plugins import weighed
 
 B, T = 7, 11
 CONFIG = LearnerConfig(gamma=0.9, learning_rate=0.01, max_grad_norm=1e9, constant_rate=True, reward="clip")
@@ -28,7 +29,7 @@ class Notes(AuxiliaryLoss):
     """Keeps what it was given."""
 
     def __init__(self, data="rollout", **options):
-        super().__init__()
+        super().__init__(self.Config())
         self.data = data
         self.seen = []
         for name, value in options.items():
@@ -56,7 +57,7 @@ def test_each_loss_is_handed_what_it_reads():
         "fresh": Notes(), "unrolls": Notes("sequence_replay"), "others": Notes("sequence_replay"),
         "windows": Notes("transition_replay", batch=17, length=3),
     }  # fmt: skip
-    learner = Learner(model, CONFIG, 10**6, plugins={k: Plugin(v, 0.1) for k, v in losses.items()}, replay=replay)
+    learner = Learner(model, CONFIG, 10**6, plugins={k: weighed(v, 0.1) for k, v in losses.items()}, replay=replay)
     rollout = actor.collect()
     learner.step(rollout)
     (fresh, features, _), (unrolls, replayed, _) = losses["fresh"].seen[0], losses["unrolls"].seen[0]
@@ -75,7 +76,7 @@ def test_each_loss_is_handed_what_it_reads():
 def test_the_encoder_is_the_agents_and_not_the_losss():
     _, model, _, replay = parts()
     loss = Notes("transition_replay")
-    Learner(model, CONFIG, 10**6, plugins={"it": Plugin(loss, 1.0)}, replay=replay)
+    Learner(model, CONFIG, 10**6, plugins={"it": weighed(loss, 1.0)}, replay=replay)
     assert loss.encoder is model.encoder
     assert not list(loss.parameters())
     assert not loss.state_dict()
@@ -84,14 +85,14 @@ def test_the_encoder_is_the_agents_and_not_the_losss():
 def test_without_a_replay_it_says_who_needs_one():
     _, model, _, _ = parts()
     with pytest.raises(ValueError, match=r"unrolls need a replay"):
-        Learner(model, CONFIG, 10**6, plugins={"unrolls": Plugin(Notes("sequence_replay"), 1.0)})
+        Learner(model, CONFIG, 10**6, plugins={"unrolls": weighed(Notes("sequence_replay"), 1.0)})
 
 
 @pytest.mark.parametrize("data", ["rollout", "sequence_replay", "transition_replay"])
 def test_at_weight_zero_the_agent_is_bit_identical(data):
     def weights(weight):
         _, model, actor, replay = parts()
-        plugins = {} if weight is None else {"it": Plugin(Notes(data), weight)}
+        plugins = {} if weight is None else {"it": weighed(Notes(data), weight)}
         learner = Learner(model, CONFIG, 10**6, plugins=plugins, replay=replay)
         for _ in range(3):
             learner.step(actor.collect())
@@ -109,7 +110,7 @@ def test_at_weight_zero_not_even_nan_is_felt():
             return value * torch.nan, mask
 
     _, model, actor, replay = parts()
-    learner = Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Broken("rollout"), 0.0)}, replay=replay)
+    learner = Learner(model, CONFIG, 10**6, plugins={"it": weighed(Broken("rollout"), 0.0)}, replay=replay)
     assert learner.step(actor.collect(), diagnose=True)["finite"] == 1
 
 
@@ -117,7 +118,7 @@ def test_a_window_must_fit_an_unroll_whoever_brings_the_loss():
     _, model, actor, replay = parts()
     long = Notes("transition_replay")
     long.length = T + 1
-    learner = Learner(model, CONFIG, 10**6, plugins={"long": Plugin(long, 1.0)}, replay=replay)
+    learner = Learner(model, CONFIG, 10**6, plugins={"long": weighed(long, 1.0)}, replay=replay)
     with pytest.raises(ValueError, match=f"'long' needs an --unroll of at least {T + 1}, not {T}"):
         learner.step(actor.collect())
 
@@ -130,7 +131,7 @@ def test_burn_in_brings_the_memory_up_to_date_without_a_gradient(memory):
     plain, late = Notes("sequence_replay"), Notes("sequence_replay")
     rollout = actor.collect()
     for loss, its in ((plain, replay), (late, burnt)):
-        Learner(copy.deepcopy(model), CONFIG, 10**6, plugins={"it": Plugin(loss, 1.0)}, replay=its).step(rollout)
+        Learner(copy.deepcopy(model), CONFIG, 10**6, plugins={"it": weighed(loss, 1.0)}, replay=its).step(rollout)
     (whole, features, _), (rest, after, _) = plain.seen[0], late.seen[0]
     assert torch.equal(rest.action, whole.action[4:])
     assert torch.equal(rest.first, whole.first[4:])
@@ -150,7 +151,7 @@ def test_the_replayed_value_loss_is_the_on_policy_one_where_the_replay_is_the_ro
     loss = ValueReplay(ValueReplayConfig(gamma=0.9, correct=correct), None, None)
     replay = Everything(rollout, ReplayConfig(B * T))
     twice = replace(CONFIG, value_cost=1.0)
-    learner = Learner(model, replace(CONFIG, value_cost=0.4), 10**6, plugins={"vr": Plugin(loss, 0.6)}, replay=replay)
+    learner = Learner(model, replace(CONFIG, value_cost=0.4), 10**6, plugins={"vr": weighed(loss, 0.6)}, replay=replay)
     metrics = learner.step(rollout)
     torch.testing.assert_close(metrics["loss/vr"], metrics["loss/value"])
     Learner(twin, twice, 10**6).step(rollout)
@@ -186,8 +187,8 @@ def test_replayed_values_are_learnt_by_the_learners_rules():
     assert rollout.truncated.any()
     for changes in ({"timeout_terminates": True}, {"vtrace_lambda": 0.5}):
         config = replace(CONFIG, **changes)
-        its = Config(aux={"vr": ValueReplayConfig(weight=1.0)}, learner=config)
-        (plugin,) = losses_of(replace(its, aux={"value_replay": its.aux["vr"]}), actor.env.spec, model.sizes).values()
+        its = Config(aux={"value_replay": ValueReplayConfig(weight=1.0)}, learner=config)
+        (plugin,) = auxiliaries_of(its, actor.env.spec, model.sizes).values()
         replay = Everything(rollout, ReplayConfig(B * T))
         metrics = Learner(copy.deepcopy(model), config, 10**6, plugins={"vr": plugin}, replay=replay).step(rollout)
         torch.testing.assert_close(metrics["loss/vr"], metrics["loss/value"])
@@ -201,18 +202,18 @@ def test_a_value_and_a_mask_of_other_shapes_are_refused(shape):
 
     _, model, actor, _ = parts()
     with pytest.raises(ValueError, match="'it' gives a value and a mask of different shapes"):
-        Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Broad(), 1.0)}).step(actor.collect())
+        Learner(model, CONFIG, 10**6, plugins={"it": weighed(Broad(), 1.0)}).step(actor.collect())
 
 
 def test_a_loss_says_what_it_reads_in_words_that_are_known():
     _, model, _, _ = parts()
     with pytest.raises(ValueError, match="'it' reads 'transitions', which is not one of rollout, sequence_replay"):
-        Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Notes("transitions"), 1.0)})
+        Learner(model, CONFIG, 10**6, plugins={"it": weighed(Notes("transitions"), 1.0)})
 
 
 def test_shares_of_the_encoders_gradient():
     _, model, actor, replay = parts()
-    learner = Learner(model, CONFIG, 10**6, plugins={"it": Plugin(Notes(), 0.3)}, replay=replay)
+    learner = Learner(model, CONFIG, 10**6, plugins={"it": weighed(Notes(), 0.3)}, replay=replay)
     rollout = actor.collect()
     twin = copy.deepcopy(model)
     metrics = learner.step(rollout, diagnose=True)

@@ -18,17 +18,23 @@ from morello.agents.config.config import Config
 from morello.agents.config.presets import PRESETS
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
-from morello.agents.plugins import Plugin
 from morello.agents.replay import ReplayConfig
 from morello.agents.runners import Sync
 from morello.agents.training.averages import Averages
-from morello.auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS, AuxiliaryLoss, IntrinsicReward
+from morello.auxiliaries import (
+    AUXILIARY_LOSSES,
+    INTRINSIC_REWARDS,
+    AuxiliaryLoss,
+    IntrinsicReward,
+    Scored,
+)
 from morello.backbones import MEMORIES, TORSOS
 from morello.envs.errors import UserError
 from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
 from morello.envs.vector_env import VectorEnv
 
+from ..support.plugins import weighed
 from ..support.rollouts import spec
 
 T, B, A, H, W, VECTOR, MEMORY, ROLLOUTS = 11, 3, 5, 83, 79, 17, 13, 7
@@ -205,14 +211,8 @@ def test_rollouts_of_earlier_weights(parts_of):
 class Novelty(IntrinsicReward):
     """A reward with a memory, a statistic and a loss of its own."""
 
-    episodic = False
-
-    @dataclasses.dataclass(frozen=True)
-    class Config:
-        weight: float = 0.0
-
     def __init__(self, config, spec, sizes):
-        super().__init__()
+        super().__init__(config)
         self.guess = torch.nn.Linear(sizes.vector, 1)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("origin", torch.zeros(()))
@@ -220,30 +220,33 @@ class Novelty(IntrinsicReward):
     def initial_state(self, batch):
         return self.origin.expand(batch).clone()
 
-    def reward(self, rollout, features, state):
-        error = self.forward(rollout, features)[0] / self.scale
-        return error, state + error.sum(0)
+    def error(self, features):
+        z = features.vector
+        return (self.guess(z[1:]).squeeze(-1) - z[:-1].mean(-1)).square()
 
-    def observe(self, rollout, features, raw_reward, state):
-        self.scale.lerp_(raw_reward.std(), 0.1)
+    def score(self, rollout, features, state):
+        error = self.error(features) / self.scale
+        return Scored(error, state + error.sum(0))
 
-    def forward(self, rollout, features):
-        z = features.vector.detach()
-        return (self.guess(z[1:]).squeeze(-1) - z[:-1].mean(-1)).square(), rollout.valid
+    def observe(self, rollout, features, scored):
+        self.scale.lerp_(scored.raw.std(), 0.1)
+
+    def forward(self, rollout, features, scored):
+        return self.error(features), rollout.valid
 
 
 @pytest.mark.parametrize("kind", [Novelty, *INTRINSIC_REWARDS.values()], ids=lambda kind: kind.__name__)
 def test_intrinsic_rewards(parts_of, kind):
     shown = spec(image=(H, W, 3), actions=A)
     sizes = parts_of(Config()).model.sizes
-    update(parts_of(Config(), shown, {"own": Plugin(kind(kind.Config(), shown, sizes), weight=1.0)}), times=2)
+    update(parts_of(Config(), shown, {"own": weighed(kind(kind.Config(), shown, sizes), 1.0)}), times=2)
 
 
 class Own(AuxiliaryLoss):
     """Does ``what`` with its value."""
 
     def __init__(self, what):
-        super().__init__()
+        super().__init__(self.Config())
         self.what = what
 
     def forward(self, rollout, features):
@@ -287,13 +290,13 @@ class Backwards(torch.autograd.Function):
 
 @pytest.mark.parametrize("what", ALLOWED.values(), ids=ALLOWED)
 def test_what_stays_on_the_device_passes(parts_of, what):
-    update(parts_of(Config(), plugins={"own": Plugin(Own(what), weight=1.0)}))
+    update(parts_of(Config(), plugins={"own": weighed(Own(what), 1.0)}))
 
 
 @pytest.mark.parametrize("what", FORBIDDEN.values(), ids=FORBIDDEN)
 def test_what_leaves_the_device_raises(parts_of, what):
     """The control: losses that would work on a CPU."""
-    parts = parts_of(Config(), plugins={"own": Plugin(Own(what), weight=1.0)})
+    parts = parts_of(Config(), plugins={"own": weighed(Own(what), 1.0)})
     with pytest.raises(RuntimeError, match=r"item|meta|on cpu"):
         update(parts)
     assert parts.learner.updates == 0

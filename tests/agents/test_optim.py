@@ -1,11 +1,11 @@
-"""RMSProp's two epsilons and two beginnings, against hand-worked numbers, TensorFlow's formula and torch."""
+"""RMSProp's two epsilons and two beginnings, against hand-worked numbers, TensorFlow's formula and torch; Adam."""
 
 import math
 
 import pytest
 import torch
 
-from morello.agents.optim import RMSProp
+from morello.agents.optim import Adam, RMSProp
 
 
 def change(gradient, steps=1, **options):
@@ -88,3 +88,28 @@ def test_a_closed_gate_changes_nothing_even_for_nan():
     p.grad = torch.ones(3)
     optimizer.step(gate=torch.tensor(True))
     assert (p < 1).all()
+
+
+def test_adam_is_torchs():
+    torch.manual_seed(0)
+    mine, its = ([torch.nn.Parameter(torch.ones(3, 5)), torch.nn.Parameter(torch.ones(7))] for _ in range(2))
+    one, other = Adam(mine, lr=0.01), torch.optim.Adam(its, lr=0.01)
+    for step in range(20):
+        for p, q in zip(mine, its, strict=True):
+            p.grad = q.grad = None if step % 3 and p.dim() == 1 else torch.randn_like(p) * 10.0 ** (step % 5 - 3)
+        one.step()
+        other.step()
+        for p, q in zip(mine, its, strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_a_closed_gate_moves_nothing_of_adam():
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = Adam([p], lr=0.01)
+    p.grad = torch.tensor([1.0, 2.0, 3.0])
+    optimizer.step(gate=torch.tensor(True))
+    before = [p.detach().clone(), *(x.clone() for k, x in optimizer.state[p].items() if k != "updates")]
+    p.grad = torch.full((3,), torch.nan)
+    optimizer.step(gate=torch.tensor(False))
+    after = [p.detach(), *(x for k, x in optimizer.state[p].items() if k != "updates")]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from morello.agents.model import ActorCritic, heads_by_name
-from morello.agents.plugins import Plugin, refuse_reserved
+from morello.agents.plugins import refuse_reserved
 from morello.agents.training.train import train
-from morello.auxiliaries import IntrinsicReward
+from morello.auxiliaries import IntrinsicConfig, IntrinsicReward, Scored
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
 
@@ -22,24 +22,19 @@ SHORT = {
 class Always(IntrinsicReward):
     """The same bonus at every step."""
 
-    episodic = False
-
     def __init__(self, bonus):
-        super().__init__()
+        super().__init__(IntrinsicConfig(weight=0.1, gamma=0.5, normalise="none"))
         self.bonus = bonus
 
-    def reward(self, rollout, features, state):
-        return torch.full_like(rollout.reward, self.bonus), state
-
-    def forward(self, rollout, features):
-        return torch.zeros_like(rollout.reward), rollout.valid
+    def score(self, rollout, features, state):
+        return Scored(torch.full_like(rollout.reward, self.bonus))
 
 
 def test_a_resumed_run_may_name_its_rewards_in_another_order(tmp_path):
     one, nothing = (("one", 1.0), ("nothing", 0.0))
 
     def rewards(*named):
-        return {name: Plugin(Always(bonus), 0.1, gamma=0.5) for name, bonus in named}
+        return {name: Always(bonus) for name, bonus in named}
 
     folder = str(tmp_path / "run")
     train("a2c", steps=15_360, run=folder, plugins=rewards(one, nothing), **SHORT)

@@ -8,18 +8,17 @@ import torch
 
 import morello
 from morello.agents.actor import Actor
+from morello.agents.config.auxiliaries import auxiliaries_of
 from morello.agents.config.build import build, environment
 from morello.agents.config.config import Config
-from morello.agents.config.losses import losses_of
 from morello.agents.config.overrides import preset_named
 from morello.agents.config.resolve import resolve
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
-from morello.agents.plugins import Plugin
 from morello.agents.replay import Replay, ReplayConfig
 from morello.auxiliaries import AUXILIARY_LOSSES
-from morello.auxiliaries.base import Draws
+from morello.auxiliaries.generators import Draws
 from morello.auxiliaries.losses.feature_control import FeatureControlConfig
 from morello.auxiliaries.losses.parts.cells import cell_change
 from morello.auxiliaries.losses.parts.q_learning import q_targets
@@ -29,6 +28,7 @@ from morello.backbones import Sizes
 from morello.envs.errors import UserError
 from morello.envs.vector_env import closing
 
+from ..support.plugins import weighed
 from ..support.rollouts import features, rollout, spec
 
 B, T = 5, 11
@@ -59,7 +59,7 @@ def parts(name, weight=1.0, torso="shallow", seed=0):
     model = ActorCritic(env.spec, torso=torso, memory="gru", memory_size=13)
     actor = Actor(env, model, T, seed=seed)
     before = torch.get_rng_state()
-    plugins = {k: p._replace(weight=weight) for k, p in losses_of(config, env.spec, model.sizes).items()}
+    plugins = {k: weighed(m, weight) for k, m in auxiliaries_of(config, env.spec, model.sizes).items()}
     assert torch.equal(before, torch.get_rng_state()), "a loss draws from its own numbers"
     replay = Replay(actor.rollout, ReplayConfig(), seed)
     return model, actor, Learner(model, LEARNER, 10**6, plugins=plugins, replay=replay)
@@ -77,7 +77,7 @@ def test_gradients_reach_what_they_should_and_nothing_else(name):
         learner.step(actor.collect())
     reached = {k.partition(".")[0] for k, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == set(REACHES[name].split())
-    own = dict(learner.plugins[name].module.named_parameters())
+    own = dict(learner.plugins[name].named_parameters())
     assert all(p.grad is not None and p.grad.any() for p in own.values() if p.requires_grad), "every weight is trained"
 
 
@@ -105,8 +105,8 @@ def test_at_weight_zero_it_changes_no_other_loss(base, name):
         env = morello.make("labyrinth:seekavoid_arena_01", num_envs=B, frame_size=(36, 36), seed=0)
         model = ActorCritic(env.spec, torso="shallow", memory="gru", memory_size=13)
         actor = Actor(env, model, T, seed=0)
-        plugins = losses_of(Config(aux=config, learner=LEARNER, unroll=T), env.spec, model.sizes)
-        plugins = {k: p._replace(weight=float(k == base)) for k, p in plugins.items()}
+        plugins = auxiliaries_of(Config(aux=config, learner=LEARNER, unroll=T), env.spec, model.sizes)
+        plugins = {k: weighed(m, float(k == base)) for k, m in plugins.items()}
         learner = Learner(model, LEARNER, 10**6, plugins=plugins, replay=Replay(actor.rollout, ReplayConfig()))
         for _ in range(3):
             learner.step(actor.collect())
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_said_by_its_flag(name, message):
     config = Config(aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)})
     sizes = ActorCritic(env.spec, torso="mlp").sizes
     with pytest.raises(UserError, match=message):
-        losses_of(config, env.spec, sizes)
+        auxiliaries_of(config, env.spec, sizes)
 
 
 @pytest.mark.parametrize(("options", "newest"), [
@@ -167,7 +167,7 @@ def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
     config = Config(env="atari:Breakout", num_envs=1, device="cpu", **options)
     config = dataclasses.replace(config, aux={"pixel_control": AUXILIARY_LOSSES["pixel_control"].Config(weight=1.0)})
     with closing(environment(config, 1, 0)) as env:
-        loss = losses_of(config, env.spec, ActorCritic(env.spec).sizes)["pixel_control"].module
+        loss = auxiliaries_of(config, env.spec, ActorCritic(env.spec).sizes)["pixel_control"]
     assert loss.channels == newest
 
 
@@ -183,7 +183,7 @@ def test_what_would_have_nothing_to_learn_is_refused(name, settings, message, pl
     config = resolve(Config(env="gym:CartPole-v1", unroll=2, num_envs=1, aux={} if plugin else {name: own}))
     with closing(environment(config, 1, 0)) as env:
         sizes = ActorCritic(env.spec, torso="mlp").sizes
-        plugins = {name: Plugin(AUXILIARY_LOSSES[name](own, env.spec, sizes), 1.0)} if plugin else {}
+        plugins = {name: AUXILIARY_LOSSES[name](own, env.spec, sizes)} if plugin else {}
     with pytest.raises(UserError, match=message):
         build(config, plugins)
 
@@ -203,7 +203,7 @@ def test_states_of_another_kind_of_device_are_let_go():
 def test_horizons_that_no_unroll_holds_have_no_weights():
     env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, frame_size=(36, 36))
     config = Config(unroll=7, aux={"cpc": AUXILIARY_LOSSES["cpc"].Config(weight=1.0)})
-    module = losses_of(config, env.spec, ActorCritic(env.spec).sizes)["cpc"].module
+    module = auxiliaries_of(config, env.spec, ActorCritic(env.spec).sizes)["cpc"]
     assert module.cpc.horizons == tuple(range(1, 8))
 
 
@@ -211,9 +211,9 @@ def test_two_losses_begin_alike_whoever_else_is_there():
     env = morello.make("labyrinth:seekavoid_arena_01", num_envs=2, frame_size=(36, 36))
     sizes = ActorCritic(env.spec, torso="shallow").sizes
     config = {n: dataclasses.replace(AUXILIARY_LOSSES[n].Config(), weight=1.0) for n in ("cpc", "pixel_control")}
-    both = losses_of(Config(aux=config), env.spec, sizes)
-    alone = losses_of(Config(aux={"cpc": config["cpc"]}), env.spec, sizes)
-    assert torch.equal(both["cpc"].module.cpc.head.weight, alone["cpc"].module.cpc.head.weight)
+    both = auxiliaries_of(Config(aux=config), env.spec, sizes)
+    alone = auxiliaries_of(Config(aux={"cpc": config["cpc"]}), env.spec, sizes)
+    assert torch.equal(both["cpc"].cpc.head.weight, alone["cpc"].cpc.head.weight)
 
 
 @pytest.mark.parametrize("unroll", [20, 50])
@@ -232,9 +232,9 @@ def test_unreals_preset_is_the_papers(unroll):
 def test_pixel_controls_weight_is_that_of_a_sum_over_cells(size, cells):
     """The mean over cells, times the number of cells there are."""
     world = spec(image=(size, size, 3))
-    loss = losses_of(Config(aux={"pixel_control": PixelControlConfig(weight=1.0)}), world, Sizes(None, 7, 11))
+    loss = auxiliaries_of(Config(aux={"pixel_control": PixelControlConfig(weight=1.0)}), world, Sizes(None, 7, 11))
     seen, given = rollout(world, 5, 3, seed=1), features(Sizes(None, 7, 11), 5, 3)
-    module = loss["pixel_control"].module
+    module = loss["pixel_control"]
     value, mask = module(seen, given)
     q = module.q(given.memory).flatten(3)
     change = cell_change(seen.observation["image"], 4).flatten(2)
@@ -256,7 +256,7 @@ def test_a_time_limit_cuts_what_a_loss_looks_forward_to_as_the_learner_says(kind
     name = {"PixelControl": "pixel_control", "FeatureControl": "feature_control"}[name]
     for terminates in (True, False):
         config = Config(learner=LearnerConfig(timeout_terminates=terminates), aux={name: kind(weight=1.0)})
-        module = losses_of(config, world, sizes)[name].module
+        module = auxiliaries_of(config, world, sizes)[name]
         moved = given._replace(memory=torch.where(after.unsqueeze(-1), given.memory + 1, given.memory))
         before, now = (module(seen, f)[0][seen.truncated] for f in (given, moved))
         assert torch.equal(before, now) == terminates

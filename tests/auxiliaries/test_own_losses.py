@@ -40,7 +40,7 @@ class Mine(AuxiliaryLoss):
     paper = "mine"
 
     def __init__(self, config, spec, sizes):
-        super().__init__()
+        super().__init__(config)
         assert config.gamma == 0.9, "the learner's"
         self.head = torch.nn.Linear(sizes.memory, 6)
 

@@ -15,8 +15,9 @@ from morello.agents.actor import Actor
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
-from morello.agents.plugins import Plugin
-from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward
+from morello.auxiliaries import AuxiliaryLoss, IntrinsicReward, Scored
+
+from ..support.plugins import weighed
 
 CONFIG = LearnerConfig(gamma=0.97, learning_rate=0.01, constant_rate=True)
 SIZES = [(8, 20, 42), (32, 101, 20), (5, 6, 36)]  # environments, unroll, side of frames
@@ -25,6 +26,9 @@ SIZES = [(8, 20, 42), (32, 101, 20), (5, 6, 36)]  # environments, unroll, side o
 class Flat(AuxiliaryLoss):
     """A loss without weights of its own."""
 
+    def __init__(self):
+        super().__init__(self.Config())
+
     def forward(self, rollout, features):
         return features.memory[:-1].square().mean(-1), rollout.valid
 
@@ -32,24 +36,22 @@ class Flat(AuxiliaryLoss):
 class Bonus(IntrinsicReward):
     """Pays for pixels, and its own loss pulls at the agent's features."""
 
-    episodic = True
-
     def __init__(self):
-        super().__init__()
+        super().__init__(self.Config())
         self.scale = nn.Parameter(torch.ones(3))
 
-    def reward(self, rollout, features, state):
-        return rollout.observation["image"][1:].float().mean((2, 3, 4)) / 127, state
+    def score(self, rollout, features, state):
+        return Scored(rollout.observation["image"][1:].float().mean((2, 3, 4)) / 127)
 
-    def forward(self, rollout, features):
+    def forward(self, rollout, features, scored):
         return features.memory[:-1].square().mean(-1) * self.scale.square().sum(), rollout.valid
 
 
 class Poison(Bonus):
     """As a bonus that has become NaN."""
 
-    def reward(self, rollout, features, state):
-        return torch.full_like(rollout.reward, torch.nan), state
+    def score(self, rollout, features, state):
+        return Scored(torch.full_like(rollout.reward, torch.nan))
 
 
 def weights(module, weight, size, memory="gru", updates=4):
@@ -64,7 +66,7 @@ def weights(module, weight, size, memory="gru", updates=4):
     if module:
         it = module()
         own = list(it.parameters())
-        plugins["it"] = Plugin(it, weight, torch.optim.Adam(own) if own else None)
+        plugins["it"] = weighed(it, weight, optimizer=torch.optim.Adam(own) if own else None)
     learner = Learner(model, CONFIG, 10**6, plugins=plugins)
     for _ in range(updates):
         learner.step(actor.collect())
@@ -94,14 +96,16 @@ def test_one_of_weight_one_does_not(module):
     assert "policy.weight" in differing(module, 1.0, SIZES[0])
 
 
-@pytest.mark.parametrize("instructions", ["AVX2", "AVX512", None])
-def test_it_holds_for_every_kind_of_kernel(instructions):
-    """Kernels sum in another order for other instructions; which ones are taken is settled when torch is loaded."""
+@pytest.mark.parametrize(("instructions", "threads"), [("AVX2", 1), ("AVX512", 1), (None, 1), (None, 2)])
+def test_it_holds_for_every_kind_of_kernel(instructions, threads):
+    """Kernels sum in another order for other instructions and numbers of threads; which instructions are taken is
+    settled when torch is loaded.
+    """
     kernels = {"MKL_ENABLE_INSTRUCTIONS": instructions, "ATEN_CPU_CAPABILITY": (instructions or "").lower()}
     chosen = {k: v for k, v in kernels.items() if v} if instructions else {}
     plain = {k: v for k, v in os.environ.items() if k not in kernels}
     code = (
-        "import json, torch; torch.set_num_threads(1); from tests.auxiliaries.test_weight_zero import *\n"
+        f"import json, torch; torch.set_num_threads({threads}); from tests.auxiliaries.test_weight_zero import *\n"
         "print(json.dumps([differing(Bonus, 0.0, SIZES[0], m) for m in ('none', 'lstm')]))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=plain | chosen, capture_output=True, text=True, check=False)

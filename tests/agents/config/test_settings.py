@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from morello.agents.config.config import Config
-from morello.agents.config.overrides import with_every_loss, with_overrides
+from morello.agents.config.overrides import with_overrides
+from morello.agents.config.registered import with_all_registered
 from morello.agents.config.resolve import resolve
 from morello.agents.config.saved import read_settings, saved_settings
 from morello.agents.config.validation import fields_of, ranges_of
@@ -147,8 +148,8 @@ def test_wrong_losses_are_named(aux, said):
 
 
 def test_flags_show_every_loss_and_a_run_keeps_those_that_are_on(tmp_path):
-    assert with_every_loss(CONFIG).aux.keys() == AUXILIARY_LOSSES.keys()
-    config = parse(Config, ["--aux.value-replay.weight", "0.5", "--gamma", "0.9"], "p", with_every_loss(CONFIG))
+    assert with_all_registered(CONFIG).aux.keys() == AUXILIARY_LOSSES.keys()
+    config = parse(Config, ["--aux.value-replay.weight", "0.5", "--gamma", "0.9"], "p", with_all_registered(CONFIG))
     assert config.learner.gamma == 0.9
     begun(tmp_path / "run", aux=dataclasses.asdict(resolve(config))["aux"])
     assert read_settings(tmp_path / "run")[1].aux == {"value_replay": ValueReplayConfig(weight=0.5)}

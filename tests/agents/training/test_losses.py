@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from morello.agents.config.config import Config
-from morello.agents.config.overrides import with_every_loss, with_overrides
+from morello.agents.config.overrides import with_overrides
 from morello.agents.config.presets import PRESETS
+from morello.agents.config.registered import with_all_registered
 from morello.agents.config.resolve import resolve
 from morello.agents.replay import ReplayConfig
 from morello.agents.training.train import train
@@ -135,7 +136,7 @@ class Grown(AuxiliaryLoss):
     size = 3
 
     def __init__(self, config, spec, sizes):
-        super().__init__()
+        super().__init__(config)
         self.head = nn.Linear(sizes.vector, self.size)
 
     def forward(self, rollout, features):
@@ -156,7 +157,7 @@ def test_a_loss_that_has_changed_since_does_not_go_on(tmp_path, monkeypatch):
 def test_what_is_registered_and_no_loss_is_named(monkeypatch):
     monkeypatch.setitem(AUXILIARY_LOSSES, "odd", dict)
     with pytest.raises(UserError, match="registered as the loss 'odd' is none"):
-        with_every_loss(SMALL)
+        with_all_registered(SMALL)
     monkeypatch.setitem(AUXILIARY_LOSSES, "odd", type("Odd", (Grown,), {"Config": dict}))
     with pytest.raises(UserError, match="The Config of the loss 'odd' does not derive from LossConfig"):
-        with_every_loss(SMALL)
+        with_all_registered(SMALL)

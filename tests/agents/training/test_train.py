@@ -18,13 +18,13 @@ from morello.agents.config.presets import PRESETS
 from morello.agents.config.resolve import resolve
 from morello.agents.finite import NonFiniteError
 from morello.agents.learner_config import LearnerConfig
-from morello.agents.plugins import Plugin
 from morello.agents.storage import checkpoint
 from morello.agents.training.loop import Training
 from morello.agents.training.train import train
 from morello.auxiliaries import AuxiliaryLoss
 from morello.envs.errors import UserError
 
+from ...support.plugins import weighed
 from ...support.small_run import SMALL, records, same, weights
 
 FLAGS = [
@@ -229,15 +229,18 @@ def test_evaluations_come_between_records_too(tmp_path):
 
 
 class Nothing(AuxiliaryLoss):
+    def __init__(self):
+        super().__init__(self.Config())
+
     def forward(self, rollout, features):
         return rollout.reward * 0, rollout.valid
 
 
 def test_plugins_are_part_of_what_a_run_is(tmp_path):
-    begun = {"run": str(tmp_path / "run"), "plugins": {"nothing": Plugin(Nothing(), 0.5)}}
+    begun = {"run": str(tmp_path / "run"), "plugins": {"nothing": weighed(Nothing(), 0.5)}}
     train(SMALL, steps=100, **begun)
     train(SMALL, steps=200, resume=True, **begun)
-    for other in ({}, {"nothing": Plugin(Nothing(), 0.6)}, {"naught": Plugin(Nothing(), 0.5)}):
+    for other in ({}, {"nothing": weighed(Nothing(), 0.6)}, {"naught": weighed(Nothing(), 0.5)}):
         with pytest.raises(UserError, match=r"was begun with(out)? plugins\."):
             train(SMALL, steps=300, resume=True, **{**begun, "plugins": other})
 

@@ -19,6 +19,9 @@ FRAME = np.full((540, 960, 3), 7, np.uint8)
 class Corner(AuxiliaryLoss):
     """Knows the lower left quarter, as brightly as it is told."""
 
+    def __init__(self):
+        super().__init__(self.Config())
+
     def forward(self, rollout, features):
         raise NotImplementedError  # a film never trains
 
