@@ -1,6 +1,6 @@
 """morello: a reinforcement-learning agent with many more cherries.
 
-The public surface: ``make`` an environment, ``train`` an agent, ``load`` it again, ``read_runs`` to compare.
+Public functions: ``make`` an environment, ``train`` an agent, ``load`` a trained agent, ``read_runs`` to compare runs.
 Submodules are imported on first use, so that ``import morello`` stays fast.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .envs.labyrinth.registration import announce
 
-# Read when torch is imported. Its idle threads would spin on the cores that Labyrinth's own threads need.
+# Read when torch is imported. Otherwise its idle threads would spin on the cores that Labyrinth's own threads need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOME = {
 }
 
 
-announce()  # Labyrinth, to Gymnasium
+announce()  # registers Labyrinth with Gymnasium
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``morello COMMAND ...``. Imports what a command needs when it runs."""
+"""Command line ``morello COMMAND ...``. Modules are imported only by the command that needs them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from collections.abc import Callable, Sequence
 USAGE = """morello: reinforcement learning with many more cherries
 
   morello train [PRESET] --env ENV ...   train an agent (presets: morello list presets)
-  morello eval RUN                       score it beside a random policy, with 95 % intervals
-  morello watch RUN                      an mp4 of what it sees, where it goes and what it expects
-  morello list envs|presets|losses|intrinsic; morello list envs FAMILY
-  morello bench throughput               steps a second, part by part
-  morello bench adapters                 what our adapters cost beside the simulators alone
-  morello bench density                  density models beside the entropy of known sources
-  morello bench curves RUN...            finished runs as a record and a picture
+  morello eval RUN                       score an agent against a random policy, with 95 % intervals
+  morello watch RUN                      write an mp4 of an episode: view, map and value estimates
+  morello list envs|presets|losses|intrinsic|runners; morello list envs FAMILY
+{benchmarks}
 
-Each command explains its flags with --help. --import FILE runs a Python file first, which may register losses."""
+RUN is the folder of a run. Each command explains its flags with --help. --import FILE first runs a Python file, which
+may register losses or levels."""
+
+
+def usage() -> str:
+    """Return what ``morello --help`` prints."""
+    from .benchmarks import BENCHMARKS
+
+    lines = (f"  morello bench {name:24} {benchmark.about}" for name, benchmark in BENCHMARKS.items())
+    return USAGE.format(benchmarks="\n".join(lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. 2, with one sentence on standard error, is what the user got wrong, 1
-    what failed, 128 + n the end by signal n.
+    """Run one command and return the exit code.
+
+    The code is 2, with one sentence on standard error, for a user error, 1 for a failure and 128 + n after signal n.
     """
     from .agents.training.console import forgiving, open_standard_files
     from .agents.training.signals import Stopped, stoppable
@@ -37,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"morello: {stopped}", file=sys.stderr)
             return stopped.code
         refused = output.out.error
-        # A reader may have had enough (`morello list envs | head`), and training is more than what it says.
+        # A reader may close the pipe early (`morello list envs | head`), and training does not depend on its output.
         if code or refused is None or isinstance(refused, BrokenPipeError) or words[0] == "train":
             return code
         why = getattr(refused, "strerror", None) or refused
@@ -47,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
+        print(usage())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
         from . import __version__
@@ -61,7 +68,7 @@ def _run(words: list[str]) -> int:
     try:
         words = import_files(words) or ["--help"]
         if words[0] == "--help":
-            print(USAGE)
+            print(usage())
             return 2
         if words[0] in ("train", "list", "bench"):
             import_installed()
@@ -94,10 +101,10 @@ def _train(words: list[str]) -> int:
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
     defaults = preset_named(preset)
-    given = parse_alone(Config, "unroll", words, defaults.config.unroll)  # what follows it is shown by --help too
+    given = parse_alone(Config, "unroll", words, defaults.config.unroll)  # for the defaults that depend on it in --help
     config = parse(Config, words, f"morello train {preset}", with_all_registered(defaults.at(given)))
     saved = saved_settings(config, typed)
-    if saved is not None:  # a run that goes on takes its own settings as defaults
+    if saved is not None:  # a resumed run takes its own settings as defaults
         if not config.env:
             allow_import(str(config.run), saved[1].env, config.trust)
         preset = saved[0]
@@ -132,10 +139,10 @@ def _list(words: list[str]) -> int:
     from .envs.errors import UserError, suggest
 
     if {"-h", "--help"} & {*words}:
-        print(f"usage: morello list {'|'.join(CATALOGUES)}    morello list envs FAMILY")
+        print(f"usage: morello list {'|'.join(CATALOGUES)}\n       morello list envs FAMILY   (all of one family)")
         return 0
     if not words or words[0] not in CATALOGUES:
-        raise UserError(f"morello list what? {suggest(words[0] if words else '', CATALOGUES)}")
+        raise UserError(f"Name what morello list is to show; {suggest(words[0] if words else '', CATALOGUES)}")
     if len(words) > 1 + (words[0] == "envs"):
         raise UserError(f"list {words[0]} takes no more words: leave '{words[-1]}' out.")
     for name, about in CATALOGUES[words[0]](*words[1:]):
@@ -148,10 +155,12 @@ def _bench(words: list[str]) -> int:
     from .envs.errors import UserError, suggest
 
     if words and words[0] in ("-h", "--help"):
-        print(f"usage: morello bench {'|'.join(BENCHMARKS)} [OPTIONS]")
+        print(f"usage: morello bench {'|'.join(BENCHMARKS)} [OPTIONS]   (each explains its options with --help)")
+        for name, benchmark in BENCHMARKS.items():
+            print(f"  {name:24} {benchmark.about}")
         return 0
     if not words or words[0] not in BENCHMARKS:
-        raise UserError(f"morello bench what? {suggest(words[0] if words else '', BENCHMARKS)}")
+        raise UserError(f"Name a benchmark for morello bench; {suggest(words[0] if words else '', BENCHMARKS)}")
     return BENCHMARKS[words[0]](words[1:])
 
 

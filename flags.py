@@ -1,4 +1,4 @@
-"""Dataclasses as command-line flags, and whatever is wrong with them in one sentence."""
+"""Dataclasses as command-line flags, with errors in one sentence; and imports of user files and plugins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], words: list[str], program: str, default: T | None = None) -> T:
-    """``words`` as the fields of a dataclass; ``default`` holds the values of those not given.
+    """Parse ``words`` into a dataclass; ``default`` holds the values of fields not given.
 
     Raises UserError where tyro would print a panel; --help prints and exits.
     """
@@ -40,19 +40,19 @@ def parse(kind: type[T], words: list[str], program: str, default: T | None = Non
 
 
 def parse_alone(kind: type[T], name: str, words: list[str], default: Any) -> Any:
-    """Return what ``words`` say of one field of a dataclass, whatever else they say; ``default`` if nothing."""
+    """Return the value that ``words`` give one field of a dataclass, ignoring all others, or else ``default``."""
     alone = dataclasses.make_dataclass(kind.__name__, [(name, get_type_hints(kind)[name], default)])
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             found: Any
             found, _ = tyro.cli(alone, args=words, add_help=False, return_unknown_args=True)
-    except SystemExit:  # `parse` will say what is wrong
+    except SystemExit:  # `parse` reports the error
         return default
     return getattr(found, name)
 
 
 def _sentence(panel: str, program: str) -> str:
-    """tyro's panel without its frame, its title and what --help says."""
+    """Return the text of tyro's panel without its frame, its title and the text of --help."""
     text = " ".join(line.strip("│╭╮╰╯|+ ") for line in panel.splitlines()[1:])
     parts = re.split(r"[─-]{3,}", text)
     said = (re.sub(r"(Argument|For full) helptext.*", "", part) for part in parts)
@@ -60,8 +60,10 @@ def _sentence(panel: str, program: str) -> str:
 
 
 def import_files(words: Sequence[str]) -> list[str]:
-    """``words`` without ``--import FILE``, after running each FILE: a Python file that adds losses or levels to their
-    registries, whose flags are then known. UserError for a file that is not there or fails.
+    """Run the FILE of each ``--import FILE`` in ``words`` and return the other words.
+
+    Each is a Python file that may add losses or levels to their registries, whose flags are then known. Raises
+    UserError for a file that is missing or fails.
     """
     rest, files = [], []
     given = iter(words)
@@ -80,7 +82,7 @@ def import_files(words: Sequence[str]) -> list[str]:
 
 
 def _run_file(path: Path) -> None:
-    """As a module of its own, whose classes can be found again."""
+    """Run a file as a registered module, so that its classes can be found by name."""
     path = path.expanduser().resolve()
     name = f"morello_import_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{zlib.crc32(str(path).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -96,8 +98,9 @@ def _run_file(path: Path) -> None:
 
 
 def import_installed() -> None:
-    """What installed distributions add by an entry point of the group "morello.plugins": a module to import. UserError,
-    naming it, for one that fails.
+    """Import the modules that installed distributions name by entry points of the group "morello.plugins".
+
+    Raises UserError, naming the module, for one that fails.
     """
     for entry in entry_points(group="morello.plugins"):
         try:

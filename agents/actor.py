@@ -19,19 +19,19 @@ from .model import ActorCritic
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """-log(-log u): ``argmax(logits + gumbel)`` is a sample of softmax(logits) (Gumbel 1954)."""
+    """Sample Gumbel noise, -log(-log u): ``argmax(logits + gumbel)`` samples softmax(logits) (Gumbel 1954)."""
     uniform = torch.rand(shape, generator=generator, device=generator.device)
     # rand is in [0, 1): the smallest positive float keeps both logarithms finite.
     return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(torch.float32).tiny)))
 
 
 class Actor:
-    """Collects rollouts of ``unroll`` steps from one vector environment with the model's present weights.
+    """Collects rollouts of ``unroll`` steps from one vector environment with the model's current weights.
 
-    The rollout lives in one preallocated buffer that is handed out again and again: it is borrowed until the
-    learner has stepped. Noise for the whole rollout is drawn beforehand from the actor's own generator, so the
-    steps themselves are deterministic and, on CUDA with a capturable environment, one graph. An environment in two
-    parts (`Alternating`) simulates one while the model acts in the other.
+    The rollout is one preallocated buffer that is reused for every call: its contents are valid until the learner has
+    stepped. Noise for the whole rollout is drawn in advance from the actor's own generator, so that the steps
+    themselves are deterministic and, on CUDA with a capturable environment, form a single CUDA graph. For an
+    environment in two parts (`Alternating`), one part is simulated while the model acts in the other.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Actor:
         device = model.device
         self.generator = torch.Generator(device).manual_seed(seed)
         timestep = env.reset()
-        # The state after the last row; the rollout's own state, before row 0, is a copy of it.
+        # The state after the last row; the rollout's own state, before row 0, is copied from it.
         self.state = model.initial_state(env.num_envs)
         begin = tree_map(torch.clone, self.state)
         self.rollout = empty_rollout(env.spec, timestep, unroll, begin, model.skill)._replace(source=source)
@@ -51,12 +51,12 @@ class Actor:
         for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
             mine.copy_(theirs)
         self.seconds = {"environment": 0.0, "acting": 0.0}
-        self.check: Callable[[], None] = lambda: None  # before each step; what it raises ends the rollout
+        self.check: Callable[[], None] = lambda: None  # called before each step; an exception ends the rollout
         self._graph: Any = torch.cuda.CUDAGraph() if graph else None
         self._captured = False
 
     def _end(self) -> list[Tensor]:
-        """Row T, where the next rollout begins."""
+        """Return the tensors of row T, where the next rollout begins."""
         r = self.rollout
         return [x[-1] for x in (*r.observation.values(), r.first, r.last, r.task, *r.info.values())]
 
@@ -65,7 +65,7 @@ class Actor:
         return [*step.observation.values(), step.first, step.last, step.task, *step.info.values()]
 
     def collect(self) -> Rollout:
-        """The next T steps. ``rollout.sequence`` counts them."""
+        """Collect the next T steps; ``rollout.sequence`` counts the calls."""
         r = self.rollout
         self.noise.copy_(gumbel(tuple(self.noise.shape), self.generator))
         if self._graph is None:
@@ -97,7 +97,7 @@ class Actor:
                 action = r.action[t, columns]
                 torch.argmax(out.logits[0] + self.noise[t, columns], dim=-1, out=action)
                 pool.send(action)
-                # The reward is on its way: it is there when this state is read.
+                # The reward arrives later, but before this state is read.
                 states[i] = AgentState(out.memory, action, r.reward[t, columns])
                 self.seconds["acting"] += clock() - before
         for (columns, pool, rows), state in zip(self._parts, states, strict=True):
@@ -110,7 +110,9 @@ class Actor:
         self.seconds["environment"] += time.perf_counter() - before
 
     def _capture(self) -> None:
-        """Record the T steps as one CUDA graph. Warm-up and capture both run in the environment: it is put back."""
+        """Record the T steps as one CUDA graph. Warm-up and capture both step the environment, whose state is restored
+        afterwards.
+        """
         env, state = (tree_map(torch.clone, x) for x in (self.env.state_dict(), self.state))
         end = [x.clone() for x in self._end()]
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -127,7 +129,9 @@ class Actor:
         self._captured = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Row T, the agent's state after it, the generator and the count: with the environment's, all of it."""
+        """Return row T, the agent's state after it, the generator and the rollout count. Together with the
+        environment's own state this is everything the actor needs to continue.
+        """
         return {
             "row": dict(enumerate(self._end())),
             "state": self.state,
@@ -136,16 +140,16 @@ class Actor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state_dict`` (the environment is loaded apart)."""
+        """Continue from ``state_dict``; the environment is loaded separately."""
         for i, x in enumerate(self._end()):
             x.copy_(state["row"][i])
         tree_map(Tensor.copy_, self.state, state["state"])
         self._go_on(state)
 
     def begin_anew(self, state: dict[str, Any], seed: int) -> None:
-        """Keep the noise of ``state_dict``, but begin new episodes, with ``seed``: the environment's state is lost, and
-        its first seed would give its first episodes once more. One rollout is left out of the count, by which memories
-        of intrinsic rewards know that what they remember is lost too.
+        """Begin new episodes with ``seed``, but keep the noise of ``state_dict``. For use when the environment's state
+        is lost: its first seed would repeat its first episodes. One sequence number is skipped, which tells the
+        memories of intrinsic rewards that their contents are no longer valid.
         """
         for mine, theirs in zip(self._end(), self._begin(self.env.reset(seed)), strict=True):
             mine.copy_(theirs)

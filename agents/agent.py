@@ -1,4 +1,4 @@
-"""A trained agent, to act with and nothing else."""
+"""A trained agent, for acting only."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from .model import ActorCritic
 
 
 class Agent:
-    """Acts in B environments side by side. ``config`` is how it was trained, ``step`` how long, ``spec`` where."""
+    """A trained agent that acts in B environments at once. ``config`` holds its training settings, ``step`` the number
+    of training steps, and ``spec`` the specification of its training environment.
+    """
 
     def __init__(self, model: ActorCritic, spec: Spec, config: Mapping[str, Any], step: int) -> None:
         self.model = model.eval().requires_grad_(False)
         self.spec, self.config, self.step = spec, config, step
 
     def initial_state(self, batch: int) -> AgentState:
-        """What the agent carries before it has seen anything."""
+        """Return the agent's state before the first observation. UserError unless ``batch`` is an integer of at least
+        1.
+        """
         if type(batch) is not int or batch < 1:
-            raise UserError(f"a batch is a whole number of environments, at least 1, not {batch!r}")
+            raise UserError(f"the batch must be a whole number of environments, at least 1, not {batch!r}")
         return self.model.initial_state(batch)
 
     @torch.no_grad()
@@ -40,12 +44,13 @@ class Agent:
         greedy: bool = False,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, AgentState]:
-        """Observations [B, ...] and ``first`` [B] bool, where episodes begin -> action [B] int64, next state.
+        """Choose actions for B environments: observations [B, ...] and ``first`` [B] bool, True where an episode begins
+        -> action [B] int64, next state.
 
-        ``reward`` [B] came with this observation: the agent sees it as it did in training; zero if left out.
-        Actions are drawn from the policy, with ``generator``, or are the likeliest if ``greedy``. Tensors on any
-        device, arrays and lists are taken. UserError for observations of another kind than it was trained on, and for
-        what is not of the same B environments.
+        ``reward`` [B] is the reward received with this observation, an input to the agent as in training; zero if
+        omitted. Actions are sampled from the policy, with ``generator``, or are the most likely ones if ``greedy``.
+        Tensors on any device, arrays and lists are accepted. UserError if the observations differ in shape or type from
+        those in training, or if the arguments do not all cover the same B environments.
         """
         seen = self._seen(observation)
         batch = len(next(iter(seen.values())))
@@ -64,10 +69,12 @@ class Agent:
         return action, AgentState(out.memory, action, torch.zeros_like(state.reward))
 
     def _seen(self, observation: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The observations the agent was trained on, all of as many environments."""
+        """Return the observations the agent was trained on, as tensors on its device. UserError unless they all have
+        the expected shape and type and the same batch size.
+        """
         names = " and ".join(self.spec.observation)
         if not isinstance(observation, Mapping):
-            raise UserError(f"an observation is a dict of {names}, not a {type(observation).__name__}")
+            raise UserError(f"an observation must be a dict of {names}, not a {type(observation).__name__}")
         seen: dict[str, Tensor] = {}
         for name, (shape, dtype) in self.spec.observation.items():
             wanted = f"this agent was trained to see {name!r} as {dtype} [B, {', '.join(map(str, shape))}]"
@@ -79,11 +86,11 @@ class Agent:
             seen[name] = tensor.to(self.model.device, dtype)
         if len({len(x) for x in seen.values()}) > 1 or not len(seen[name]):
             sizes = ", ".join(f"{len(x)} of {name!r}" for name, x in seen.items())
-            raise UserError(f"observations are of the same environments, at least 1; there are {sizes}")
+            raise UserError(f"observations must be of the same environments, at least 1; there are {sizes}")
         return seen
 
     def _taken(self, name: str, value: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-        """``value`` as the agent needs it. UserError if it is of another kind."""
+        """Return ``value`` as a tensor on the agent's device. UserError if its shape or type is wrong."""
         wanted = f"{name} is {dtype} {list(shape)} for these observations"
         tensor = as_tensor(value, wanted)
         if tuple(tensor.shape) != shape or not _fits(tensor.dtype, dtype):
@@ -91,14 +98,16 @@ class Agent:
         return tensor.to(self.model.device, dtype)
 
     def _carried(self, state: AgentState, batch: int) -> AgentState:
-        """``state`` on the agent's device. UserError if it is not this agent's, or of another batch."""
+        """Return ``state`` on the agent's device. UserError if it belongs to another kind of agent or has another batch
+        size.
+        """
         if not isinstance(state, AgentState):
-            raise UserError(f"state is what initial_state or the act before answered, not a {type(state).__name__}")
+            raise UserError(f"state must come from initial_state or the previous act, not be a {type(state).__name__}")
         kinds = _kinds(state)
         if [kind for _, kind in kinds] != self._state_kinds:
-            raise UserError("state is of another agent: begin with this agent's initial_state")
+            raise UserError("state belongs to another agent: begin with this agent's initial_state")
         if any(size != batch for size, _ in kinds):
-            raise UserError(f"state is of {len(state.action)} environments, the observations are of {batch}")
+            raise UserError(f"state is for {len(state.action)} environments, the observations are for {batch}")
         carried: AgentState = tree_map(lambda x: x.to(self.model.device), state)
         return carried
 
@@ -108,12 +117,12 @@ class Agent:
 
 
 def _fits(given: torch.dtype, wanted: torch.dtype) -> bool:
-    """Whether nothing is lost or made up on the way: floating-point numbers may be of another width."""
+    """Return whether ``given`` converts to ``wanted``: equal types, or floating-point types of any width."""
     return given == wanted or (given.is_floating_point and wanted.is_floating_point)
 
 
 def _kinds(state: AgentState) -> list[tuple[int, tuple[int, ...]]]:
-    """Batch and shape of the rest of every tensor of a state."""
+    """Return, for every tensor of a state, its batch size and its remaining shape."""
     found: list[tuple[int, tuple[int, ...]]] = []
 
     def note(x: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""What each loss does to the encoder, and how many directions its features use. Costly: once a logging interval."""
+"""Diagnostics of the encoder: the share of each loss in its gradient, and the effective rank of its features. They are
+costly, so they are computed once per logging interval.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ import torch
 from torch import Tensor
 
 ROWS = 1024
-"""Of features, at most, for `effective_rank`."""
+"""Maximum number of feature vectors used by `effective_rank`."""
 
 
 def encoder_shares(weighted: Mapping[str, Tensor], parameters: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Of each of the ``weighted`` losses, scalars: "NAME/gradient_share", the norm of its gradient with respect to
-    ``parameters`` over the sum of all norms, and "NAME/gradient_cosine" with that of "policy" (0 where either is 0).
+    """Compute two scalars for each of the ``weighted`` losses: "NAME/gradient_share", the norm of its gradient with
+    respect to ``parameters`` divided by the sum of all norms, and "NAME/gradient_cosine", the cosine of its gradient
+    and that of "policy" (0 where either gradient is 0).
     """
     parameters = list(parameters)
     gradients = {}
@@ -35,11 +38,11 @@ def encoder_shares(weighted: Mapping[str, Tensor], parameters: Iterable[Tensor])
 
 @torch.no_grad()
 def effective_rank(features: Tensor) -> Tensor:
-    """exp(H(p)) of the singular values of centred ``features`` [N, E], p their shares (Roy & Vetterli 2007): how many
-    directions they use, from 1 (or 0: constant features) to min(N, E).
+    """Compute exp(H(p)), where p are the singular values of the centred ``features`` [N, E] divided by their sum (Roy &
+    Vetterli 2007): the number of directions in use, from 1 (or 0 for constant features) to min(N, E).
     """
     rows = features[:: -(-len(features) // ROWS)].float()
     values = torch.linalg.svdvals(rows - rows.mean(0))
     p = values / values.sum().clamp(min=torch.finfo(torch.float32).tiny)
     rank: Tensor = torch.special.entr(p).sum().exp()
-    return torch.where(values.sum() > 1e-5 * rows.norm(), rank, 0.0)  # the mean of constants is rounded
+    return torch.where(values.sum() > 1e-5 * rows.norm(), rank, 0.0)  # rounding errors of constant features

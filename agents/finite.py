@@ -1,4 +1,4 @@
-"""What is not finite ends a run before it is kept."""
+"""Checks that end a run before non-finite values are saved."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class NonFiniteError(RuntimeError):
 
 
 def refuse_non_finite(model: nn.Module, step: int) -> None:
-    """NonFiniteError for weights that are not to be kept."""
+    """Raise NonFiniteError if a weight is NaN or infinite, so that such weights are not saved."""
     for name, p in model.named_parameters():
         if not torch.isfinite(p).all():
             raise NonFiniteError(
-                f"The weights '{name}' became non-finite by step {step:,}; the checkpoint before stays the newest. "
+                f"The weights '{name}' became non-finite by step {step:,}; the previous checkpoint stays the newest. "
                 "Lower --learning-rate, or raise --epsilon."
             )

@@ -1,4 +1,6 @@
-"""Learning: the only ``backward()``. Rollout in, weights moved, metrics out (still on the device)."""
+"""Learning: the only ``backward()``. A rollout goes in, the weights are updated, and metrics come out (still on the
+device).
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,19 @@ from .finite import NonFiniteError
 from .learner_config import LearnerConfig
 from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
 from .optim import Adam, RMSProp
-from .plugins import refuse_odd, refuse_too_small
+from .plugins import refuse_odd, refuse_odd_loss, refuse_too_small
 from .replay import Replay, cut
 from .streams import Rewarded, Streams
 
 
 class Learner:
-    """Sums K reward streams and any auxiliary losses into one update of the model a rollout.
+    """Sums K reward streams and any auxiliary losses into one model update per rollout.
 
-    ``on_policy``: the rollout was collected with the present weights, so log pi - log mu is 0 by definition and
-    V-trace is the n-step return (A2C). ``total_steps`` ends the learning-rate schedule. The model has a value head for
-    each stream, by name: extrinsic, then the intrinsic ones of ``plugins``. ``replay`` is for losses that read one, and
-    ``extrinsic`` weighs the environment's reward. What has weight 0 is left out, arithmetic and all.
+    ``on_policy``: the rollout was collected with the current weights, so log pi - log mu is 0 by definition and V-trace
+    is the n-step return (A2C). ``total_steps`` is where the learning-rate schedule ends. The model has one value head
+    per stream, by name: the extrinsic one, then the intrinsic ones of ``plugins``. ``replay`` serves losses that read a
+    replay, and ``extrinsic`` is the weight of the environment's reward. Anything of weight 0 is skipped entirely,
+    including its computation.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Learner:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         heads = {k: list(model.values[k].parameters()) for k in intrinsic}
         apart = {id(p) for parameters in heads.values() for p in parameters}
-        # A large bonus must not use up the norm that the rest of the agent is clipped to.
+        # Clipped separately, so that a large bonus does not shrink the gradient of the rest of the agent.
         self.clipped = {"agent": ([p for p in model.parameters() if id(p) not in apart], config.max_grad_norm)}
         self.clipped |= {f"value/{k}": (heads[k], config.max_grad_norm) for k in self.streams.rewards}
         for name, module in self.plugins.items():
@@ -100,9 +103,11 @@ class Learner:
         return self._rmsprop(parameters)
 
     def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Metric]:
-        """One update. Raises NonFiniteError, naming the term, before any weight has changed (off the CPU the update is
-        gated on the device instead, and the metric ``finite`` tells). ``diagnose``: also measure what each loss does to
-        the encoder, which costs a backward pass a loss.
+        """Make one update.
+
+        Raises NonFiniteError, naming the term, before any weight has changed (on devices other than the CPU the update
+        is gated on the device instead, and the metric ``finite`` reports it). ``diagnose``: also measure each loss's
+        effect on the encoder, which costs one backward pass per loss.
         """
         refuse_too_small(self.active, *rollout.action.shape)
         if self.replay is not None:
@@ -112,7 +117,7 @@ class Learner:
         if terms.keys() != self.weights.keys():
             raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
         reduced = {k: reduce(value, mask) for k, (value, mask) in terms.items()}
-        weighted = {k: self.weights[k] * v for k, v in reduced.items() if self.weights[k]}  # 0 times NaN is no 0
+        weighted = {k: self.weights[k] * v for k, v in reduced.items() if self.weights[k]}  # 0 times NaN is NaN, not 0
         total = torch.stack(list(weighted.values())).sum()
         if diagnose and torch.isfinite(total):
             metrics |= encoder_shares(weighted, self.model.encoder.parameters())
@@ -122,15 +127,19 @@ class Learner:
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        norms = {k: nn.utils.clip_grad_norm_(parameters, norm) for k, (parameters, norm) in self.clipped.items()}
+        norms = {
+            k: nn.utils.clip_grad_norm_(parameters, norm)
+            for k, (parameters, norm) in self.clipped.items()
+            if any(p.grad is not None for p in parameters)
+        }
         finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all() & sound
-        # Only our own kinds of optimiser can be gated on the device: beside another one the host has to look.
+        # Only our own optimisers can be gated on the device: with any other the host has to check the value.
         gated = finite.device.type != "cpu" and all(isinstance(o, RMSProp | Adam) for o in optimizers)
         gate = finite if gated else None
         if gate is None and not finite:
             raise NonFiniteError(self._diagnose(reduced, norms))
         for own in (self.optimizer, *(self.optimizers[k] for k in self.losses if k in self.optimizers)):
-            if isinstance(own, RMSProp):  # another kind, which a loss chose for itself, keeps its own rate
+            if isinstance(own, RMSProp):  # other optimisers, chosen by a loss, keep their own rate
                 own.param_groups[0]["lr"] = self.learning_rate
         for optimizer in optimizers:
             if isinstance(optimizer, RMSProp | Adam):
@@ -148,14 +157,14 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update: linear to 0 at ``total_steps``."""
+        """Return the learning rate of the next update: it decays linearly to 0 at ``total_steps``."""
         left = 1.0 if self.config.constant_rate else max(0.0, 1 - self.steps / self.total_steps)
         return self.config.learning_rate * left
 
     def _losses(
         self, rollout: Rollout, out: Output
     ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Metric], Tensor]:
-        """Return every term, unreduced with its mask; what else is worth logging; whether all rewards are finite."""
+        """Return every term, unreduced, with its mask; further metrics; and whether all rewards are finite."""
         valid, logits = rollout.valid, out.logits[:-1]
         if self.on_policy:
             log_rho = torch.zeros_like(rollout.reward)
@@ -174,10 +183,10 @@ class Learner:
         for name, loss in self.losses.items():
             terms[name] = self._auxiliary(name, loss, (learnt, out.features), replayed)
         for name, module in self.active.items():
-            if terms[name][0].shape != terms[name][1].shape:
-                shapes = " and ".join(str(list(x.shape)) for x in terms[name])
-                raise ValueError(f"'{name}' gives a value and a mask of different shapes, {shapes}.")
+            refuse_odd_loss(name, terms[name])
             for k, v in module.metrics.items():
+                if f"{name}/{k}" in metrics:
+                    raise ValueError(f"'{name}' logs '{k}', as the learner does for it: give that another name.")
                 metrics[f"{name}/{k}"] = v if isinstance(v, Pooled) else over_updates(v, sparse=True)
         metrics["entropy"] = average(-terms["entropy"][0], valid)
         metrics["advantage"] = average(advantage.abs(), valid)
@@ -186,7 +195,7 @@ class Learner:
     def _values(
         self, rollout: Rollout, rewarded: Rewarded, out: Output, log_rho: Tensor
     ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, dict[str, Metric]]:
-        """Return the value loss of each stream, the advantage that they sum to [T, B], and what is worth logging."""
+        """Return the value loss of each stream, the sum of the streams' advantages [T, B], and metrics."""
         valid = rollout.valid
         terms: dict[str, tuple[Tensor, Tensor]] = {}
         metrics: dict[str, Metric] = {}
@@ -196,8 +205,8 @@ class Learner:
             reward = rewarded.reward[stream.name]
             target, part = self.streams.targets(stream, rollout, reward, value.detach(), log_rho)
             advantage = advantage + stream.weight * part
-            # A stream that runs across resets bootstraps from the last observation of an episode when a rollout ends
-            # there, so its value is learnt on the crossing rows too.
+            # A stream that continues across resets bootstraps from the last observation of an episode if a rollout ends
+            # there, so its value is trained on the crossing rows too.
             mask = valid if stream.episodic else torch.ones_like(valid)
             terms[stream.value_name] = losses.squared_error(value[:-1], target), mask
             metrics[f"{stream.name}/explained_variance"] = explained_variance(value[:-1].detach(), target, valid)
@@ -215,7 +224,7 @@ class Learner:
         fresh: tuple[Rollout, Features],
         replayed: tuple[Rollout, Features] | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return (value, mask) of a loss, on what it reads."""
+        """Return (value, mask) of a loss, computed on the data that it reads."""
         if module.data == "transition_replay":
             assert self.replay is not None
             window = self._learnt(self.replay.windows(name, module.batch, module.length, skewed=module.skewed))
@@ -225,7 +234,8 @@ class Learner:
         return found
 
     def _replayed(self) -> tuple[Rollout, Features]:
-        """One batch of unrolls from the replay, and their features, for all losses that read such."""
+        """Sample one batch of unrolls from the replay and compute their features; all losses that read them share it.
+        """
         assert self.replay is not None
         rollout, skip = self.replay.unrolls(), self.replay.config.burn_in
         if skip:
@@ -237,11 +247,13 @@ class Learner:
         return self._learnt(rollout), features
 
     def _learnt(self, rollout: Rollout) -> Rollout:
-        """With the reward that the learner makes of the environment's."""
+        """Return the rollout with the extrinsic reward transformed as the settings ask."""
         return rollout._replace(reward=shaped(rollout.reward, self.config.reward))
 
     def _diagnose(self, reduced: dict[str, Tensor], norms: dict[str, Tensor]) -> str:
-        """One sentence: which loss is not finite, or else which parameter's gradient."""
+        """Return one sentence that names the first non-finite loss or, if all are finite, the parameter with a
+        non-finite gradient.
+        """
         bad = [f"loss '{k}'" for k, v in reduced.items() if self.weights[k] and not torch.isfinite(v)]
         if not bad:
             bad = [
@@ -255,7 +267,7 @@ class Learner:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser slots, plugins and their memories, counters."""
+        """Return weights, optimiser state, plugins and their memories, and counters."""
         return {
             "model": self.model.state_dict(),
             "optimizer": {k: dict(self.optimizer.state[p]) for k, p in self.model.named_parameters()},
@@ -268,7 +280,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from ``state_dict``. ValueError, naming it, for a plugin that has other weights by now."""
+        """Continue from ``state_dict``. ValueError, naming the plugin, if its weights no longer match."""
         self.model.load_state_dict(heads_by_name(state["model"]))
         for name, p in self.model.named_parameters():
             slot = self.optimizer.state[p]
@@ -280,7 +292,7 @@ class Learner:
                 module.load_state_dict(state["plugins"][name])
             except RuntimeError as error:
                 what = str(error).splitlines()[-1].strip().rstrip(".")
-                raise ValueError(f"the '{name}' of the checkpoint is not the one that is here now: {what}") from error
+                raise ValueError(f"the '{name}' of the checkpoint does not match the current one: {what}") from error
         for name, optimizer in self.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
@@ -289,6 +301,6 @@ class Learner:
 
 
 def _detached(features: Features) -> Features:
-    """The same without a way back: what learns from them does not reach the agent."""
+    """Return the same features without their gradient, so that whatever learns from them does not change the agent."""
     parts = {k: tree_map(Tensor.detach, v) for k, v in features._asdict().items() if v is not None}
     return features._replace(**parts)

@@ -1,4 +1,4 @@
-"""How the agent learns, as settings."""
+"""Settings of the learner."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ExtrinsicConfig:
     """The environment's own reward as one of the streams that the learner sums."""
 
     weight: Annotated[float, Meta(ge=0)] = 1.0
-    """Weight of the environment's reward beside intrinsic ones; 0 leaves it out."""
+    """Weight of the environment's reward relative to intrinsic rewards; 0 leaves it out."""
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """How the agent learns. Losses are means over valid steps."""
+    """Settings of the learner. Losses are means over valid steps."""
 
     gamma: Annotated[float, Meta(ge=0, le=1)] = 0.99
     """Discount per step of the extrinsic reward."""
@@ -33,7 +33,7 @@ class LearnerConfig:
     rms_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
     """Decay rate of RMSProp's running mean square."""
     epsilon: Annotated[float, Meta(gt=0)] = 1e-8
-    """RMSProp's epsilon.
+    """RMSProp's epsilon, added to the divisor of the gradient.
     Keep it small: gradients of averaged losses are about 1e-6 per weight where rewards are sparse."""
     epsilon_inside: bool = False
     """Add epsilon inside the square root, as TensorFlow does, instead of outside, as PyTorch does."""
@@ -43,15 +43,15 @@ class LearnerConfig:
     max_grad_norm: Annotated[float, Meta(gt=0)] = 0.5
     """Maximum global norm of the gradient; larger ones are scaled down to it."""
     rho_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """V-trace's clip of the importance ratios; has no effect on fresh rollouts (the sync runner)."""
+    """Upper limit of V-trace's importance ratios; has no effect on fresh rollouts (the sync runner)."""
     c_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """V-trace's clip of the trace coefficients; has no effect on fresh rollouts (the sync runner)."""
+    """Upper limit of V-trace's trace coefficients; has no effect on fresh rollouts (the sync runner)."""
     vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    """V-trace's mixing of return lengths; 1 gives the n-step return."""
+    """V-trace's lambda, which mixes returns of different lengths; 1 gives the n-step return."""
     reward: Literal["raw", "clip", "sign", "asymmetric", "asymmetric-paper"] = "raw"
     """Transformation of the extrinsic reward before learning: raw, clip (to [-1, 1]), sign,
     asymmetric (IMPALA's released code: 5 tanh(r / 5), times 0.3 where negative) or
     asymmetric-paper (IMPALA's paper: 5 tanh r, 0.3 tanh r where negative)."""
     timeout_terminates: bool = False
-    """Treat time limits as terminations, as most papers do, instead of
-    bootstrapping from the value of the last state."""
+    """Treat time limits as terminations, as most papers do,
+    instead of bootstrapping from the value of the last state."""

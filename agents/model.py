@@ -1,4 +1,4 @@
-"""The agent's network: torso, memory, policy and one value a reward stream. Acting is an unroll of one row."""
+"""The agent's network: torso, memory, policy and one value head per reward stream. Acting is an unroll of one row."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from ..envs.experience import AgentState, Rollout, Spec
 from ..envs.trees import State
 
 EXTRINSIC = "extrinsic"
-"""The stream of the environment's own reward."""
+"""Name of the stream of the environment's own reward."""
 
 
 class Output(NamedTuple):
-    """What one unroll of T rows gives."""
+    """Outputs of an unroll of T rows."""
 
     features: Features
     memory: State  # after the last row
 
     @property
     def logits(self) -> Tensor:
-        """[T, B, A]."""
+        """Return the policy's logits [T, B, A]."""
         return self.features.logits
 
     @property
     def value(self) -> dict[str, Tensor]:
-        """[T, B] of each stream, by name."""
+        """Return the value [T, B] of each stream, by name."""
         return self.features.value
 
 
 def fitting_torso(spec: Spec) -> str:
-    """What "auto" is: by what there is to see, and by the smallest image that a torso's filters can take."""
+    """Choose the torso for "auto": by the kind of observation and by the smallest image that each torso's filters
+    accept.
+    """
     if "image" not in spec.observation:
         return "mlp"
     side = min(spec.observation["image"][0][:2])
@@ -45,24 +47,24 @@ def fitting_torso(spec: Spec) -> str:
 
 
 def heads_by_name(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights of an `ActorCritic`, also as older checkpoints have them, whose value heads have numbers: 0 is the
-    extrinsic one.
+    """Return the weights of an `ActorCritic` with value heads by name. Older checkpoints number their value heads: 0 is
+    the extrinsic one.
     """
-    if any(name.startswith(f"values.{EXTRINSIC}.") for name in weights):  # "0" is a stream that somebody called so
+    if any(name.startswith(f"values.{EXTRINSIC}.") for name in weights):  # here "0" is a user's stream of that name
         return dict(weights)
     return {name.replace("values.0.", f"values.{EXTRINSIC}."): value for name, value in weights.items()}
 
 
 def scale_gradient(x: Tensor, share: float) -> Tensor:
-    """``x``, of whose gradient a ``share`` passes."""
+    """Return ``x`` unchanged, with its gradient scaled by ``share``."""
     return x if share == 1 else x.detach() if share == 0 else x.detach() + share * (x - x.detach())
 
 
 class ActorCritic(nn.Module):
-    """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and a value head a stream.
+    """Encoder -> [vector, previous action, previous reward, skill] -> memory -> policy and one value head per stream.
 
-    The previous action is one-hot and the previous reward clipped to [-1, 1] (Espeholt et al. 2018, figure 3);
-    both are zero where an episode begins. ``bfloat16`` runs the torso in that precision; the rest is float32.
+    The previous action is one-hot and the previous reward clipped to [-1, 1] (Espeholt et al. 2018, figure 3); both are
+    zero where an episode begins. ``bfloat16`` runs the torso in that precision; the rest is float32.
     """
 
     def __init__(
@@ -82,23 +84,23 @@ class ActorCritic(nn.Module):
         width = self.encoder.size + spec.num_actions + 1 + skill
         self.memory = MEMORIES[memory](width, memory_size)
         self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)
-        # The extrinsic one first: a further stream does not change what the others begin with.
+        # The extrinsic one first, so that a further stream does not change the initial weights of the others.
         self.values = nn.ModuleDict(
             {name: orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for name in streams}
         )
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return self.policy.weight.device
 
     @property
     def sizes(self) -> Sizes:
-        """The widths of the features, for losses and rewards to build on."""
+        """Return the widths of the features, from which losses and rewards are built."""
         return self.encoder.sizes(self.memory.size)
 
     def initial_state(self, batch: int) -> AgentState:
-        """What an agent carries before it has seen anything."""
+        """Return the agent's state before the first observation."""
         device = self.device
         return AgentState(
             memory=self.memory.initial_state(batch),
@@ -116,9 +118,11 @@ class ActorCritic(nn.Module):
         skill: Tensor | None = None,
         shares: Mapping[str, float] | None = None,
     ) -> Output:
-        """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action
-        [T, B] (-1: none) and reward [T, B] of each row; ``skill`` [T, B, S] is zero where none is given. ``shares``:
-        how much of the gradient of a value head passes below it, by stream; all of it where none is given.
+        """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action [T, B]
+        (-1: none) and reward [T, B] of each row; ``skill`` [T, B, S] is zero if not given.
+
+        ``shares``: fraction of each value head's gradient that passes below the head, by stream; 1 for streams not
+        listed.
         """
         maps, vector = self.encoder(observation)
         begun = first.unsqueeze(-1)
@@ -127,8 +131,8 @@ class ActorCritic(nn.Module):
         if self.skill:
             inputs.append(vector.new_zeros(*first.shape, self.skill) if skill is None else skill)
         remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
-        # A tensor a head: in one that they share, strides would change the order in which gradients are summed, and so
-        # a stream of weight 0 the last bits of the others.
+        # One tensor per head: in a shared one, strides would change the order of summation of gradients, and thus
+        # a stream of weight 0 would change the last bits of the others.
         value = {
             name: head(scale_gradient(remembered, (shares or {}).get(name, 1.0))).squeeze(-1)
             for name, head in self.values.items()
@@ -136,7 +140,7 @@ class ActorCritic(nn.Module):
         return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory)
 
     def unroll(self, rollout: Rollout, shares: Mapping[str, float] | None = None) -> Output:
-        """All T + 1 rows of a rollout, from the state it began with. ``shares`` as in ``forward``."""
+        """Unroll all T + 1 rows of a rollout from its initial state. ``shares`` as in ``forward``."""
         return self.forward(
             rollout.observation,
             rollout.first,
@@ -150,7 +154,7 @@ class ActorCritic(nn.Module):
     def act(
         self, observation: dict[str, Tensor], first: Tensor, state: AgentState, skill: Tensor | None = None
     ) -> Output:
-        """One row: observation [B, ...], first [B] -> an Output of T = 1."""
+        """Unroll one row: observation [B, ...], first [B] -> an Output of T = 1."""
         return self.forward(
             {k: v.unsqueeze(0) for k, v in observation.items()},
             first.unsqueeze(0),

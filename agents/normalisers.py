@@ -1,4 +1,4 @@
-"""What a reward stream is divided by, so that its weight means the same whatever the scale of its bonus."""
+"""Normalisers of reward streams: divisors that make a stream's weight independent of the scale of its reward."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from ..envs.trees import State
 
 FORGET = 0.95
-"""What a rollout leaves of the running moments: they are means over about the last twenty rollouts."""
+"""Factor by which each rollout scales the older running moments: they average over about the last twenty rollouts."""
 
 
 def running_returns(
     reward: Float[Tensor, "T B"], valid: Bool[Tensor, "T B"], before: Float[Tensor, " B"], *, gamma: float
 ) -> Float[Tensor, "T B"]:
-    """f_t = gamma f_{t-1} + r_t over time, never cut at resets; rows that are not valid hand f on (Burda et al. 2018,
-    RND, section 2.4).
+    """Filter rewards over time: f_t = gamma f_{t-1} + r_t, never cut at resets; rows that are not valid pass f on
+    unchanged (Burda et al. 2018, RND, section 2.4).
     """
     found = torch.empty_like(reward)
     f = before
@@ -27,7 +27,9 @@ def running_returns(
 
 
 class Moments(nn.Module):
-    """Mean and variance of a scalar over recent rollouts: each rollout's sums count ``forget`` times those after it."""
+    """Mean and variance of a scalar over recent rollouts: the weight of a rollout's sums is multiplied by ``forget``
+    with each later rollout.
+    """
 
     count: Tensor
     total: Tensor
@@ -40,26 +42,25 @@ class Moments(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
     def update(self, x: Tensor, mask: Tensor) -> None:
-        """Take in ``x`` where ``mask`` is True."""
+        """Include ``x`` where ``mask`` is True."""
         kept = torch.where(mask, x, 0.0).double()
         for moment, added in ((self.count, mask.sum()), (self.total, kept.sum()), (self.squares, (kept * kept).sum())):
             moment.mul_(self.forget).add_(added)
 
     @property
     def mean(self) -> Tensor:
-        """The mean; 0 before anything was seen."""
+        """Return the mean; 0 before the first update."""
         return self.total / self.count.clamp(min=1e-12)
 
     @property
     def deviation(self) -> Tensor:
-        """The standard deviation; 0 before anything was seen."""
+        """Return the standard deviation; 0 before the first update."""
         return (self.squares / self.count.clamp(min=1e-12) - self.mean.square()).clamp(min=0).sqrt()
 
 
 class Normaliser(nn.Module):
-    """Leaves a stream's reward as it is, and is what the others derive from.
-
-    ``forward`` takes a rollout into its statistics first and then divides that rollout by them.
+    """Base class of normalisers; leaves the reward unchanged. In derived classes ``forward`` first includes a rollout
+    in its statistics and then divides that rollout by them.
     """
 
     def __init__(self, gamma: float) -> None:
@@ -67,7 +68,7 @@ class Normaliser(nn.Module):
         self.gamma = gamma
 
     def initial_state(self, reward: Tensor) -> State:
-        """Return what is remembered of each environment, before the first ``reward`` [T, B]."""
+        """Return the state per environment before the first ``reward`` [T, B]."""
         return ()
 
     def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
@@ -76,14 +77,16 @@ class Normaliser(nn.Module):
 
 
 class RewardDeviation(Normaliser):
-    """Divides by the standard deviation of the reward within rollouts, or by its mean size where it hardly varies."""
+    """Divides by the standard deviation of the reward within rollouts, or by its mean absolute value where it hardly
+    varies.
+    """
 
     def __init__(self, gamma: float) -> None:
         super().__init__(gamma)
         self.moments, self.size = Moments(), Moments()
 
     def spread(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return what is to vary by 1 [T, B], and the state."""
+        """Return the quantity whose standard deviation is to be 1 [T, B], and the state."""
         return reward, state
 
     def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
@@ -97,20 +100,23 @@ class RewardDeviation(Normaliser):
 
 
 class ReturnDeviation(RewardDeviation):
-    """Divides by the standard deviation of the running discounted return, one filter an environment (RND).
+    """Divides by the standard deviation of the running discounted return, one filter per environment (RND).
 
-    It departs from the paper in three ways, since otherwise the ramp of the first 1 / (1 - gamma) steps and the fall of
-    a bonus that wears off, pass for variation and divide the bonus away: a filter begins at the return that a reward of
-    the first rollout's mean would have had for ever, deviations are from each rollout's own mean, and moments forget.
+    It departs from the paper in three ways: a filter begins at the return of a constant reward equal to the first
+    rollout's mean, deviations are from each rollout's own mean, and moments forget. Otherwise the rise of the filter
+    over the first 1 / (1 - gamma) steps and the decline of a fading bonus would count as variation, and the division
+    would remove the bonus.
     """
 
     def initial_state(self, reward: Tensor) -> Tensor:
-        """Return f before the first row [B]."""
-        return reward.mean(0) / (1 - self.gamma)
+        """Return f before the first row [B], NaN: it begins with the first rows that are valid."""
+        return torch.full_like(reward[0], torch.nan)
 
     def spread(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, State]:
         """Return f [T, B], and f after the last row [B]."""
-        f = running_returns(reward, valid, state, gamma=self.gamma)
+        mean = torch.where(valid, reward, 0.0).sum() / valid.sum()  # NaN where there is none
+        before = torch.where(state.isnan(), mean / (1 - self.gamma), state)
+        f = running_returns(reward, valid, before, gamma=self.gamma)
         return f, f[-1].clone()
 
 

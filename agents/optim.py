@@ -1,8 +1,8 @@
-"""RMSProp as the actor-critic papers mean it, and Adam, both of which a device can be told to skip.
+"""RMSProp as the actor-critic papers define it, and Adam; the step of either can be skipped on the device.
 
 TensorFlow puts epsilon inside the root and starts the mean square at 1; PyTorch puts it outside and starts at 0.
-IMPALA's epsilon of 0.1 means what its paper means only with the first, so both are choices here. From 0 the first step
-is 1 / sqrt(1 - decay) times too long, ten times at 0.99: enough to kill a network at a high learning rate.
+IMPALA's epsilon of 0.1 has its intended effect only with the former, so both are options here. Starting from 0, the
+first step is 1 / sqrt(1 - decay) times too long, ten times at 0.99, which can ruin a network at a high learning rate.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 
 
 class RMSProp(torch.optim.Optimizer):
-    """ms <- decay ms + (1 - decay) g^2;  p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
+    """RMSProp: ms <- decay ms + (1 - decay) g^2; p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
 
-    ``initial_mean_square`` None: the mean of the squares a parameter has seen so far, without a beginning that biases
-    it; the same as Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and momentum are
-    left out: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False nothing changes,
-    without the host having to look.
+    ``initial_mean_square`` None: use the mean of the squared gradients that a parameter has received so far, which has
+    no initial bias; equal to Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and
+    momentum are omitted: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False
+    nothing changes, and the host need not wait for its value.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class RMSProp(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
-        """One update from ``p.grad``; parameters without a gradient stay."""
+        """Make one update from ``p.grad``; parameters without a gradient stay unchanged."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
@@ -70,7 +70,9 @@ class RMSProp(torch.optim.Optimizer):
 
 
 def unbiased_decay(decay: float, n: int) -> float:
-    """What makes the n-th moving mean sum_i decay^(n-i) x_i / sum_i decay^(n-i): 0 at first, ``decay`` in the end."""
+    """Return the n-th decay rate that makes the moving mean equal to sum_i decay^(n-i) x_i / sum_i decay^(n-i): 0 at
+    first, ``decay`` in the limit.
+    """
     return (decay - decay**n) / (1 - decay**n)
 
 
@@ -87,7 +89,7 @@ class Adam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
-        """One update from ``p.grad``; parameters without a gradient stay."""
+        """Make one update from ``p.grad``; parameters without a gradient stay unchanged."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:

@@ -1,35 +1,36 @@
-"""Checks of what is given to a learner beside the agent: auxiliary losses and intrinsic rewards."""
+"""Checks of a learner's plugins: auxiliary losses and intrinsic rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.base import Data
 from ..envs.errors import UserError
 
 RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
-"""Names of the learner's own streams, losses and norms, and those that records begin with."""
+"""Names of the learner's own streams, losses and norms, and prefixes of the records' own keys."""
 
 EMPTY = nn.ModuleDict()
-"""What its attributes are called no value head can be."""
+"""An empty module; its attribute names cannot be names of value heads."""
 
 
 def refuse_odd(plugins: Mapping[str, Auxiliary]) -> None:
-    """UserError or ValueError for a plugin of another kind, name or reading than there is."""
+    """Check plugins: UserError or ValueError for one of an unknown kind, an invalid name or unsupported ``data``."""
     refuse_reserved(plugins)
     for name, module in plugins.items():
         if not isinstance(module, AuxiliaryLoss | IntrinsicReward):
-            raise ValueError(f"'{name}' is a {type(module).__name__}, which is no AuxiliaryLoss or IntrinsicReward.")
+            raise ValueError(f"'{name}' is a {type(module).__name__}, not an AuxiliaryLoss or IntrinsicReward.")
         if isinstance(module, AuxiliaryLoss) and module.data not in get_args(Data):
             raise ValueError(f"'{name}' reads '{module.data}', which is not one of {', '.join(get_args(Data))}.")
 
 
 def refuse_too_small(plugins: Mapping[str, Auxiliary], unroll: int, num_envs: int) -> None:
-    """ValueError for what has nothing to learn from rollouts of ``unroll`` steps in ``num_envs`` environments."""
+    """Raise ValueError for a plugin that cannot learn from ``num_envs`` rollouts of ``unroll`` steps."""
     for name, module in plugins.items():
         if module.length > unroll:
             raise ValueError(f"'{name}' needs an --unroll of at least {module.length}, not {unroll}")
@@ -38,10 +39,23 @@ def refuse_too_small(plugins: Mapping[str, Auxiliary], unroll: int, num_envs: in
 
 
 def refuse_reserved(names: Iterable[str]) -> None:
-    """UserError for a plugin that would replace what is the learner's own, or whose name no module can have."""
+    """Raise UserError for a plugin whose name is reserved by the learner or invalid as a module name."""
     for name in names:
         if name in RESERVED:
-            raise UserError(f"A plugin cannot be called '{name}', as the learner's own is: give it another name.")
-        if not name or {*name} & {*"./"} or hasattr(EMPTY, name):  # heads and metrics go by it
+            raise UserError(f"A plugin cannot be called '{name}', which the learner uses itself: give it another name.")
+        if not name or {*name} & {*"./"} or hasattr(EMPTY, name):  # heads and metrics use the name
             how = "give it a name without dots and slashes, and not one that torch uses"
             raise UserError(f"A plugin cannot be called '{name}': {how}.")
+
+
+def refuse_odd_loss(name: str, found: object) -> None:
+    """ValueError for what is not a value and a mask of equal shape, as a ``forward`` returns them."""
+    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(x, Tensor) for x in found)):
+        raise ValueError(f"'{name}' has to return a pair of tensors, value and mask, from forward.")
+    value, mask = found
+    if value.shape != mask.shape:
+        raise ValueError(
+            f"'{name}' gives a value and a mask of different shapes, {list(value.shape)} and {list(mask.shape)}."
+        )
+    if mask.dtype != torch.bool:
+        raise ValueError(f"'{name}' gives a mask of {mask.dtype}, which has to be torch.bool.")

@@ -1,4 +1,6 @@
-"""What actors saw, kept for losses that learn from it again: whole unrolls, on the device, the oldest dropped first."""
+"""Replay: past experience, kept on the device as whole unrolls for losses that learn from it again; the oldest is
+dropped first.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from ..envs.experience import AgentState, Rollout
 from ..envs.trees import tree_map
 
 MOST = 2**24
-"""Windows that torch.multinomial chooses from at most."""
+"""Maximum number of windows that torch.multinomial can choose from."""
 UNROLLS = "unrolls"
-"""Who draws whole unrolls: one batch for all losses."""
+"""Reader name for whole unrolls: one batch is shared by all losses."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ReplayConfig:
     capacity: Annotated[int, Meta(ge=1)] = 64_000
     """Number of steps to keep, counted over all environments."""
     ratio: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    """Replayed steps per fresh step in each update."""
+    """Number of replayed steps per newly collected step in each update."""
     state: Literal["stored", "zero"] = "stored"
     """Memory state at the start of a replayed unroll: stored (as it was when collected) or zero (as in UNREAL)."""
     burn_in: Annotated[int, Meta(ge=0)] = 0
@@ -36,11 +38,11 @@ class ReplayConfig:
 
 
 class Replay:
-    """A ring of ``capacity // (T B)`` rollouts like ``example``, each with its T + 1 rows and the state it began with.
+    """A ring buffer of ``capacity // (T B)`` rollouts like ``example``, each with its T + 1 rows and its initial state.
 
-    Nothing that is drawn crosses the edge of a rollout. Each reader, by name, draws from a generator of its own: none
-    changes what another is given. ValueError where not one rollout fits, where memory does not hold them, or
-    for more steps than can be told apart.
+    No sample crosses the boundary of a rollout. Each reader, identified by name, draws from its own generator, so that
+    readers do not influence each other's samples. ValueError if not even one rollout fits, if the replay does not fit
+    in memory, or if it holds more steps than `MOST`.
     """
 
     def __init__(self, example: Rollout, config: ReplayConfig, seed: int = 0) -> None:
@@ -71,19 +73,19 @@ class Replay:
 
     @property
     def filled(self) -> int:
-        """Slots that hold something."""
+        """Return the number of slots in use."""
         return min(self.added, self.slots)
 
     def add(self, rollout: Rollout) -> None:
-        """Keep a copy in the place of the oldest."""
+        """Store a copy of a rollout in place of the oldest."""
         slot = self.added % self.slots
         for name, kept in self._kept.items():
             tree_map(lambda to, x: to[slot].copy_(x), kept, getattr(rollout, name))
         self.added += 1
 
     def unrolls(self) -> Rollout:
-        """Whole unrolls [T + 1, N, ...], any that is kept as likely as any other, with the state that each began with
-        or, of its memory, nothing. N is ``ratio`` times B, rounded, and at least 1.
+        """Sample whole unrolls [T + 1, N, ...] uniformly, each with the state that it began with; with ``state`` "zero"
+        its memory is zero. N is ``ratio`` times B, rounded, and at least 1.
         """
         count = max(1, round(self.config.ratio * self.B))
         pick = torch.randint(self.filled * self.B, (count,), generator=self._of(UNROLLS), device=self.device)
@@ -94,13 +96,14 @@ class Replay:
         return self._gather(slot, env, torch.zeros_like(slot), self.T, state)
 
     def windows(self, reader: str, count: int, length: int, *, skewed: bool = False) -> Rollout:
-        """For ``reader``, ``count`` windows of ``length`` steps [length + 1, count, ...]: rows 0 to length - 1 are of
-        one episode, and the last step is a transition. With ``skewed``, half of them end with a reward that is not 0
-        (Jaderberg et al. 2017), or all or none where there is nothing to choose from; of those, half with a positive
-        and half with a negative one where there are both (so that a living cost does not hide what is rare). The state
-        is empty.
+        """Sample ``count`` windows of ``length`` steps [length + 1, count, ...] for ``reader``: rows 0 to length - 1
+        belong to one episode, and the last step is a transition.
+
+        With ``skewed``, half of them end with a non-zero reward (Jaderberg et al. 2017), or all or none if only one of
+        the two kinds exists; of those, half end with a positive and half with a negative reward if both occur (so that
+        a constant living cost does not crowd out rare rewards). The state is empty.
         """
-        # Of windows that end with row t, [slots, T - length + 1, B].
+        # Indexed by the last row of a window, [slots, T - length + 1, B].
         first, last = (self._kept[name][: self.filled] for name in ("first", "last"))
         ends = slice(length - 1, self.T)
         whole = ~last[:, ends]
@@ -114,7 +117,7 @@ class Replay:
             share = torch.ones_like(counts, dtype=torch.float64)
             share[1:] /= (counts[1:] > 0).sum().clamp(min=1)
             weight = ((share / counts.clamp(min=1)).view(-1, 1, 1, 1) * kinds).sum(0)
-        weight = torch.where(weight.sum() > 0, weight, 1.0)  # no such window: what is drawn is for the loss to mask
+        weight = torch.where(weight.sum() > 0, weight, 1.0)  # no such window: the loss has to mask the sample
         pick = torch.multinomial(weight.flatten(), count, replacement=True, generator=self._of(reader))
         slot, start, env = torch.unravel_index(pick, weight.shape)
         nothing = AgentState((), torch.full_like(env, -1), weight.new_zeros(count, dtype=torch.float32))
@@ -127,14 +130,14 @@ class Replay:
         return self.generators[reader]
 
     def _gather(self, slot: Tensor, env: Tensor, start: Tensor, length: int, state: AgentState) -> Rollout:
-        """Columns [length + 1, N] from row ``start`` [N] on."""
+        """Gather columns [length + 1, N] that begin at row ``start`` [N]."""
         rows = start + torch.arange(length + 1, device=start.device).unsqueeze(-1)
 
         def take(name: str, count: int) -> Any:
             return tree_map(lambda x: pick(x, (slot * x.shape[1] + rows[:count]) * self.B + env), self._kept[name])
 
         def pick(x: Tensor, at: Tensor) -> Tensor:
-            # Of x [slots, rows, B, ...], several times as fast as by three indices.
+            # For x [slots, rows, B, ...] this is several times as fast as three indices.
             return x.flatten(0, 2).index_select(0, at.flatten()).view(*at.shape, *x.shape[3:])
 
         long = {name: take(name, length + 1) for name in ("observation", "first", "last", "task", "skill")}
@@ -142,12 +145,12 @@ class Replay:
         return Rollout(**long, **short, info={}, state=state)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it: as large as the replay."""
+        """Return the complete contents, which are as large as the replay."""
         generators = {name: generator.get_state() for name, generator in self.generators.items()}
         return {"kept": self._kept, "added": torch.tensor(self.added), "generators": generators}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Continue from ``state_dict``."""
         tree_map(lambda mine, its: mine.copy_(its), self._kept, state["kept"])
         self.added = int(state["added"])
         for name, kept in state["generators"].items():
@@ -155,7 +158,7 @@ class Replay:
 
 
 def size(rollout: Rollout) -> int:
-    """Bytes that it takes to keep."""
+    """Return the number of bytes needed to store a rollout."""
     sizes: list[int] = []
 
     def note(x: Tensor) -> Tensor:
@@ -168,14 +171,14 @@ def size(rollout: Rollout) -> int:
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes of the device, or of this machine."""
+    """Return the memory of the device, or of this machine, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
-    """Rows ``begin`` to ``end``, both included, of a rollout that begins with ``state``."""
+    """Return rows ``begin`` to ``end``, both included, of a rollout, with ``state`` as its initial state."""
     rows, steps = slice(begin, end + 1), slice(begin, end)
     return rollout._replace(
         observation={k: v[rows] for k, v in rollout.observation.items()}, info={}, state=state,
@@ -185,4 +188,4 @@ def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
 
 
 FIELDS = ("observation", "first", "last", "task", "action", "logits", "reward", "discount", "skill", "state")
-"""Of a rollout, those that are kept."""
+"""Fields of a rollout that are stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -30,14 +30,16 @@ class Stream(NamedTuple):
 
     @property
     def value_name(self) -> str:
-        """The name of its value loss among the learner's terms."""
+        """Return the name of this stream's value loss among the learner's terms."""
         return "value" if self.name == EXTRINSIC else f"value/{self.name}"
 
     @property
     def encoder_share(self) -> float:
-        """How much of the value loss's gradient passes below the value head. An intrinsic head predicts the return of
-        the unweighted reward, for its own sake at full strength; what is below it learns as though the head predicted
-        that of the weighted reward, which scales its gradient by the square of the weight.
+        """Return the fraction of the value loss's gradient that passes below the value head.
+
+        An intrinsic value head predicts the return of the unweighted reward and is itself trained at full strength. The
+        layers below it learn as though the head predicted the return of the weighted reward, which scales the gradient
+        by the square of the weight.
         """
         return 1.0 if self.name == EXTRINSIC else min(1.0, self.weight**2)
 
@@ -47,13 +49,13 @@ class Rewarded(NamedTuple):
 
     reward: dict[str, Tensor]  # by stream [T, B], intrinsic ones normalised
     scored: dict[str, Scored]  # by intrinsic reward
-    divisor: dict[str, Tensor]  # what the normaliser divided by, a scalar each
-    finite: Tensor  # bool, a scalar: whether all of them are
+    divisor: dict[str, Tensor]  # the normaliser's divisor, a scalar each
+    finite: Tensor  # bool, a scalar: whether all rewards are finite
 
 
 class Streams:
-    """The extrinsic reward and the intrinsic ones whose weight is not 0: scored once a rollout, normalised, and turned
-    into targets and one advantage. Memories and filters are kept for each source of rollouts.
+    """The extrinsic reward and the intrinsic rewards of non-zero weight: scored once per rollout, normalised, and
+    turned into value targets and one advantage. Memories and filters are kept separately for each source of rollouts.
     """
 
     def __init__(
@@ -70,39 +72,41 @@ class Streams:
             for name, module in self.rewards.items()
         }
         self.memories: dict[str, dict[str, State]] = {}  # by source, then "NAME" and "NAME/filter"
-        self.next: dict[str, int] = {}  # by source, the sequence number that is to follow
+        self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}
 
     @torch.no_grad()
     def score(self, rollout: Rollout, features: Features) -> Rewarded:
-        """Score the rollout, normalise, and then let statistics take it in. NonFiniteError for a reward that is not
+        """Score the rollout, normalise the rewards, and then update statistics. NonFiniteError for a reward that is not
         finite, where the host can tell (on a GPU the update is gated); ValueError for one of another shape or type.
         """
         source = str(rollout.source)
-        if self.next.get(source) != rollout.sequence:  # a gap, or environments that were lost
+        if self.next.get(source) != rollout.sequence:  # a gap in the sequence, or lost environments
             self.memories[source] = {}
             self._loaded.pop(source, None)
         self.next[source] = rollout.sequence + 1
         finite = torch.ones((), dtype=torch.bool, device=rollout.reward.device)
         found = Rewarded({EXTRINSIC: rollout.reward}, {}, {}, finite)
         for name, module in self.rewards.items():
-            memory = self._memory(source, name, module.initial_state(rollout.reward.shape[1]))
+            memory = self._memory(source, name, module.initial_state(rollout.reward.shape[1]), name)
             scored = _checked(name, module.score(rollout, features, memory), rollout)
             finite &= scored.raw.isfinite().all()
             normaliser = self.normalisers[name]
-            before = self._memory(source, f"{name}/filter", normaliser.initial_state(scored.raw))
+            before = self._memory(source, f"{name}/filter", normaliser.initial_state(scored.raw), name)
             reward, divisor, after = normaliser(scored.raw, rollout.valid, before)
             found.reward[name], found.scored[name], found.divisor[name] = reward, scored, divisor
-            self.memories[source] |= {name: scored.state, f"{name}/filter": after}
+            self.memories[source] |= {name: _kept(name, scored.state, rollout), f"{name}/filter": after}
             module.observe(rollout, features, scored)
         return found
 
-    def _memory(self, source: str, name: str, fresh: State) -> State:
-        """What is remembered, which a checkpoint gives back as tensors without the types of their tree."""
-        if name in self._loaded.get(source, {}):
-            tree_map(Tensor.copy_, fresh, self._loaded[source].pop(name))
-            return fresh
-        return self.memories[source].get(name, fresh)
+    def _memory(self, source: str, key: str, fresh: State, name: str) -> State:
+        """Return the remembered state, in tensors of its own, or ``fresh`` if there is none. A checkpoint restores
+        tensors without the types of their tree.
+        """
+        if key in self.memories[source]:
+            return self.memories[source][key]
+        loaded = self._loaded.get(source, {}).pop(key, None)
+        return tree_map(torch.clone, fresh) if loaded is None else _like(name, fresh, loaded)
 
     def targets(
         self, stream: Stream, rollout: Rollout, reward: Tensor, value: Tensor, log_rho: Tensor
@@ -117,29 +121,73 @@ class Streams:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return memories and filters by source, with the number of the rollout that is to follow."""
+        """Return memories and filters by source, with the expected sequence number of the next rollout."""
         return {
             source: {"next": torch.tensor(number), "states": self._loaded.get(source, {}) | self.memories[source]}
             for source, number in self.next.items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state_dict``."""
+        """Continue from ``state_dict``. ValueError for memories that are not those of the rewards here."""
         kept = {source: s for source, s in state.items() if isinstance(s, Mapping) and {"next", "states"} <= s.keys()}
-        self.next = {source: int(s["next"]) for source, s in kept.items()}
-        self.memories = {source: {} for source in kept}
-        self._loaded = {source: dict(s["states"]) for source, s in kept.items()}
+        for name, module in self.rewards.items():
+            for s in kept.values():
+                if name in s["states"]:
+                    leaf = next(_leaves(s["states"][name]), torch.zeros(0))
+                    _like(name, module.initial_state(len(leaf) if leaf.dim() else 0), s["states"][name])
+        self.next = {source: int(s["next"]) for source, s in kept.items() if s["next"].dtype == torch.int64}
+        self.memories = {source: {} for source in self.next}
+        self._loaded = {source: dict(kept[source]["states"]) for source in self.next}
+
+
+def _leaves(state: State) -> Iterator[Tensor]:
+    """Yield the tensors of a state."""
+    if isinstance(state, Tensor):
+        yield state
+    else:
+        for part in state.values() if isinstance(state, Mapping) else state:
+            yield from _leaves(part)
+
+
+def _like(name: str, fresh: State, loaded: State) -> State:
+    """Return ``loaded`` in new tensors and in the types of ``fresh``. ValueError where they are built differently."""
+
+    def copied(mine: Tensor, its: Tensor) -> Tensor:
+        if (mine.shape, mine.dtype) != (its.shape, its.dtype):
+            raise ValueError
+        return torch.empty_like(mine, memory_format=torch.contiguous_format).copy_(its)
+
+    try:
+        return tree_map(copied, fresh, loaded)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise ValueError(f"the memory of '{name}' in the checkpoint is not the one it has here now") from None
+
+
+def _kept(name: str, state: State, rollout: Rollout) -> State:
+    """Return ``state`` without a graph, and copied where it lies in the rollout's memory, which is borrowed."""
+    parts = (*rollout.observation.values(), *rollout.info.values(), *(x for x in rollout if isinstance(x, Tensor)))
+    borrowed = {x.untyped_storage().data_ptr() for x in parts}
+
+    def own(x: Tensor) -> Tensor:
+        return x.detach().clone() if x.untyped_storage().data_ptr() in borrowed else x.detach()
+
+    try:
+        return tree_map(own, state)
+    except TypeError:
+        raise ValueError(f"'{name}' has to remember a tree of tensors, not {state!r}; () is nothing.") from None
 
 
 def _checked(name: str, scored: Scored, rollout: Rollout) -> Scored:
-    """``scored`` with nothing where a row crosses a reset."""
+    """Return ``scored`` with the reward set to 0 on rows that cross a reset. Raise an error for a wrong type, shape or
+    non-finite value.
+    """
     if not isinstance(scored, Scored):
         raise ValueError(f"'{name}' has to return Scored(raw, state, context) from score, not {type(scored).__name__}.")
     raw, like = scored.raw, rollout.reward
     if (raw.shape, raw.dtype) != (like.shape, like.dtype):
         kinds = f"{raw.dtype} {list(raw.shape)}, not {like.dtype} {list(like.shape)}"
-        raise ValueError(f"'{name}' gives a reward of {kinds}: return one number a step and environment.")
+        raise ValueError(f"'{name}' gives a reward of {kinds}: return one number per step and environment.")
     raw = torch.where(rollout.valid, raw, 0.0)
     if raw.device.type == "cpu" and not raw.isfinite().all():
-        raise NonFiniteError(f"The reward of '{name}' became non-finite; the update was not made. Mend that reward.")
-    return scored._replace(raw=raw)
+        raise NonFiniteError(f"The reward of '{name}' became non-finite; the update was not made. Correct that reward.")
+    return scored._replace(raw=raw, context=tree_map(Tensor.detach, scored.context))

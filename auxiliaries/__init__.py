@@ -1,4 +1,4 @@
-"""Auxiliary losses and intrinsic rewards: one file a paper."""
+"""Auxiliary losses and intrinsic rewards: one file per paper."""
 
 from .base import Auxiliary, AuxiliaryConfig, AuxiliaryLoss, IntrinsicConfig, IntrinsicReward, LossConfig, Scored
 from .intrinsic import INTRINSIC_REWARDS

@@ -1,7 +1,8 @@
-"""What plugs into the learner: auxiliary losses and intrinsic rewards, both an `Auxiliary` with its settings.
+"""The learner's plugins: auxiliary losses and intrinsic rewards, both an `Auxiliary` with its settings.
 
-Three calls of a reward are never mixed: ``score`` judges and changes nothing, ``observe`` keeps statistics, ``forward``
-is its own loss. A reward never trains the agent: what it reads of it is detached.
+The three calls of a reward are kept separate: ``score`` computes rewards and changes nothing, ``observe`` updates
+statistics, ``forward`` is the reward's own loss. A reward never trains the agent: its inputs from the agent are
+detached.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ Data = Literal["rollout", "sequence_replay", "transition_replay"]
 
 @dataclass(frozen=True)
 class AuxiliaryConfig:
-    """Settings of whatever plugs in. Every field is a flag: ``--aux.NAME.FIELD`` or ``--intrinsic.NAME.FIELD``."""
+    """Settings of every plugin. Every field is a flag: ``--aux.NAME.FIELD`` or ``--intrinsic.NAME.FIELD``."""
 
     weight: Annotated[float, Meta(ge=0)] = 0.0
     """Weight of this loss or reward in the total; 0 disables it."""
 
     def fitted(self, unroll: int) -> Self:
-        """Return the settings that make sense for unrolls of this many steps."""
+        """Return the settings adapted to unrolls of this many steps."""
         return self
 
 
@@ -43,14 +44,14 @@ class LossConfig(AuxiliaryConfig):
 
 @dataclass(frozen=True)
 class IntrinsicConfig(AuxiliaryConfig):
-    """Settings of every intrinsic reward: of its stream in the learner, and of how its own networks are trained."""
+    """Settings of every intrinsic reward: of its stream in the learner, and of the training of its own networks."""
 
     gamma: Annotated[float, Meta(ge=0, lt=1)] = 0.99
     """Discount per step of this reward's return."""
     episodic: bool = False
     """End this reward's return where an episode ends; otherwise it continues across resets."""
     normalise: Literal["none", "return", "reward"] = "return"
-    """What to divide the reward by: none (nothing), return (the standard deviation of its discounted return over time)
+    """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
     or reward (its own standard deviation)."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value loss of this reward.
@@ -60,11 +61,11 @@ class IntrinsicConfig(AuxiliaryConfig):
 
 
 class Auxiliary(nn.Module, abc.ABC):
-    """An auxiliary loss or an intrinsic reward. Built as ``Class(config, spec, sizes)``; ``Config`` is a dataclass
-    beside it. Raises ValueError where it does not fit the environment or the network.
+    """An auxiliary loss or an intrinsic reward. Built as ``Class(config, spec, sizes)``; ``Config`` is the dataclass of
+    its settings. Raises ValueError if it does not fit the environment or the network.
 
-    It has nothing to learn from rollouts of less than ``length`` steps, or of fewer than ``environments``. The gradient
-    of its own weights is clipped to the norm ``max_grad_norm``.
+    It cannot learn from rollouts of fewer than ``length`` steps, or of fewer than ``environments``. The gradient of its
+    own weights is clipped to the norm ``max_grad_norm``.
     """
 
     Config: ClassVar[type[AuxiliaryConfig]]
@@ -78,36 +79,39 @@ class Auxiliary(nn.Module, abc.ABC):
         super().__init__()
         self.config: Any = config
         self.metrics: dict[str, Metric] = {}
-        """What else the latest call is worth logging for: a detached scalar, or [K] for a curve, averaged over updates
-        (NaN says that there was nothing to average, and is left out); or `Pooled`, such as ``reduction.average`` gives,
-        if updates differ in how much they have to say."""
+        """Further metrics of the latest call: a detached scalar, or [K] for a curve, averaged over updates (NaN means
+        that there was nothing to average, and is left out); or `Pooled`, such as ``reduction.average`` returns, if
+        updates should count by their number of elements."""
 
     def attach(self, encoder: Encoder) -> None:
-        """Take the agent's encoder, once, before training. Its weights stay the agent's: it is no submodule."""
+        """Store a reference to the agent's encoder; called once, before training. Its weights stay the agent's: it is
+        not registered as a submodule.
+        """
         object.__setattr__(self, "encoder", encoder)
 
     def precision(self, device: torch.device) -> torch.autocast:
-        """Return a context for heads that cost as much as a torso: bfloat16 where the agent's torso runs in it."""
+        """Return an autocast context for heads as costly as a torso: bfloat16 if the agent's torso uses it."""
         encoder: Encoder | None = getattr(self, "encoder", None)
         return torch.autocast(device.type, torch.bfloat16, enabled=encoder is not None and encoder.autocast)
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer | None:
-        """Return the optimiser of the module's own weights. None: as the agent's for a loss, and Adam for a reward."""
+        """Return the optimiser of the module's own weights. None: the agent's kind for a loss, and Adam for a reward.
+        """
         return None
 
     def after_update(self) -> None:
-        """Follow an update that was made: target networks move here."""
+        """Run after each successful update, for example to move target networks."""
         return
 
 
 class AuxiliaryLoss(Auxiliary):
     """A loss on the agent's own features.
 
-    ``data`` is what it reads. "rollout": the fresh rollout, and the features of the learner's one unroll of it.
-    "sequence_replay": unrolls from the replay, with features of one unroll of them that all such losses share.
-    "transition_replay": ``batch`` windows of ``length`` steps, a column each, without features: the loss has
-    ``encoder`` look at what it needs. ``skewed``: half of the windows end with a reward, positive as often as negative
-    where there are both.
+    ``data`` is its input. "rollout": the fresh rollout, and the features of the learner's single unroll of it.
+    "sequence_replay": unrolls from the replay, with the features of one unroll of them that all such losses share.
+    "transition_replay": ``batch`` windows of ``length`` steps, one per column, without features: the loss applies
+    ``encoder`` to the rows it needs. ``skewed``: half of the windows end with a non-zero reward, positive and negative
+    equally often if both occur.
     """
 
     Config: ClassVar[type[LossConfig]] = LossConfig
@@ -117,53 +121,75 @@ class AuxiliaryLoss(Auxiliary):
 
     @abc.abstractmethod
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """Return (value, mask) of equal shape, unreduced. What the mask leaves out may be NaN."""
+        """Return (value, mask) of equal shape, unreduced. Values outside the mask may be NaN."""
 
     def heat(self, features: Features) -> Tensor:
-        """Return [h, w], what the loss knows at one step (features of T = B = 1), for people to look at. Losses that
-        have nothing of the kind leave this out.
+        """Return a heat map [h, w] of one step (features of T = B = 1) for display. Losses without one do not override
+        this.
         """
-        raise NotImplementedError  # the mark of a loss without a picture: who draws looks for it and never calls it
+        raise NotImplementedError  # marks a loss without a heat map: callers check for an override first
 
 
 class Scored(NamedTuple):
-    """What a reward makes of a rollout."""
+    """The result of scoring a rollout."""
 
     raw: Tensor  # [T, B] float32, before any normaliser; rows that cross a reset are ignored
     state: State = ()  # memories after the rollout
-    context: State = ()  # embeddings, errors: what `observe` and `forward` need again
+    context: State = ()  # embeddings or errors that `observe` and `forward` reuse
+
+
+class Onlooker:
+    """The agent's encoder as a reward may use it: what it returns is detached, so nothing trains it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the encoder returns, without a gradient."""
+        with torch.no_grad():
+            return self._encoder(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # a copy looks for some before it has an encoder
+            raise AttributeError(name)
+        return getattr(self._encoder, name)
 
 
 class IntrinsicReward(Auxiliary):
-    """A reward the agent gives itself: a stream of its own in the learner, which weighs, discounts and normalises it.
+    """A reward that the agent generates for itself: a separate stream in the learner, which weights, discounts and
+    normalises it.
 
-    ``features`` are detached and ``rollout.reward`` is what the agent learns from (clipped, say) in all three calls.
-    Row 0 was scored with the rollout before, unless ``first[0]``. Episodic memories are wiped at ``first`` and then
-    take that observation in. Memories are kept for each ``rollout.source``, and begun again after a gap in
-    ``rollout.sequence`` or a lost environment.
+    In all three calls ``features`` are detached and ``rollout.reward`` is the reward that the agent learns from
+    (possibly clipped). Row 0 was scored with the previous rollout, unless ``first[0]``. Episodic memories are cleared
+    at ``first`` and then include that observation. Memories are kept for each ``rollout.source``, and cleared after a
+    gap in ``rollout.sequence`` or the loss of an environment.
     """
 
     Config: ClassVar[type[IntrinsicConfig]] = IntrinsicConfig
 
+    def attach(self, encoder: Encoder) -> None:
+        """Take the agent's encoder, once, before training, to look through but not to train."""
+        object.__setattr__(self, "encoder", Onlooker(encoder))
+
     def initial_state(self, batch: int) -> State:
-        """Return the memories of ``batch`` environments before anything was seen: tensors, batch first."""
+        """Return the memories of ``batch`` environments before the first observation: tensors, batch first."""
         return ()
 
     @abc.abstractmethod
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
-        """Judge T transitions, without gradient; changes nothing in self."""
+        """Score T transitions, without gradient; changes nothing in self."""
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
-        """Update running statistics, once a rollout, after it was scored."""
+        """Update running statistics; called once per rollout, after scoring."""
         return
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
-        """Return (value, mask) of equal shape of its own loss, unreduced; by default there is none."""
+        """Return (value, mask) of the reward's own loss, unreduced and of equal shape; by default there is none."""
         return torch.zeros_like(scored.raw), rollout.valid
 
 
 def image_shape(spec: Spec, name: str) -> tuple[int, int, int]:
-    """Return height, width and channels. ValueError, naming the loss, where there are no images."""
+    """Return height, width and channels. ValueError, naming the loss, if there are no images."""
     if "image" not in spec.observation:
         raise ValueError(f"{name} needs images, and this environment shows {' and '.join(spec.observation)}.")
     height, width, channels = spec.observation["image"][0]

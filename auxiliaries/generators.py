@@ -1,4 +1,4 @@
-"""Random numbers of a module's own."""
+"""Separate random number generators of modules."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 
 class Draws(nn.Module):
-    """Random numbers of a module's own, on the device of what they are drawn for, and part of the module's state. The
-    seed is drawn from torch's generator when the module is built. States of another kind of device do not fit: there
-    the numbers begin anew.
+    """A module's own random number generator, on the device where numbers are needed, and part of the module's state.
+    The seed is drawn from torch's generator when the module is built. A state from another kind of device does not fit:
+    there the generator starts again from its seed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self._state: Tensor | None = None  # to go on from, once it is known on which device
+        self._state: Tensor | None = None  # loaded state, to be set once the device is known
 
     def on(self, device: torch.device) -> torch.Generator:
-        """The generator."""
+        """Return the generator on ``device``."""
         if self._generator.device != device:  # the module has moved
             self._generator = torch.Generator(device).manual_seed(self._generator.initial_seed())
         if self._state is not None:
@@ -27,16 +27,16 @@ class Draws(nn.Module):
         return self._generator
 
     def get_extra_state(self) -> Tensor:
-        """[..] uint8."""
+        """Return the generator's state, [..] uint8."""
         return self._generator.get_state() if self._state is None else self._state
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from ``get_extra_state``."""
+        """Continue from ``get_extra_state``."""
         self._state = state.cpu().clone()
 
 
 def set_state(generator: torch.Generator, state: Tensor) -> bool:
-    """Go on from ``state``, if it is one of the same kind of device."""
+    """Set the state of ``generator`` if it is from the same kind of device. Return whether it was."""
     fits = len(state) == len(generator.get_state())
     if fits:
         generator.set_state(state.cpu())

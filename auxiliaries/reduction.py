@@ -1,4 +1,4 @@
-"""The one place that averages losses, and what is averaged for the log."""
+"""The only place where losses and logged values are averaged."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .pooling import ExplainedVariance, Mean
 
 
 def reduce(value: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """The mean over the mask, 0 where it is empty: the only reduction of any loss.
+    """Compute the mean over the mask, 0 if it is empty: the only reduction of any loss.
 
-    Both sides are selected, not multiplied, so that NaN outside the mask reaches neither value nor gradient.
+    Values are selected, not multiplied by the mask, so that NaN outside the mask affects neither value nor gradient.
     """
     return torch.where(mask, value, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def average(value: Shaped[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: int | None = None) -> Mean:
-    """For the log: the mean over the mask, of all or along ``dim``; NaN, which records leave out, where it is empty.
-    Pooled over updates: each element counts alike.
+    """Compute a metric: the mean over the mask, of all elements or along ``dim``; NaN, which records leave out, if it
+    is empty. Pooled over updates: each element counts equally.
     """
     return Mean.of(torch.where(mask, value, 0.0).sum(dim, dtype=torch.float64), mask.sum(dim))
 
@@ -27,5 +27,5 @@ def average(value: Shaped[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: 
 def explained_variance(
     value: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]
 ) -> ExplainedVariance:
-    """For the log: 1 - Var[target - V] / Var[target] over the mask, pooled over updates."""
+    """Compute a metric: 1 - Var[target - V] / Var[target] over the mask, pooled over updates."""
     return ExplainedVariance.of(value, target, mask)

@@ -1,9 +1,9 @@
-"""Return estimators: one equation, one pure function, all over [T, B] with time first.
+"""Return estimators: one pure function per equation, all over [T, B] with time first.
 
-``discount`` already includes gamma: 0 where the task terminated, gamma elsewhere, a time limit included.
-``value`` has T + 1 rows, the last one to bootstrap from. A row where ``valid`` is False crosses a reset: it is no
-transition, so its target is its own value, its advantage is 0 and it passes nothing back. The row before it thus
-bootstraps from the true last observation of its episode. What is not to be read may hold NaN.
+``discount`` already includes gamma: 0 where the task terminated, gamma elsewhere, including at time limits. ``value``
+has T + 1 rows, the last one to bootstrap from. A row where ``valid`` is False crosses a reset: it is not a transition,
+so its target is its own value, its advantage is 0 and it passes nothing back. The row before it thus bootstraps from
+the true last observation of its episode. Values that are not used may be NaN.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from ..envs.experience import Rollout
 
 
 def discounts(rollout: Rollout, gamma: float, timeout_terminates: bool | None = False) -> Float[Tensor, "T B"]:
-    """gamma times the environment's discount; with ``timeout_terminates`` 0 where a time limit ended the episode."""
+    """Return gamma times the environment's discount; with ``timeout_terminates`` 0 where a time limit ended the
+    episode.
+    """
     discount = gamma * rollout.discount
     return torch.where(rollout.truncated, 0.0, discount) if timeout_terminates else discount
 
 
 def _bootstrap(discount: Tensor, value: Tensor) -> Tensor:
-    """discount * value, and 0 rather than NaN where the value is not to be read."""
+    """Return discount * value, and 0 rather than NaN where the value is not to be used."""
     return torch.where(discount == 0, 0.0, discount * value)
 
 
@@ -37,7 +39,7 @@ def vtrace(
     c_bar: float = 1.0,
     lambda_: float = 1.0,
 ) -> tuple[Float[Tensor, "T B"], Float[Tensor, "T B"]]:
-    """V-trace targets and policy-gradient advantages (Espeholt et al. 2018, section 4.1).
+    """Compute V-trace targets and policy-gradient advantages (Espeholt et al. 2018, section 4.1).
 
     With rho = min(rho_bar, pi / mu) and c = lambda min(c_bar, pi / mu)::
 
@@ -70,7 +72,7 @@ def n_step_return(
     value: Float[Tensor, "T+1 B"],
     valid: Bool[Tensor, "T B"],
 ) -> Float[Tensor, "T B"]:
-    """R_t = r_t + gamma_t R_{t+1}, R_T = V_T: the return to the end of the unroll (Mnih et al. 2016, A3C)."""
+    """Compute the return to the end of the unroll, R_t = r_t + gamma_t R_{t+1}, R_T = V_T (Mnih et al. 2016, A3C)."""
     with torch.no_grad():
         target = value.clone()
         for t in reversed(range(reward.shape[0])):
@@ -85,12 +87,13 @@ def across_resets(
     *,
     gamma: float,
 ) -> tuple[Float[Tensor, "T B"], Float[Tensor, "T B"], Float[Tensor, "T B"], Bool[Tensor, "T B"]]:
-    """What a non-episodic stream hands to ``vtrace``: its return runs on through resets (Burda et al. 2018, RND).
+    """Prepare the inputs of ``vtrace`` for a non-episodic stream, whose return continues across resets (Burda et al.
+    2018, RND).
 
-    gamma applies at terminations too; the row that crosses a reset is a transparent link (reward 0, discount 1,
-    ratio 1), so that the last step of one episode bootstraps from the first observation of the next. (Transparent where
-    ``vtrace`` neither shortens traces nor clips below 1; else a crossing costs that factor once more.)
-    Returns (log_rho, reward, discount, valid) with every row valid.
+    gamma applies at terminations too; the row that crosses a reset is a transparent link (reward 0, discount 1, ratio
+    1), so that the last step of one episode bootstraps from the first observation of the next. (Transparent if
+    ``vtrace`` neither shortens traces nor clips below 1; otherwise a crossing applies that factor once more.) Returns
+    (log_rho, reward, discount, valid) with every row valid.
     """
     discount = torch.where(valid, gamma, 1.0)
     return torch.where(valid, log_rho, 0.0), torch.where(valid, reward, 0.0), discount, torch.ones_like(valid)

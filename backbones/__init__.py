@@ -1,4 +1,4 @@
-"""Torsos (one observation to a vector) and memories (vectors over time)."""
+"""Torsos, which map one observation to a vector, and memories, which map sequences of vectors."""
 
 from .base import Features, SequenceModel, Sizes, Torso
 from .convolutional import DeepCNN, NatureCNN, ShallowCNN

@@ -15,7 +15,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
-    """Orthogonal weights, zero bias (Saxe et al. 2014), as the A2C baselines initialise."""
+    """Initialise a layer with orthogonal weights (Saxe et al. 2014) and zero bias, as the A2C baselines do."""
     nn.init.orthogonal_(layer.weight, gain)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -23,9 +23,9 @@ def orthogonal(layer: Layer, gain: float = math.sqrt(2)) -> Layer:
 
 
 class ConvolutionalTorso(Torso):
-    """Scales pixels to [0, 1], applies ``convolutions``, then one linear layer with ReLU.
+    """Torso that scales pixels to [0, 1], then applies ``convolutions`` and one linear layer with ReLU.
 
-    Simulators' [N, H, W, C] is torch's channels-last layout of [N, C, H, W]: the permutation copies nothing.
+    The simulators' [N, H, W, C] is torch's channels-last layout of [N, C, H, W]: the permutation copies nothing.
     """
 
     def __init__(self, shape: tuple[int, ...], convolutions: nn.Sequential, size: int) -> None:
@@ -47,16 +47,16 @@ class ConvolutionalTorso(Torso):
         self.size = size
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [N, H, W, C] -> map [N, channels, h, w], vector [N, E]."""
+        """Map uint8 [N, H, W, C] to the map [N, channels, h, w] and the vector [N, E]."""
         first = self.convolutions[0]
-        # The scale goes into the weights: one pass over the pixels less.
+        # The weights are scaled instead of the pixels, which saves one pass over the pixels.
         y = F.conv2d(x.permute(0, 3, 1, 2).float(), first.weight * (1 / 255), first.bias, first.stride, first.padding)
         maps = self.convolutions[1:](y)
         return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
 
 
 class NatureCNN(ConvolutionalTorso):
-    """32 8x8/4, 64 4x4/2, 64 3x3/1, linear 512 (Mnih et al. 2015)."""
+    """Convolutions 32 8x8/4, 64 4x4/2 and 64 3x3/1, then linear 512 (Mnih et al. 2015)."""
 
     def __init__(self, shape: tuple[int, ...], size: int = 512) -> None:
         layers: list[nn.Module] = []
@@ -66,7 +66,10 @@ class NatureCNN(ConvolutionalTorso):
 
 
 class ShallowCNN(ConvolutionalTorso):
-    """16 8x8/4, 32 4x4/2, linear 256 (Espeholt et al. 2018, figure 3 left; the network of A3C and UNREAL)."""
+    """Convolutions 16 8x8/4 and 32 4x4/2, then linear 256: the network of A3C and UNREAL.
+
+    Espeholt et al. 2018, figure 3 left.
+    """
 
     def __init__(self, shape: tuple[int, ...], size: int = 256) -> None:
         layers: list[nn.Module] = []
@@ -76,7 +79,7 @@ class ShallowCNN(ConvolutionalTorso):
 
 
 class Residual(nn.Module):
-    """x + conv(relu(conv(relu(x)))), all 3x3."""
+    """Residual block ``x + conv(relu(conv(relu(x))))``, with 3x3 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -84,13 +87,13 @@ class Residual(nn.Module):
         self.second = orthogonal(nn.Conv2d(channels, channels, 3, padding=1), gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, h, w] -> the same."""
+        """Map [N, channels, h, w] to the same shape."""
         y: Tensor = self.second(F.relu(self.first(F.relu(x))))
         return x + y
 
 
 class DeepCNN(ConvolutionalTorso):
-    """Three sections of 16, 32, 32 channels, each conv 3x3, max-pool 3x3/2, two residual blocks; linear 256.
+    """Three sections of 16, 32 and 32 channels, each conv 3x3, max-pool 3x3/2 and two residual blocks; then linear 256.
 
     Espeholt et al. 2018, figure 3 right. 84x84 frames flatten to 32 * 11 * 11 = 3872.
     """

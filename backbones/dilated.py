@@ -1,4 +1,7 @@
-"""Causal convolution over time with growing dilations (van den Oord et al., "WaveNet", 2016), reset in the unroll."""
+"""Causal convolution over time with growing dilations, reset inside the unroll.
+
+van den Oord et al., "WaveNet" (2016).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ from .episode_age import episode_age
 class Dilated(SequenceModel):
     """Residual layers over x[t], x[t - d], ..., x[t - (k - 1) d], summed by their skips.
 
-    Each layer is ``z = tanh(Wf * x + Vf c) . sigmoid(Wg * x + Vg c)``; ``x + R z`` goes on to the next, ``S z`` to the
-    output ``relu(O relu(sum S z))``. ``c`` is the side information. Row t sees ``reach`` rows, itself included:
-    ``1 + (k - 1) sum(dilations)``. The state keeps the last (k - 1) d inputs of each layer, [B, (k - 1) d, D].
+    Each layer computes ``z = tanh(Wf * x + Vf c) . sigmoid(Wg * x + Vg c)``, where ``c`` is the side information; it
+    passes ``x + R z`` to the next layer and ``S z`` to the output ``relu(O relu(sum S z))``. Row t sees ``reach`` =
+    ``1 + (k - 1) sum(dilations)`` rows, itself included. The state holds the last (k - 1) d inputs of each layer,
+    [B, (k - 1) d, D].
     """
 
     def __init__(
@@ -36,13 +40,13 @@ class Dilated(SequenceModel):
         self.output = nn.Linear(size, size)
 
     def initial_state(self, batch: int) -> State:
-        """(rows seen [B], a buffer of zeros a layer)."""
+        """Return the number of rows seen [B] and a buffer of zeros for each layer."""
         weight = self.output.weight
         buffers = tuple(weight.new_zeros(batch, (self.kernel - 1) * d, self.size) for d in self.dilations)
         return torch.zeros(batch, dtype=torch.int64, device=weight.device), *buffers
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
-        """[T, B, E] -> [T, B, D]."""
+        """Map [T, B, E] to [T, B, D] and the next state."""
         count, *buffers = state
         seen = episode_age(first, count)
         x, total, kept = self.input(x), torch.zeros((), device=x.device), []
@@ -60,10 +64,10 @@ class _Layer(nn.Module):
         self.taps = nn.Linear(kernel * size, 2 * size)
         self.cond = nn.Linear(cond, 2 * size, bias=False) if cond else None
         self.skip = nn.Linear(size, size)
-        self.residual = None if last else nn.Linear(size, size)  # nothing reads on
+        self.residual = None if last else nn.Linear(size, size)  # the last layer's residual is not read
 
     def forward(self, x: Tensor, buffer: Tensor, seen: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x [T, B, D], buffer [B, L, D], seen [T, B] -> x, skip [T, B, D] and the next buffer."""
+        """Map x [T, B, D], buffer [B, L, D] and seen [T, B] to x and skip [T, B, D] and the next buffer."""
         T, L = len(x), buffer.shape[1]
         past = torch.cat([buffer.transpose(0, 1), x])  # [L + T, B, D]
         there = [torch.where((seen >= o).unsqueeze(-1), past[L - o : L - o + T], 0.0) for o in self.offsets]

@@ -1,4 +1,4 @@
-"""Observations to vectors: one torso a key, side by side, in cache-sized chunks of rows on a CPU."""
+"""Encoder of observations: one torso per key, applied to cache-sized chunks of rows on a CPU."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..envs.experience import Spec
 from .base import Sizes, Torso
 
 CHUNK_VALUES = 256 * 84 * 84 * 3
-"""Input values a chunk on a CPU: what its caches hold with the activations (measured: 256 frames of 84x84x3)."""
+"""Input values per chunk on a CPU, whose caches also hold the activations (measured: 256 frames of 84x84x3)."""
 
 
 class Encoder(nn.Module):
-    """"image" through ``image_torso`` and "vector" through ``vector_torso``, concatenated."""
+    """Concatenated outputs of ``image_torso`` on "image" and of ``vector_torso`` on "vector"."""
 
     def __init__(
         self, spec: Spec, image_torso: Callable[..., Torso], vector_torso: Callable[..., Torso], bfloat16: bool = False
@@ -31,14 +31,14 @@ class Encoder(nn.Module):
         self.map_shape = torsos["image"].map_shape if "image" in torsos else None
 
     def sizes(self, memory: int) -> Sizes:
-        """The widths of the features this encoder and a memory of width ``memory`` give."""
+        """Return the widths of the features that this encoder and a memory of width ``memory`` give."""
         return Sizes(self.map_shape, self.size, memory)
 
     def forward(self, observation: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
-        """[T, B, ...] -> map [T B, channels, h, w] or None, vector [T, B, E] float32."""
+        """Map [T, B, ...] to the map [T B, channels, h, w], or None, and the vector [T, B, E] float32."""
         T, B = next(iter(observation.values())).shape[:2]
         device = next(iter(observation.values())).device
-        # On a CPU activations of one chunk stay in cache; evenly sized chunks, so that none is a sliver.
+        # On a CPU the activations of one chunk stay in cache. Chunks are of even size, so that none is very small.
         pieces = max(1, round(T * B / self.rows)) if device.type == "cpu" else 1
         maps, vectors = [], []
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):

@@ -1,4 +1,4 @@
-"""The torso for gridworlds, whose images are small and hold codes instead of light."""
+"""Torso for gridworlds, whose images are small and hold codes instead of intensities."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .base import Torso
 from .convolutional import orthogonal
 
 CODES = 256
-"""A byte's values."""
+"""Number of values of a byte."""
 
 
 class Grid(Torso):
-    """A learned vector for each value of each channel, summed over a cell's channels (the bag of words of BabyAI 1.1,
-    Hui et al. 2020); two 2x2 convolutions of 32 and 64; one linear layer.
+    """Torso with a learned vector for each value of each channel, summed over a cell's channels (the bag of words of
+    BabyAI 1.1, Hui et al. 2020), then two 2x2 convolutions of 32 and 64 channels and one linear layer.
     """
 
-    offset: Tensor  # [C], where a channel's values begin
+    offset: Tensor  # [C], index of each channel's first value
 
     def __init__(self, shape: tuple[int, ...], size: int = 128, width: int = 16) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Grid(Torso):
         self.size = size
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 [N, H, W, C] -> map [N, 64, H - 2, W - 2], vector [N, E]."""
+        """Map uint8 [N, H, W, C] to the map [N, 64, H - 2, W - 2] and the vector [N, E]."""
         codes = x.flatten(0, 2) + self.offset
         cells = self.embedding(codes).unflatten(0, x.shape[:3])
         maps = F.relu(self.second(F.relu(self.first(cells.permute(0, 3, 1, 2)))))

@@ -1,4 +1,4 @@
-"""The torso for vector observations."""
+"""Torso for vector observations."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Perceptron(Torso):
         self.size = size
 
     def forward(self, x: Tensor) -> tuple[None, Tensor]:
-        """[N, V] -> (None, [N, E])."""
+        """Map [N, V] to (None, [N, E])."""
         return None, self.layers(x.flatten(1))

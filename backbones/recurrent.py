@@ -1,7 +1,7 @@
 """LSTM and GRU memory, reset inside the unroll.
 
-The input projection of all T rows is one matrix product; only the recurrent one runs step by step. A fused kernel
-over the whole sequence cannot reset a row in the middle without the host looking for resets first.
+The input projection of all T rows is one matrix product; only the recurrent one runs step by step. A fused kernel over
+the whole sequence could reset a row in the middle only after the host had searched for resets.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .base import SequenceModel, add_condition
 
 
 class Feedforward(SequenceModel):
-    """No memory: x passes through."""
+    """No memory: returns its input unchanged."""
 
     def __init__(self, input_size: int, size: int, cond: int = 0) -> None:
         super().__init__()
         self.size = input_size
 
     def initial_state(self, batch: int) -> State:
-        """Nothing."""
+        """Return the empty state."""
         return ()
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
-        """[T, B, E] -> the same."""
+        """Return ``x`` [T, B, E] unchanged."""
         return add_condition(None, x, cond), state
 
 
 class Recurrent(SequenceModel):
-    """What LSTM and GRU share: the two projections, the state's shape and the loop over time."""
+    """Base of LSTM and GRU: the two projections, the state's shape and the loop over time."""
 
     gates: int
     states: int  # how many [B, D] tensors the state holds; the first is the output
@@ -48,11 +48,11 @@ class Recurrent(SequenceModel):
             nn.init.uniform_(parameter, -1 / math.sqrt(size), 1 / math.sqrt(size))
 
     def initial_state(self, batch: int) -> State:
-        """Zeros: a tuple of [B, D]."""
+        """Return zeros: a tuple of [B, D]."""
         return tuple(self.recurrent.weight.new_zeros(batch, self.size) for _ in range(self.states))
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
-        """[T, B, E] -> [T, B, D]."""
+        """Map [T, B, E] to [T, B, D] and the next state."""
         projected = add_condition(self.cond, self.input(x), cond)
         initial = tuple(torch.zeros_like(s) for s in state)
         outputs = []
@@ -63,16 +63,16 @@ class Recurrent(SequenceModel):
 
     @abc.abstractmethod
     def cell(self, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One step: input projection [B, gates * D] and state -> state."""
+        """Advance the state by one step, given the input projection [B, gates * D]."""
 
 
 class LSTM(Recurrent):
-    """Hochreiter and Schmidhuber 1997, with forget gates (Gers et al. 2000); gates in torch's order i, f, g, o."""
+    """LSTM (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000), in torch's order i, f, g, o."""
 
     gates, states = 4, 2
 
     def cell(self, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """c' = f c + i g;  h' = o tanh(c')."""
+        """Compute ``c' = f c + i g`` and ``h' = o tanh(c')``."""
         h, c = state
         i, f, g, o = (projected + self.recurrent(h)).chunk(4, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -80,12 +80,12 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Cho et al. 2014, in cuDNN's form; gates in torch's order r, z, n."""
+    """GRU (Cho et al. 2014) in cuDNN's form; gates in torch's order r, z, n."""
 
     gates, states = 3, 1
 
     def cell(self, projected: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """n = tanh(W x + r (U h));  h' = (1 - z) n + z h."""
+        """Compute ``n = tanh(W x + r (U h))`` and ``h' = (1 - z) n + z h``."""
         (h,) = state
         x_r, x_z, x_n = projected.chunk(3, dim=-1)
         h_r, h_z, h_n = self.recurrent(h).chunk(3, dim=-1)

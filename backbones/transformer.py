@@ -1,8 +1,8 @@
-"""A causal transformer with a window of fixed length, reset inside the unroll.
+"""Causal transformer with a window of fixed length, reset inside the unroll.
 
-Blocks of Vaswani et al., "Attention is all you need" (2017), normalised first (Xiong et al. 2020); positions are a
-learned bias for each head and distance (Raffel et al., "T5", 2020, with a bucket for each distance), so that what is
-kept from earlier rows need not know where it stands.
+Blocks of Vaswani et al., "Attention is all you need" (2017), with pre-normalisation (Xiong et al. 2020). Positions are
+a learned bias for each head and distance (Raffel et al., "T5", 2020, with a bucket for each distance), so that the
+keys and values kept from earlier rows need no absolute position.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from .episode_age import episode_age
 
 
 class Transformer(SequenceModel):
-    """Row t attends to itself and the ``window - 1`` rows before it, as far as they belong to its episode.
+    """Transformer whose row t attends to itself and to those of the ``window - 1`` rows before it that are of its
+    episode.
 
-    The state keeps keys and values of ``window - 1`` rows, [B, window - 1, 2 I] a layer, where I is D rounded up to a
-    multiple of ``heads``. Row t sees ``layers * (window - 1) + 1`` rows in all, since what is kept was itself made from
-    earlier rows. (A row from before a reset has weight 0, which keeps out all but NaN.)
+    The state holds keys and values of ``window - 1`` rows, [B, window - 1, 2 I] per layer, where I is D rounded up to a
+    multiple of ``heads``. Row t sees ``layers * (window - 1) + 1`` rows in all, since the kept keys and values were
+    themselves computed from earlier rows. (A row from before a reset has weight 0, which excludes all but NaN.)
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class Transformer(SequenceModel):
         self.norm = nn.LayerNorm(size)
 
     def initial_state(self, batch: int) -> State:
-        """(rows seen [B], keys and values of a layer, zeros)."""
+        """Return the number of rows seen [B] and, for each layer, keys and values of zeros."""
         weight = self.input.weight
         kept = (weight.new_zeros(batch, self.window - 1, 2 * self.inner) for _ in self.blocks)
         return torch.zeros(batch, dtype=torch.int64, device=weight.device), *kept
 
     def forward(self, x: Tensor, state: State, first: Tensor, cond: Tensor | None = None) -> tuple[Tensor, State]:
-        """[T, B, E] -> [T, B, D]."""
+        """Map [T, B, E] to [T, B, D] and the next state."""
         count, *kept = state
         seen = episode_age(first, count)
         x = add_condition(self.cond, self.input(x), cond).transpose(0, 1)  # [B, T, D]
@@ -74,16 +75,19 @@ class _Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
 
     def forward(self, x: Tensor, cache: Tensor, visible: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, T, D], cache [B, past, 2 I], visible [B, T, past + T], distance [T, past + T] -> x, next cache."""
+        """Return x [B, T, D] after the block and the next cache [B, past, 2 I].
+
+        ``visible`` is [B, T, past + T], ``distance`` [T, past + T].
+        """
         normed = self.before(x)
         cache = torch.cat([cache, self.key_value(normed)], dim=1)
         query, key, value = (self._split(y) for y in (self.query(normed), *cache.chunk(2, dim=-1)))
-        # -inf where nothing may be read: its weight is exactly 0.
+        # -inf for rows that may not be read: their weight is exactly 0.
         mask = torch.where(visible.unsqueeze(1), self.bias[:, distance], -torch.inf)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x + self.joined(attended.transpose(1, 2).flatten(2))
         return x + self.mlp(self.between(x)), cache[:, x.shape[1] :]
 
     def _split(self, x: Tensor) -> Tensor:
-        """[B, S, I] -> [B, heads, S, I / heads]."""
+        """Reshape [B, S, I] to [B, heads, S, I / heads]."""
         return torch.unflatten(x, -1, (self.heads, -1)).transpose(1, 2)

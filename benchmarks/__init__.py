@@ -1,38 +1,28 @@
-"""Measuring. ``BENCHMARKS`` holds what ``morello bench`` runs, each from its words on the command line."""
+"""Benchmarks of ``morello bench``, by name in ``BENCHMARKS``, one line each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 
 
-def _throughput(words: list[str]) -> int:
-    from .throughput.command import main
+@dataclass(frozen=True)
+class Benchmark:
+    """A module of this folder with a ``main``. Its imports may be slow or missing, so it is imported when it is run."""
 
-    return main(words)
+    about: str
+    """One line for ``morello --help``."""
+    module: str
 
-
-def _curves(words: list[str]) -> int:
-    from .report.curves import main
-
-    return main(words)
-
-
-def _adapters(words: list[str]) -> int:
-    from .throughput.adapters import main
-
-    return main(words)
+    def __call__(self, words: list[str]) -> int:
+        """Run with the words after its name on the command line, and return the exit code."""
+        code: int = import_module(self.module, __name__).main(words)
+        return code
 
 
-def _density(words: list[str]) -> int:
-    from .density.command import main
-
-    return main(words)
-
-
-BENCHMARKS: dict[str, Callable[[list[str]], int]] = {
-    "throughput": _throughput,
-    "adapters": _adapters,
-    "density": _density,
-    "curves": _curves,
+BENCHMARKS: dict[str, Benchmark] = {
+    "throughput": Benchmark("measure steps per second of each part of training", ".throughput.command"),
+    "adapters": Benchmark("measure the overhead of our adapters to other simulators", ".throughput.adapters"),
+    "density": Benchmark("compare density models with sources of known entropy", ".density.command"),
+    "curves": Benchmark("write a record and a figure of finished runs", ".report.curves"),
 }
-"""Each runs with the words after its name and returns the exit code."""

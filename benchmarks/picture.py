@@ -1,4 +1,4 @@
-"""Blank figures, and what becomes of them."""
+"""Creating and saving of figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def blank() -> tuple[Figure, Axes]:
-    """A figure with one set of axes."""
+    """Return a new figure with one set of axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,7 +25,7 @@ def blank() -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG, whole or not at all. Names are drawn as they are: a dollar begins no formula."""
+    """Save a figure as a PNG, atomically; a dollar sign in the title or legend is drawn as such, not as mathematics."""
     (axes,) = figure.axes
     axes.spines[["top", "right"]].set_visible(False)
     buffer = BytesIO()

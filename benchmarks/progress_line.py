@@ -1,4 +1,4 @@
-"""A line on the terminal that says what is being measured."""
+"""Line on the terminal that shows what is being measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .timing import Tell
 
 @contextmanager
 def progress_line(console: Console) -> Iterator[Tell]:
-    """Says where the measuring is: one line that changes on a terminal, elsewhere a line a stage.
+    """Show the progress of measurements: one changing line on a terminal, elsewhere one line per stage.
 
-    It draws only when told something: no thread runs beside what is measured.
+    It draws only when called, so that no thread runs alongside what is measured.
     """
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:

@@ -1,4 +1,4 @@
-"""Where a result goes and what it depends on: commit, hardware, environment variables, versions."""
+"""Writing of results, and the conditions they depend on: commit, hardware, environment variables, versions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..agents.storage.provenance import ROOT, hardware, versions
 from ..envs.errors import UserError
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LP_NUM_THREADS")
-"""Environment variables that decide how torch's and Mesa's threads run and wait."""
+"""Environment variables that determine how torch's and Mesa's threads run and wait."""
 
 
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:
-    """What a result depends on: commit, hardware, environment variables, versions, those of ``packages`` too."""
+    """Return the conditions of a result: commit, hardware, environment variables, versions, also of ``packages``."""
     code = checkout(ROOT, root=True)
     return {
         "commit": code and code["commit"],
@@ -37,7 +37,7 @@ def _version(package: str) -> str | None:
 
 
 def output_folder(out: str) -> Path:
-    """The folder ``out``, there from now on. UserError if it cannot be."""
+    """Return the folder ``out``, which is created if missing; raise UserError if it cannot be."""
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def output_folder(out: str) -> Path:
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
-    """Whole or not at all: under another name first, then renamed."""
+    """Write a result as JSON, atomically: first under another name, then renamed."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(result, file, indent=1, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Timing several parts fairly on a machine that is never quite idle: interleaved repeats, medians, spread."""
+"""Timing of several parts, robust to other load on the machine: interleaved repeats, medians, spread."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 
 Tell = Callable[[str, str], None]
-"""Says what is going on: the stage, and the part it has come to."""
+"""Function that reports progress: the stage and the current part."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something to time: ``run(n)`` makes n calls of ``steps`` environment steps each, on ``threads`` torch threads."""
+    """Part to time: ``run(n)`` makes n calls of ``steps`` environment steps each, on ``threads`` torch threads."""
 
     about: str
     steps: int
@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was timed of a part: the seconds that ``calls`` calls took, once a repeat."""
+    """Timing of a part: the seconds that ``calls`` calls took in each repeat."""
 
     about: str
     threads: int
@@ -36,22 +36,22 @@ class Measurement:
 
     @property
     def steps_per_second(self) -> list[float]:
-        """Of each repeat."""
+        """Environment steps per second of each repeat."""
         return [self.calls * self.steps / s for s in self.seconds]
 
     @property
     def median(self) -> float:
-        """Steps per second: the repeats' median."""
+        """Median steps per second over repeats."""
         return statistics.median(self.steps_per_second)
 
     @property
     def spread(self) -> float:
-        """(fastest - slowest) / median of the repeats."""
+        """Spread of the repeats: (fastest - slowest) / median."""
         return (max(self.steps_per_second) - min(self.steps_per_second)) / self.median
 
 
 class Timed(NamedTuple):
-    """Measurements of the parts, and why one is missing."""
+    """Measurements of the parts, and notes on those that are missing."""
 
     measurements: dict[str, Measurement]
     notes: list[str]
@@ -60,10 +60,10 @@ class Timed(NamedTuple):
 def measure(
     parts: Mapping[str, Part], repeats: int, seconds: float, synchronize: Callable[[], None], tell: Tell
 ) -> Timed:
-    """Time every part ``repeats`` times for about ``seconds`` each, taking turns: A B C, A B C, ...
+    """Time every part ``repeats`` times for about ``seconds`` each, in turns: A B C, A B C, ...
 
-    So a slow minute of the machine touches all parts alike. Each part first runs as often as it takes to know how many
-    calls fill its time; what compiles, allocates or records does so then. ``synchronize`` waits for the device. A part
+    A slow phase of the machine thus affects all parts alike. Each part first runs until it is known how many calls fill
+    its time; this also covers compilation, allocation and graph capture. ``synchronize`` waits for the device. A part
     that runs out of GPU memory is left out and noted.
     """
     threads = torch.get_num_threads()
@@ -100,7 +100,7 @@ def _seconds(part: Part, calls: int, synchronize: Callable[[], None]) -> float:
 
 
 def _calls_in(part: Part, seconds: float, synchronize: Callable[[], None]) -> int:
-    """How many calls fill ``seconds``, at least one. The first call, which prepares things, does not count."""
+    """Return how many calls fill ``seconds``, at least one; a first call, for warm-up, is not counted."""
     _seconds(part, 1, synchronize)
     calls = 1
     while (taken := _seconds(part, calls, synchronize)) < seconds / 4:

@@ -17,11 +17,11 @@ from morello.agents.video.film import watch
 OUT = Path(__file__).parent / "pictures" / "arena.webp"
 WIDTH, HEIGHT = 640, 360
 LARGEST = 2_000_000
-"""Bytes: more takes too long to load in a README."""
+"""Maximum size in bytes: a larger file takes too long to load in a README."""
 
 
 def read(film: Path, start: float, seconds: float, rate: float) -> list[Image.Image]:
-    """Frames of a film from ``start`` on, scaled down, ``rate`` a second."""
+    """Read frames of a film from ``start`` on, scaled down, ``rate`` per second."""
     program = imageio_ffmpeg.get_ffmpeg_exe()
     scaled = f"fps={rate},scale={WIDTH}:{HEIGHT}:flags=lanczos"
     words = [program, "-loglevel", "error", "-ss", str(start), "-t", str(seconds), "-i", str(film), "-vf", scaled]
@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--start", type=float, default=2.0, help="seconds of the episode to skip")
     parser.add_argument("--seconds", type=float, default=12.0)
-    parser.add_argument("--rate", type=float, default=10.0, help="frames a second")
-    parser.add_argument("--quality", type=int, default=55, help="of WebP, 0 to 100")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second")
+    parser.add_argument("--quality", type=int, default=55, help="WebP quality, 0 to 100")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         film = watch(flags.run, out=Path(folder) / "film.mp4")

@@ -21,9 +21,9 @@ SEEN, LARGE, PLACES, STEPS = 84, 252, 32, 90
 
 
 def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One moment of a level: the agent's view, the same view larger, and the map with the way walked so far.
+    """Return one moment of a level: the agent's view, the same view larger, and the map with the path so far.
 
-    Of what random agents see from many starts, the widest view that also shows an item.
+    The moment is chosen among those of random agents from many starts, for a wide view that also shows an item.
     """
     env = morello.make(f"labyrinth:{name}", PLACES, seed=7, frame_size=(SEEN, SEEN), depth=True)
     generator = torch.Generator().manual_seed(1)
@@ -48,7 +48,7 @@ def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
-    """How much there is to see, [B]: mean log depth along the horizon, and saturated colours near the middle."""
+    """Score the interest of views, [B]: mean log depth along the horizon, and saturated colours near the middle."""
     middle = image[:, SEEN // 4 : -SEEN // 5, SEEN // 6 : -SEEN // 6]
     vivid = ((middle.amax(-1) - middle.amin(-1)) > 130).float().mean((1, 2))
     return depth[:, SEEN // 2].clamp(20, 1500).log().mean(1) + 8 * vivid.clamp(max=0.1)

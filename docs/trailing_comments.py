@@ -1,4 +1,4 @@
-"""An extension of griffe: a comment after a field is its description in the reference, where it has no docstring."""
+"""Extension of griffe: a field without a docstring is described in the reference by the comment after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOR_TOOLS = ("noqa", "fmt:", "type:", "pragma")
 
 
 def comment_of(lines: list[str]) -> str:
-    """The comment at the end of a statement; "" if there is none, or only one for tools."""
+    """Return the comment at the end of a statement; "" if there is none, or only one for tools."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO("\n".join(line.strip() for line in lines) + "\n").readline))
     except (tokenize.TokenError, SyntaxError):
@@ -23,9 +23,9 @@ def comment_of(lines: list[str]) -> str:
 
 
 class TrailingComments(Extension):
-    """``discount: Tensor  # [B] float32`` is described by its comment."""
+    """Extension that describes ``discount: Tensor  # [B] float32`` by its comment."""
 
     def on_attribute_instance(self, *, node: ast.AST | ObjectNode, attr: Attribute, **_: Any) -> None:
-        """Give an attribute its comment as a docstring."""
+        """Set an attribute's comment as its docstring."""
         if attr.docstring is None and (comment := comment_of(attr.lines)):
             attr.docstring = Docstring(comment, parent=attr)

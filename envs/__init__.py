@@ -1,4 +1,4 @@
-"""What the world is. ``make`` builds a `VectorEnv` from a name such as ``labyrinth:seekavoid_arena_01``."""
+"""Environments. ``make`` builds a `VectorEnv` from a name such as ``labyrinth:seekavoid_arena_01``."""
 
 from .making import make, options_of, own_options
 from .options import EnvOptions, EnvSettings

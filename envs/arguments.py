@@ -1,5 +1,5 @@
-"""What callers hand to environments: taken where it can only mean one thing, and else refused in one sentence, before
-anything has happened.
+"""Validation of arguments to environments: unambiguous values are converted, all others are refused with a one-sentence
+error before any state changes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .errors import UserError
 
 
 def as_tensor(value: Any, wanted: str) -> Tensor:
-    """``value``: a tensor, or a copy of an array or a list. UserError, with what is ``wanted``, for what is neither."""
+    """Return ``value`` as a tensor: arrays and lists are copied. UserError, naming ``wanted``, for any other type."""
     if isinstance(value, Tensor):
         return value
     try:
@@ -23,8 +23,8 @@ def as_tensor(value: Any, wanted: str) -> Tensor:
 
 
 def as_action(action: Any, num_envs: int, num_actions: int, device: torch.device | str = "cpu") -> Tensor:
-    """``action`` as int64 [B] on ``device``. UserError for what is not a whole number in [0, num_actions) for each
-    environment; on a device other than the CPU nobody waits to see whether numbers are too large.
+    """Return ``action`` as int64 [B] on ``device``. UserError unless it holds one whole number in [0, num_actions) per
+    environment; the range is checked only on the CPU, since checking it on another device would synchronise.
     """
     wanted = f"actions are integers [{num_envs}], one for each environment"
     numbers = as_tensor(action, wanted)
@@ -37,7 +37,7 @@ def as_action(action: Any, num_envs: int, num_actions: int, device: torch.device
 
 
 def as_mask(mask: Any, num_envs: int, device: torch.device | str = "cpu") -> Tensor:
-    """``mask`` as bool [B] on ``device``, True everywhere if it is None. UserError for anything else."""
+    """Return ``mask`` as bool [B] on ``device``, all True if it is None. UserError for anything else."""
     if mask is None:
         return torch.ones(num_envs, dtype=torch.bool, device=device)
     wanted = f"a mask is {torch.bool} [{num_envs}], one for each environment"
@@ -48,7 +48,7 @@ def as_mask(mask: Any, num_envs: int, device: torch.device | str = "cpu") -> Ten
 
 
 def chosen(mask: Any, num_envs: int) -> list[int]:
-    """Which environments ``mask`` names; all of them if it is None. UserError for what is not bool [B]."""
+    """Return the indices where ``mask`` is True; all of them if it is None. UserError unless it is bool [B]."""
     if mask is None:
         return list(range(num_envs))
     numbers: list[int] = as_mask(mask, num_envs).nonzero().flatten().tolist()

@@ -1,8 +1,9 @@
-"""A diagnostic environment that counts, so that a misplaced row shows.
+"""A diagnostic environment that counts, so that a misplaced row is detectable.
 
-Environment i's episodes last ``3 + (5 * i) % 7`` steps. Even ones terminate (task 0, discount 0), odd ones run out
-of time (task 1, discount 1). The observation says who, when and after which action; the reward of step s is
-``100 * (i + 1) + s``, an integer no other environment or step shares while episodes are short of 100 steps.
+Episodes of environment i last ``3 + (5 * i) % 7`` steps. Environments with even i terminate (task 0, discount 0), those
+with odd i are truncated (task 1, discount 1). The observation gives environment, time and preceding action; the reward
+of step s is ``100 * (i + 1) + s``, an integer unique to that environment and step while episodes are shorter than 100
+steps.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from .rows import write_rows
 from .vector_env import VectorEnv
 
 VECTOR = ("seed", "index", "episode", "step", "action")
-"""What ``vector`` holds; ``action`` is the one that led here, -1 at the first row of an episode."""
+"""Entries of ``vector``; ``action`` is the preceding action, -1 at the first row of an episode."""
 
 
 LONGEST = 9
-"""Of `episode_length`, steps."""
+"""Largest value of `episode_length`, in steps."""
 
 
 def episode_length(index: Tensor) -> Tensor:
-    """Steps of every episode of the environment with this global index."""
+    """Return the number of steps in every episode of the environments with these global indices."""
     return 3 + (5 * index) % 7
 
 
@@ -52,7 +53,7 @@ class Counting(VectorEnv):
         )
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """Begin episodes where ``mask`` is True; ``seed`` is only written into the observation."""
+        """Begin episodes where ``mask`` is True; ``seed`` only appears in the observation."""
         begin = as_mask(mask, self.num_envs, self.device)
         if seed is not None:
             self._seed = torch.where(begin, seed, self._seed)
@@ -61,7 +62,7 @@ class Counting(VectorEnv):
         return self._answer(None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Count on; where the episode had ended, begin the next one."""
+        """Advance the counters; where the episode had ended, begin the next one."""
         action = as_action(action, self.num_envs, self.spec.num_actions, self.device)
         ended = self._step == episode_length(self._index)
         self._step = self._step + 1
@@ -70,11 +71,11 @@ class Counting(VectorEnv):
         return self._answer(out)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The counters."""
+        """Return the counters."""
         return {"seed": self._seed, "episode": self._episode, "step": self._step, "action": self._action}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Count on from ``state_dict``."""
+        """Continue counting from ``state_dict``."""
         self._seed, self._episode = state["seed"].clone(), state["episode"].clone()
         self._step, self._action = state["step"].clone(), state["action"].clone()
 

@@ -1,4 +1,4 @@
-"""What the user got wrong, said in one sentence."""
+"""User-facing errors, each with a one-sentence message."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MANY, FEW = 30, 6
-"""So many names are not listed; so many of them are."""
+"""Largest number of names listed in full, and the number listed where there are more."""
 
 
 class UserError(ValueError):
-    """A mistake the user can put right. The command line prints it and exits with code 2."""
+    """A mistake that the user can correct. The command line prints it and exits with code 2."""
 
 
 class BrokenEnvironmentError(RuntimeError):
-    """An environment raised, or answered with what cannot be. The message names it, its seed and its step."""
+    """An environment raised or gave an invalid answer. The message names the environment, its seed and its step."""
 
 
 def beyond_limit(name: str, limit: int | None) -> str:
-    """Why environment ``name`` takes no longer time limit than its own."""
-    return f"{name} ends its episodes after {limit} steps itself: a time limit (--time-limit) is at most that"
+    """Return the message for a time limit longer than the ``limit`` of environment ``name``."""
+    return f"{name} ends its episodes after {limit} steps itself: a time limit (--time-limit) cannot exceed that"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown ``name``: its near misses among ``known``; if it has none all of them, or some if they are
-    many.
+    """Return a hint for an unknown ``name``: close matches among ``known``; without any, all known names, or the first
+    few where there are many.
     """
     names = list(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
-"""Which of other people's tasks have a goal: an episode that terminates on a positive reward has reached it.
+"""Third-party tasks that have a goal: an episode that terminates on a positive reward has reached it.
 
-Elsewhere nothing is called a success: in CartPole, where every step pays and falling terminates, each failure would
-read as one.
+Success is undefined elsewhere: in CartPole, where every step pays and falling terminates, each failure would count as
+a success.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ GOALS: dict[str, tuple[str, ...]] = {
     r"Taxi-v\d+": (),
     r"LunarLander-v\d+": (),
 }
-"""Gymnasium's names that have a goal, and those among them that have none."""
+"""Patterns of Gymnasium names that have a goal, and exceptions among them that have none."""
 
 
 def has_goal(name: str) -> bool:
-    """Whether the environment with this name in Gymnasium has a goal, as far as `GOALS` knows. The module before a
-    colon does not matter.
+    """Return whether the Gymnasium environment ``name`` has a goal according to `GOALS`. A module before a colon is
+    ignored.
     """
     name = name.rpartition(":")[2]
     return any(

@@ -1,4 +1,4 @@
-"""``make``: from a name such as ``labyrinth:seekavoid_arena_01`` to a `VectorEnv`."""
+"""``make``: builds a `VectorEnv` from a name such as ``labyrinth:seekavoid_arena_01``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def make(
     name: str, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0, **options: Any
 ) -> VectorEnv:
     """Make ``num_envs`` environments ``family:name`` on ``device``. ``options`` are fields of `EnvOptions`: those that
-    the family takes itself and, for every family, those of `preprocessing`; None asks for nothing.
+    the family takes itself and, for every family, those of `preprocessing`; None leaves an option unset.
 
-    Raises UserError, naming the way out, for an unknown family, name, device or option.
+    Raises UserError, with a remedy, for an unknown family, name, device or option.
     """
     family, _, rest = name.partition(":")
     known = options_of(name)
@@ -34,12 +34,12 @@ def make(
 
 
 def options_of(name: str) -> list[str]:
-    """Return what ``make`` takes as options for the environment ``family:name``. UserError for an unknown family."""
+    """Return the options that ``make`` takes for the environment ``family:name``. UserError for an unknown family."""
     return list(dict.fromkeys([*own_options(name), *WRAPPED, "action_repeat", "preprocessing"]))
 
 
 def own_options(name: str) -> dict[str, Any]:
-    """Return the options that the family of ``family:name`` takes itself, and their defaults. UserError for an unknown
+    """Return the options that the family of ``family:name`` takes itself, with their defaults. UserError for an unknown
     family.
     """
     family, colon, _ = name.partition(":")

@@ -1,4 +1,4 @@
-"""Gymnasium's spaces in our words: which part of an observation is the image, which the vector; what actions are."""
+"""Conversion of Gymnasium spaces: finds the image and vector parts of observations, and names the actions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .errors import UserError
 class Reader:
     """Writes observations of one Gymnasium space into rows of "image" uint8 [H, W, C] and "vector" float32 [V].
 
-    The one image is a uint8 Box of two or three axes; channels are the last axis, or the first where that is the
-    shorter one, and move last. All else that has a fixed size is flattened and joined to the vector in the order of the
-    space (a Discrete is one-hot). Text is for people and left out. UserError, naming the part, for what fits neither.
+    The only image is a uint8 Box of two or three axes; channels are the last axis, or the first where that is the
+    shorter one, and are moved last. All other parts of fixed size are flattened and concatenated to the vector in the
+    order of the space (a Discrete is one-hot). Text is omitted. UserError, naming the part, for any other part.
     """
 
     def __init__(self, space: spaces.Space[Any], name: str) -> None:
         self.name = name
         self.images: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
         self.vectors: list[tuple[tuple[Any, ...], spaces.Space[Any]]] = []
-        self._bounds: list[tuple[NDArray[Any], NDArray[Any]] | None] = []  # of each vector
+        self._bounds: list[tuple[NDArray[Any], NDArray[Any]] | None] = []  # one entry per vector
         self._sort((), space)
         if len(self.images) > 1:
             parts = " and ".join(_path(path) for path, _ in self.images)
-            raise UserError(f"{name} shows several images ({parts}); leave all but one out with a wrapper")
+            raise UserError(f"{name} shows several images ({parts}); remove all but one with a wrapper")
         if not self.images and not sum(utils.flatdim(part) for _, part in self.vectors):
-            raise UserError(f"{name} shows its agent nothing that a network can read ({one_line(space)})")
+            raise UserError(f"{name} has no observation that a network can read ({one_line(space)})")
         self.observation: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
         if self.images:
             shape = self.images[0][1].shape
@@ -49,7 +49,7 @@ class Reader:
             for index, part in enumerate(space.spaces):
                 self._sort((*path, index), part)
         elif isinstance(space, spaces.Text) or space.dtype == np.dtype(str):
-            pass  # MiniGrid's missions are of a space of their own
+            pass  # MiniGrid's missions have their own space class
         elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3):
             self.images.append((path, space))
         elif isinstance(space, spaces.Box) and len(space.shape) > 2:
@@ -64,10 +64,11 @@ class Reader:
             raise UserError(f"{self.name} shows {_path(path)} as {type(space).__name__}, which has no fixed size")
 
     def write(self, observation: Any, rows: dict[str, NDArray[Any]]) -> str | None:
-        """Into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for what is not in its space.
+        """Write into ``rows`` ("image", "vector"), all or nothing. ValueError, naming the part, for values outside the
+        space.
 
-        Numbers beyond the bounds of their Box are written all the same, and the answer names the part: many
-        environments leave their bounds, a network does not know them, and nothing is lost.
+        Finite numbers beyond the bounds of their Box are written nevertheless, and the part is named in the return
+        value: many environments exceed their bounds, and networks do not depend on them.
         """
         images = [_channels_last(_part(observation, path, space)) for path, space in self.images]
         vectors, beyond = [], None
@@ -86,7 +87,7 @@ class Reader:
 
 
 def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> Any:
-    """The part of an observation at ``path``, checked; an array where ``space`` is a Box."""
+    """Return the part of an observation at ``path``, validated; an array where ``space`` is a Box."""
     part = observation
     for key in path:
         try:
@@ -97,14 +98,14 @@ def _part(observation: Any, path: tuple[Any, ...], space: spaces.Space[Any]) -> 
         array = np.asarray(part)
         if array.shape != space.shape:
             raise ValueError(f"{_path(path)} has shape {list(array.shape)}, not {list(space.shape)}")
-        # Equal types first: this runs at every step of every environment.
+        # Fast path for equal types: this runs at every step of every environment.
         if array.dtype != space.dtype:
             if not np.can_cast(array.dtype, space.dtype, "same_kind"):
                 raise ValueError(f"{_path(path)} is {array.dtype}, not {space.dtype}")
             if space.dtype.kind in "iu" and not _holds(space.dtype, array):  # a cast would wrap around
                 raise ValueError(f"{_path(path)} is {array.min()} to {array.max()}, which {space.dtype} cannot hold")
         if array.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            with np.errstate(over="ignore"):  # values beyond float32 become infinite
                 array = array.astype(np.float32, copy=False)
         return array
     if not space.contains(part):
@@ -118,7 +119,7 @@ def _holds(dtype: np.dtype[Any], array: NDArray[Any]) -> bool:
 
 
 def _bounds(space: spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The least and the largest number of a Box; float32, all of them finite: NaN and infinity are beyond."""
+    """Return the bounds of a Box, flattened; finite float32 for floats, so that NaN and infinity are out of bounds."""
     if space.dtype.kind != "f":
         return space.low.ravel(), space.high.ravel()
     most = np.finfo(np.float32).max
@@ -127,26 +128,26 @@ def _bounds(space: spaces.Box) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _flat(part: Any, space: spaces.Space[Any]) -> NDArray[Any]:
-    """One axis. Gymnasium's own ``flatten`` finds out anew what kind of space it is each time."""
+    """Return a part flattened to one axis. Gymnasium's own ``flatten`` dispatches on the type of space at each call."""
     return part.ravel() if isinstance(space, spaces.Box) else np.asarray(utils.flatten(space, part))
 
 
 def actions(space: spaces.Space[Any], env: Any, name: str) -> tuple[int, tuple[str, ...]]:
-    """The number the first action has, and what the actions are called. UserError for what is not Discrete."""
+    """Return the number of the first action and the names of all actions. UserError unless the space is Discrete."""
     if not isinstance(space, spaces.Discrete):
         raise UserError(f"{name} takes {one_line(space)} as actions; only Discrete actions are supported")
     unwrapped = env.unwrapped
     named = getattr(unwrapped, "actions", None)
     if hasattr(unwrapped, "get_action_meanings"):
         names = [str(x).lower() for x in unwrapped.get_action_meanings()]
-    else:  # MiniGrid and MiniWorld have an Enum of this name, of which some environments use the first few
+    else:  # MiniGrid and MiniWorld have an Enum of this name; some environments use only its first members
         names = list(named.__members__)[: int(space.n)] if isinstance(named, EnumType) else []
     n = int(space.n)
     return int(space.start), tuple(names) if len(names) == n else tuple(f"action {k}" for k in range(n))
 
 
 def _channels_last(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[H, W], [C, H, W] or [H, W, C] -> [H, W, C], a view."""
+    """Return [H, W], [C, H, W] or [H, W, C] as a view [H, W, C]."""
     if image.ndim == 2:
         return image[..., None]
     first = image.shape[0] < min(image.shape[1:]) and not (image.shape[0] == 1 and image.shape[-1] in (3, 4))
@@ -160,14 +161,14 @@ def _path(path: tuple[Any, ...]) -> str:
 def _flattens(space: spaces.Space[Any]) -> bool:
     try:
         return bool(space.is_np_flattenable)
-    except NotImplementedError:  # somebody's own kind of space
+    except NotImplementedError:  # custom space classes
         return False
 
 
 def one_line(what: object) -> str:
-    """As text without line breaks, at most 300 characters."""
+    """Return ``what`` as text without line breaks, of at most 300 characters."""
     try:
         text = " ".join(str(what).split())
-    except Exception:  # somebody's own class
+    except Exception:  # custom classes may raise anything
         text = f"a {type(what).__name__} that cannot be printed"
     return text if len(text) <= 300 else f"{text[:300]} ..."

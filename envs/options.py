@@ -1,4 +1,4 @@
-"""The options an environment can be made with. Each has one word, as flag, in `Config` and as keyword of ``make``."""
+"""Options of environments. Each has one name, used as command-line flag, `Config` field and keyword of ``make``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec import Meta
 
 @dataclass(frozen=True)
 class EnvSettings:
-    """Options that are settings of a run too. A family takes some of them itself; None, "own" and "none" ask for
-    nothing.
+    """Options that are also settings of a run. A family takes some of them itself; None, "own" and "none" leave the
+    family's default unchanged.
     """
 
     restart_envs: bool = False
@@ -47,24 +47,25 @@ class EnvSettings:
 
 @dataclass(frozen=True)
 class EnvOptions(EnvSettings):
-    """All that ``make`` takes by keyword. The last ones are no flags."""
+    """All keyword options of ``make``. The fields added here have no command-line flag."""
 
     threads: int | None = None
-    """CPU threads of the simulator; torch's number if not given."""
+    """CPU threads of the simulator. If not given: torch's number of threads."""
     pools: int = 2
-    """ViZDoom and Atari: pools that take turns, so that one simulates while the agent acts in the other; 1 or 2."""
+    """ViZDoom and Atari: number of alternating pools (1 or 2); with 2, one simulates while the agent acts in the other.
+    """
     env_offset: int = 0
-    """Global index of environment 0: with the seed it decides every episode."""
+    """Global index of environment 0; together with the seed it determines every episode."""
     depth: bool = False
-    """Labyrinth: show the distance of each pixel too, as the observation "depth"."""
+    """Labyrinth only: add the distance of each pixel as the observation "depth"."""
     render: bool = False
-    """Make environment 0 so that it can be drawn for people, where that must be known beforehand."""
+    """Make environment 0 so that it can be rendered, for families that must know this beforehand."""
 
 
 PLAY = ("sticky_actions", "noisy_tv", "time_limit")
-"""Options that change how an environment of any family is played, and not only how it looks."""
+"""Options that change how an environment of any family is played, not only how it looks."""
 
 NOTHING: dict[str, Any] = {
     "sticky_actions": 0.0, "grey": False, "noisy_tv": "none", "frame_stack": 1, "time_limit": None, "action_repeat": 1,
 }  # fmt: skip
-"""Values that ask for nothing, whatever the family's own are."""
+"""Values that disable an option, whatever the family's default."""

@@ -1,4 +1,4 @@
-"""What stands between an environment and its agent: options that a family takes itself, or that wrappers provide."""
+"""Preprocessing between environment and agent: options that a family takes itself or that wrappers provide."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
     "icm": {"frame_size": (42, 42), "grey": True, "frame_stack": 4, "action_repeat": 4},
     "rgb": {"grey": False, "frame_stack": 1, "action_repeat": 4},
 }
-"""By paper: Mnih et al. 2015; Pathak et al. 2017 (ViZDoom); colour, one frame."""
+"""Named settings: Mnih et al. 2015; Pathak et al. 2017 (ViZDoom); colour with a single frame."""
 
 WRAPPED = ("sticky_actions", "frame_size", "grey", "noisy_tv", "frame_stack", "time_limit")
-"""Options every family has, by wrappers where it does not take them itself; in this order, from the inside."""
+"""Options available for every family, through wrappers where the family lacks them; in order from the innermost."""
 
 LARGEST = 2**20
-"""Pixels a side, frames, threads: beyond any use."""
+"""Upper bound on pixels per side, frames, threads and similar counts."""
 
 IDLE = ("none", "noop", "no-op", "nothing", "idle", "wait")
-"""Names of actions that leave the world as it is. (MiniGrid's "done" ends the episode in some of its tasks.)"""
+"""Names of actions without effect. (MiniGrid's "done" is excluded: it ends the episode in some of its tasks.)"""
 
 
 def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> VectorEnv:
-    """``family(*arguments)`` with ``options``, in wrappers for those it does not take. UserError for what cannot be."""
+    """Build ``family(*arguments)`` with ``options``, wrapped for those it lacks. UserError for invalid options."""
     options = {k: v for k, v in options.items() if v is not None}
     own = defaults(family)
     named = options.pop("preprocessing", "own")
     if named != "own":
         if named not in PREPROCESSING:
             raise UserError(f"no preprocessing {named!r}; {suggest(named, PREPROCESSING)}")
-        # How long an action lasts is the family's own affair, where it does not ask.
+        # The action repeat applies only to families that have the option.
         asked = {k: v for k, v in PREPROCESSING[named].items() if k != "action_repeat" or k in own}
         options = asked | options
     _check(options)
     wrapped = {k: v for k, v in options.items() if k not in own and v != NOTHING.get(k, ...)}
     if "action_repeat" in wrapped:
-        raise UserError(f"how long an action lasts is fixed in {arguments[0]}: leave --action-repeat out")
+        raise UserError(f"the action repeat of {arguments[0]} is fixed: omit --action-repeat")
     taken = {k: v for k, v in options.items() if k in own}
-    # A wrapper that changes the picture comes before the stack: the stack is then a wrapper's as well.
+    # Wrappers that change the image precede frame stacking, which then is done by a wrapper as well.
     if "frame_stack" in own and wrapped.keys() & {"frame_size", "grey", "noisy_tv"}:
         wrapped["frame_stack"] = taken.get("frame_stack", own["frame_stack"])
         taken["frame_stack"] = 1
@@ -58,7 +58,7 @@ def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options:
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    """Raise UserError for numbers that no family can make anything of: simulators may end the process over them."""
+    """Raise UserError for numbers that no family can use: simulators may end the process because of them."""
     for name, least in (("frame_stack", 1), ("action_repeat", 1), ("threads", 1), ("env_offset", 0), ("pools", 1),
                         ("env_workers", 0), ("time_limit", 1)):  # fmt: skip
         if name in options and not _is_whole(options[name], least):
@@ -89,7 +89,7 @@ def _wrap(env: VectorEnv, options: dict[str, Any], seed: int, env_offset: int) -
 
     if env.codes and options.keys() & {"frame_size", "grey"}:
         raise UserError(
-            f"{', '.join(env.spec.tasks)} shows codes of things, not colours: leave out the frame size "
+            f"{', '.join(env.spec.tasks)} observes category codes, not colours: leave out the frame size "
             "(--frame-size), grey (--grey) and preprocessing (--preprocessing)"
         )
     if "sticky_actions" in options:

@@ -1,6 +1,6 @@
-"""The environment families: what each is, how it builds a `VectorEnv`, what it holds and what is known to score on it.
+"""Environment families: description, constructor, list of environments and known scores of each.
 
-Simulators are imported when they are asked for, so that an entry here is always safe.
+Simulators are imported on first use, so that an entry here never requires an installed package.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Scores = Mapping[str, Mapping[str, Any]]
 
 
 def _no_scores(task: str) -> Scores:
-    """Return no scores: none were measured."""
+    """Return no scores, for families without measurements."""
     return {}
 
 
 class Family(NamedTuple):
-    """One family of environments."""
+    """A family of environments."""
 
     about: str
-    """One line for people."""
+    """One-line description."""
     build: Callable[..., VectorEnv]
-    """Make environments from the name after the colon, ``num_envs``, ``device`` and ``seed``; the keyword-only
-    parameters are the options it takes itself, in the words of `EnvOptions`."""
+    """Function that makes environments from the name after the colon, ``num_envs``, ``device`` and ``seed``; its
+    keyword-only parameters are the options the family takes itself, named as in `EnvOptions`."""
     list: Callable[[], Lines]
-    """Yield (family:name, what it is) for each environment."""
+    """Function that yields (family:name, description) for each environment."""
     references: Callable[[str], Scores] = _no_scores
-    """Return what "random" play and the "oracle" are known to score on a task: mean, low and high (95 % interval),
-    episodes; {} where that was not measured."""
+    """Function that returns the known scores of "random" and "oracle" players on a task: mean, low and high (95 %
+    interval), episodes; {} where they were not measured."""
 
 
 def _labyrinth(
@@ -45,7 +45,7 @@ def _labyrinth(
     frame_size: tuple[int, int] = (84, 84), threads: int | None = None, env_offset: int = 0, depth: bool = False,
     time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
-    """Make one of Labyrinth's levels; ``a+b`` mixes several in one batch."""
+    """Make Labyrinth levels; ``a+b`` mixes several in one batch."""
     from .labyrinth.labyrinth import Labyrinth
 
     return Labyrinth(
@@ -63,7 +63,7 @@ def _labyrinth_lines() -> Lines:
 
 
 def _labyrinth_references(task: str) -> Scores:
-    """Return the scores recorded beside the oracle."""
+    """Return the scores recorded for random play and the oracle."""
     from .labyrinth.levels import recorded_scores
 
     return recorded_scores(task)
@@ -75,7 +75,7 @@ def _vizdoom(
     pools: int = 2, threads: int | None = None, env_offset: int = 0, render: bool = False,
     time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
-    """Make one of ViZDoom's scenarios, in colour, through EnvPool; ``action_repeat`` tics a step."""
+    """Make a ViZDoom scenario, in colour, through EnvPool, with ``action_repeat`` tics per step."""
     from .adapters.envpool import pools as made
     from .adapters.vizdoom import task
 
@@ -99,8 +99,8 @@ def _atari(
     sticky_actions: float = 0.0, life_loss: bool = False, pools: int = 2,
     threads: int | None = None, env_offset: int = 0, render: bool = False, time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
-    """Make an Atari game through EnvPool, preprocessed as by Mnih et al. 2015; ``sticky_actions`` 0.25 is Machado et
-    al. 2018.
+    """Make an Atari game through EnvPool, preprocessed as in Mnih et al. 2015; ``sticky_actions`` 0.25 is the setting
+    of Machado et al. 2018.
     """
     from .adapters.atari import task
     from .adapters.envpool import pools as made
@@ -126,7 +126,7 @@ def _minigrid(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     threads: int | None = None, env_offset: int = 0, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
-    """Make one of MiniGrid's tasks through EnvPool; those with a noisy TV, which it has not, through Gymnasium."""
+    """Make a MiniGrid task through EnvPool, or through Gymnasium for those with a noisy TV, which EnvPool lacks."""
     from .adapters.envpool import EnvPool
     from .adapters.gridworld import task
 
@@ -153,7 +153,7 @@ def _miniworld(
     frame_size: tuple[int, int] = (60, 80), env_offset: int = 0, restart_envs: bool = False,
     env_workers: int | None = None, env_timeout: float | None = None, render: bool = False,
 ) -> VectorEnv:  # fmt: skip
-    """Make MiniWorld's ``MiniWorld-{name}-v0``, one worker a core (``env_workers`` 0: in this process)."""
+    """Make MiniWorld's ``MiniWorld-{name}-v0``, with one worker per core (``env_workers`` 0: in this process)."""
     from .adapters.miniworld import MiniWorld, way_to_draw
 
     build = partial(MiniWorld, name, frame_size=frame_size, way=way_to_draw())
@@ -180,15 +180,16 @@ def _gym(
     env_offset: int = 0, restart_envs: bool = False, env_workers: int = 0, env_timeout: float | None = None,
     render: bool = False, time_limit: int | None = None,
 ) -> VectorEnv:  # fmt: skip
-    """Make whatever ``gymnasium.make`` makes, with discrete actions; ``module:Name-v0`` imports the module first.
+    """Make any environment of ``gymnasium.make`` with discrete actions; ``module:Name-v0`` imports the module first.
 
-    In this process, or spread over ``env_workers``; one that does not answer for ``env_timeout`` seconds is broken.
+    Environments run in this process, or in ``env_workers`` processes; a worker that does not answer within
+    ``env_timeout`` seconds counts as broken.
     """
     from .adapters.gymnasium import Gymnasium
 
     build = partial(Gymnasium, name, time_limit=time_limit)
     options: dict[str, Any] = {"env_offset": env_offset, "restart_envs": restart_envs}
-    if env_workers == 0 or render:  # pictures do not travel
+    if env_workers == 0 or render:  # workers do not transfer pictures
         _refuse(env_timeout, env_workers)
         return build(num_envs, device, seed, render=render, **options)
     from .processes.workers import Workers
@@ -197,15 +198,15 @@ def _gym(
 
 
 def _gym_lines() -> Lines:
-    """List a pattern, since there is no end to them."""
-    yield "gym:ID", "what Gymnasium has registered, such as gym:CartPole-v1; gym:module:ID imports the module first"
+    """Yield a pattern, since the set of names is open."""
+    yield "gym:ID", "any registered Gymnasium ID, such as gym:CartPole-v1; gym:module:ID imports the module first"
 
 
 def _counting(
     name: str, num_envs: int, device: torch.device, seed: int, *,
     frame_size: tuple[int, int] = (5, 7), env_offset: int = 0,
 ) -> VectorEnv:  # fmt: skip
-    """Make the counting environment, which proves that rows are aligned. Its only task is ``steps``."""
+    """Make the counting environment, which verifies that rows are aligned. Its only task is ``steps``."""
     from .counting import Counting
 
     if name != "steps":
@@ -215,13 +216,13 @@ def _counting(
 
 def _counting_lines() -> Lines:
     """List the only task."""
-    yield "counting:steps", "diagnostic: counts its steps, to prove that nothing is misaligned"
+    yield "counting:steps", "diagnostic: counts its steps, to verify that rows are aligned"
 
 
 def _refuse(env_timeout: float | None, env_workers: int | None) -> None:
-    """Raise UserError for a timeout of workers that are not wanted."""
+    """Raise UserError for a worker timeout without workers."""
     if env_timeout is not None and env_workers == 0:
-        raise UserError("only workers are waited for with a timeout (--env-timeout): add workers (--env-workers)")
+        raise UserError("a timeout (--env-timeout) applies only to workers: add workers (--env-workers)")
 
 
 def _actions(names: tuple[str, ...]) -> str:
@@ -230,20 +231,20 @@ def _actions(names: tuple[str, ...]) -> str:
 
 FAMILIES: dict[str, Family] = {
     "labyrinth": Family(
-        "first-person mazes and arenas in the manner of DeepMind Lab, here in Warp",
+        "first-person mazes and arenas similar to DeepMind Lab's, implemented in Warp",
         _labyrinth, _labyrinth_lines, _labyrinth_references,
     ),
-    "vizdoom": Family("ViZDoom's scenarios, with the rewards it gives, through EnvPool", _vizdoom, _vizdoom_lines),
+    "vizdoom": Family("ViZDoom's scenarios with their original rewards, through EnvPool", _vizdoom, _vizdoom_lines),
     "atari": Family(
-        "Atari 2600 games, 84x84 in grey, 4 stacked and 4 frames a step, through EnvPool",
+        "Atari 2600 games, 84x84 grey, 4 frames stacked, action repeat 4, through EnvPool",
         _atari, _atari_lines,
     ),
-    "minigrid": Family("gridworlds seen from above as 7x7 codes, through EnvPool", _minigrid, _minigrid_lines),
+    "minigrid": Family("gridworlds observed as 7x7 grids of codes, through EnvPool", _minigrid, _minigrid_lines),
     "miniworld": Family(
-        "3D rooms and mazes, drawn by the system's OpenGL in worker processes",
+        "3D rooms and mazes, rendered with the system's OpenGL in worker processes",
         _miniworld, _miniworld_lines,
     ),
-    "gym": Family("anything Gymnasium makes that has discrete actions", _gym, _gym_lines),
-    "counting": Family("a diagnostic", _counting, _counting_lines),
+    "gym": Family("any Gymnasium environment with discrete actions", _gym, _gym_lines),
+    "counting": Family("diagnostic environment", _counting, _counting_lines),
 }
-"""Environment families by the word before the colon."""
+"""Environment families by the prefix before the colon."""

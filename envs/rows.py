@@ -1,4 +1,4 @@
-"""Memory for timesteps and rollouts: allocated, matched and written."""
+"""Allocation, matching and writing of timesteps and rollouts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .trees import tree_map
 
 
 def empty_timestep(spec: Spec, num_envs: int, device: torch.device | str = "cpu", **info: Tensor) -> Timestep:
-    """Memory for an answer of ``num_envs`` environments, all zeros; ``info`` is taken as it is."""
+    """Allocate an all-zero answer of ``num_envs`` environments; ``info`` is used as given."""
 
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.zeros(num_envs, *shape, dtype=dtype, device=device)
@@ -30,7 +30,7 @@ def empty_timestep(spec: Spec, num_envs: int, device: torch.device | str = "cpu"
 
 
 def leaves(step: Timestep) -> dict[str, Tensor]:
-    """Every tensor of ``step`` by name. UserError for what is no Timestep."""
+    """Return every tensor of ``step`` by name. UserError if it is not a Timestep."""
     if not isinstance(step, Timestep):
         raise UserError(f"out is a Timestep, such as an answer of the environment, not a {type(step).__name__}")
     named = {k: getattr(step, k) for k in ("reward", "discount", "first", "last", "task")}
@@ -38,8 +38,8 @@ def leaves(step: Timestep) -> dict[str, Tensor]:
 
 
 def matching_rows(own: Mapping[str, Tensor], out: Timestep) -> dict[str, Tensor]:
-    """The rows of ``out`` for the tensors of ``own``, by name. UserError, naming it, for a row of another shape or
-    dtype.
+    """Return the rows of ``out`` for the tensors of ``own``, by name. UserError, naming the row, for a row of another
+    shape or dtype.
     """
     theirs = leaves(out)
     for name, ours in own.items():
@@ -49,8 +49,8 @@ def matching_rows(own: Mapping[str, Tensor], out: Timestep) -> dict[str, Tensor]
 
 
 def write_rows(own: Timestep, out: Timestep | None, device: torch.device | str = "cpu") -> Timestep:
-    """``own``, which its environment will write again, copied into the rows of ``out``, or into fresh memory on
-    ``device``. UserError, before anything is written, for rows that do not fit.
+    """Copy ``own``, which its environment will overwrite, into the rows of ``out``, or into new memory on ``device``.
+    UserError, before anything is written, for rows that do not match.
     """
     if out is None:
         copied: Timestep = tree_map(lambda x: x.to(device, copy=True), own)
@@ -62,7 +62,7 @@ def write_rows(own: Timestep, out: Timestep | None, device: torch.device | str =
 
 
 def empty_rollout(spec: Spec, example: Timestep, unroll: int, state: AgentState, skill: int = 0) -> Rollout:
-    """A preallocated rollout of T = ``unroll`` rows, shaped like ``example`` and on its device."""
+    """Allocate a rollout of T = ``unroll`` rows, with the shapes and device of ``example``."""
 
     def rows(x: Tensor, count: int) -> Tensor:
         return x.new_empty((count, *x.shape))

@@ -1,20 +1,20 @@
-"""What episodes came to: a fold over rollouts that never leaves the device.
+"""Episode statistics: a fold over rollouts that never leaves the device.
 
-An episode belongs to the row that ends it, and may have begun many rollouts before. The row that crosses a
-reset belongs to no episode. Sums are float64: exact for whole-number rewards, whatever the order.
+An episode is counted at the row that ends it, and may have begun many rollouts earlier. The row that crosses a reset
+belongs to no episode. Sums are float64: exact for whole-number rewards in any order.
 
-Means are over a window, the last episodes of each environment, and each environment counts alike. That is not a matter
-of taste. The first episodes to end anywhere are short ones, and an environment with short episodes ends many, so a mean
-over whatever has ended is a mean of what ends early. The episodes that one environment has finished by step n are
-exchangeable, given how many they are; so the mean of its last ones has the expectation of its first episode, given that
-this one is no longer than n steps. Hence, of a policy that does not learn:
+Means are over a window, the last episodes of each environment, and each environment has equal weight. This avoids a
+bias: the first episodes to end are short, and an environment with short episodes ends many, so a mean over all episodes
+that have ended favours those that end early. The episodes that one environment has finished by step n are exchangeable
+given their number; the mean of its last ones therefore has the expectation of its first episode, given that this one
+takes at most n steps. For a policy that does not learn it follows that:
 
-- the figure that is reported first, once every environment has finished an episode, is unbiased if there is a record at
-  every step (with few environments and records far apart it leans to short episodes, which leave time for more);
-- at step n the expectation is that of an episode of at most n steps: exact from the longest episode on.
+- the first figure reported, once every environment has finished an episode, is unbiased if there is a record at every
+  step (with few environments and infrequent records it is biased towards short episodes, which leave time for more);
+- at step n the expectation is that of an episode of at most n steps: exact once n reaches the longest episode.
 
-While an environment is still in its first episode there is no figure. Of a policy that learns, the figure lags behind:
-it is of the policies that played the window, and an environment amid a long episode speaks through older ones.
+While any environment is still in its first episode no figure is reported. For a policy that learns, the figure lags:
+it describes the policies that played the window, and an environment in a long episode contributes older episodes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from torch import Tensor
 from .experience import Rollout
 
 EPISODES = 100
-"""In a window, at least, once there are so many."""
+"""Minimum number of episodes in a window, once that many have ended."""
 FIGURES = ("return", "length", "terminated", "success")
-"""What is kept of an episode, besides its task."""
+"""Values stored for each episode, besides its task."""
 
 
 class EpisodeStatistics:
-    """The last episodes of each of B environments, and how many ended, by task, on ``device``.
+    """The last episodes of each of B environments, and the number of ended episodes by task, on ``device``.
 
-    ``window``: how many episodes of an environment; None: as many as make `EPISODES` of all. A *terminated* episode
-    ended with discount 0, not by a time limit; a *success* terminated on a positive reward, which says something only
-    of tasks that have a goal (`Spec.success`).
+    ``window``: number of episodes per environment; None: enough for `EPISODES` in total. A *terminated* episode ended
+    with discount 0, not by a time limit; a *success* terminated on a positive reward, which is meaningful only for
+    tasks with a goal (`Spec.success`).
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class EpisodeStatistics:
     ) -> None:
         self.device = torch.device(device)
         self.window = window or -(-EPISODES // num_envs)
-        # Of the episodes under way: return and length in steps; and the tasks they play.
+        # Current episodes: return and length in steps, and their tasks.
         self._running = torch.zeros(2, num_envs, dtype=torch.float64, device=self.device)
         self._task = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
-        # Of those that ended: `FIGURES` and the task, the newest first; and how many each environment has finished.
+        # Ended episodes: `FIGURES` and the task, newest first; and the number each environment has finished.
         shape = len(FIGURES) + 1, self.window, num_envs
         self._last = torch.zeros(shape, dtype=torch.float64, device=self.device)
         self._finished = torch.zeros(num_envs, dtype=torch.int64, device=self.device)
@@ -57,14 +57,14 @@ class EpisodeStatistics:
 
     @torch.no_grad()
     def update(self, rollout: Rollout) -> None:
-        """Take in the next rollout of the same environments."""
+        """Add the next rollout of the same environments."""
         valid, first, task = rollout.valid, rollout.first, rollout.task
         reward = rollout.reward.double()
         step = torch.stack([reward, torch.ones_like(reward)], dim=1)  # [T, 2, B]
         so_far = torch.empty_like(step)
         carry = self._running
-        # Added up in the order it came: the same to the last bit however the steps are cut into rollouts. What a
-        # crossing row adds is gone at the row after it, which is ``first``.
+        # Summed in order of time: bit-identical however the steps are divided into rollouts. The contribution of a
+        # crossing row is discarded at the row after it, which is ``first``.
         for t in range(len(step)):
             carry = torch.add(carry.masked_fill(first[t], 0.0), step[t], out=so_far[t])
         self._running = carry.clone()
@@ -81,21 +81,22 @@ class EpisodeStatistics:
         self._since += (ended.unsqueeze(-1) & self._is_of(task[:-1])).sum((0, 1))
 
     def _is_of(self, task: Tensor) -> Tensor:
-        """[..., K] bool."""
+        """Return the one-hot mask [..., K] bool of ``task``."""
         return task.unsqueeze(-1) == torch.arange(len(self._since), device=self.device)
 
     def drain(self) -> dict[str, Tensor]:
-        """What is known now, [1 + K] each, of all tasks and then of each: ``episodes`` that ended since the last drain;
-        ``pending``, how many environments are in their first episode; ``window``, how many episodes the means are over;
-        the means, named as in `FIGURES`, and ``return_std``, NaN of no episodes; ``return_min`` (inf of none) and
-        ``return_max``. And ``valid_steps``, a scalar, the total since the beginning. Nothing is read by the host here.
+        """Return the current figures, [1 + K] each, for all tasks together and then for each: ``episodes``, the number
+        that ended since the last drain; ``pending``, the number of environments in their first episode; ``window``, the
+        number of episodes in the means; the means, named as in `FIGURES`, and ``return_std``, NaN without episodes;
+        ``return_min`` (inf without episodes) and ``return_max``. Also ``valid_steps``, a scalar, the total since the
+        beginning. Does not synchronise with the host.
         """
         x, task = self._last[:-1], self._last[-1].long()  # [F, W, B], [W, B]
         there = torch.arange(self.window, device=self.device).unsqueeze(-1) < self._finished
         of_task = (self._is_of(task) & there.unsqueeze(-1)).movedim(-1, 0)
         mine = torch.cat([there.unsqueeze(0), of_task])  # [1 + K, W, B]
         count = mine.sum(1)  # [1 + K, B]
-        # Every environment counts alike; of a task, every one that played it.
+        # Equal weight for every environment, or for every one that played the task.
         weight = 1.0 / (count * (count > 0).sum(-1, keepdim=True)).unsqueeze(1).double()  # [1 + K, 1, B]
 
         def mean(of: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class EpisodeStatistics:
         return found
 
     def report(self, tasks: Sequence[str] = (), success: Sequence[bool] = ()) -> dict[str, float]:
-        """``drain`` and ``summary`` in one: the host waits once."""
+        """Combine ``drain`` and ``summary`` with a single host synchronisation."""
         drained = self.drain()
         steps = drained.pop("valid_steps")
         table = torch.cat([*(v.double() for v in drained.values()), steps.double().view(1)]).cpu()
@@ -125,11 +126,11 @@ class EpisodeStatistics:
         return summary(dict(zip([*drained, "valid_steps"], [*columns, table[-1]], strict=True)), tasks, success)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything: episodes under way, the window, what has ended since the last drain, the total."""
+        """Return the complete state: current episodes, window, episodes ended since the last drain, and the total."""
         return {name: getattr(self, f"_{name}").clone() for name in STATE}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from ``state_dict``. An environment that begins anew instead (``first``) drops its episode."""
+        """Continue from ``state_dict``. An environment that starts a new episode (``first``) drops its old one."""
         for name in STATE:
             getattr(self, f"_{name}").copy_(state[name])
 
@@ -138,12 +139,12 @@ STATE = ("running", "task", "last", "finished", "since", "valid_steps")
 
 
 def _newest(values: Tensor, ended: Tensor, before: Tensor) -> Tensor:
-    """[F, W, B]: of each environment the last W episodes, the newest first, of those that ``ended`` [T, B] with
-    ``values`` [F, T, B], and then those of ``before`` [F, W, B].
+    """Return [F, W, B]: the last W episodes of each environment, newest first, from those that ``ended`` [T, B] with
+    ``values`` [F, T, B], followed by those of ``before`` [F, W, B].
     """
     T, W = len(ended), before.shape[1]
     when = torch.where(ended, torch.arange(T, device=ended.device).unsqueeze(-1), -1)
-    when = when.topk(min(T, W), 0).values  # the latest first
+    when = when.topk(min(T, W), 0).values  # latest first
     fresh = values.gather(1, when.clamp(min=0).expand(len(values), -1, -1))
     new = (when >= 0).sum(0)  # [B]
     rank = torch.arange(W, device=ended.device).unsqueeze(-1)  # [W, 1]
@@ -154,11 +155,12 @@ def _newest(values: Tensor, ended: Tensor, before: Tensor) -> Tensor:
 def summary(
     drained: Mapping[str, Tensor], tasks: Sequence[str] = (), success: Sequence[bool] = ()
 ) -> dict[str, float]:
-    """What ``drain`` gave, as metrics: of all tasks and, if there are several, of each ("NAME/TASK").
+    """Convert the result of ``drain`` to metrics: for all tasks together and, if there are several, for each
+    ("NAME/TASK").
 
-    What is of no episodes is left out, and so are the means while an environment is in its first episode: then
-    "environments_in_first_episode" says how many are. ``success`` says which tasks define it; it is left out of the
-    others, and of all where not every task does.
+    Figures without episodes are omitted, and so are the means while an environment is in its first episode; in that
+    case "environments_in_first_episode" gives the number of such environments. ``success`` gives the tasks that define
+    it; it is omitted for the others, and from the totals unless every task defines it.
     """
     rows = {name: tensor.tolist() for name, tensor in drained.items() if name != "valid_steps"}
     metrics = {"valid_steps": float(drained["valid_steps"])}

@@ -1,4 +1,4 @@
-"""Trees of tensors: states of memories and environments."""
+"""Trees of tensors: states of memory modules and environments."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 State = Any
-"""A tree (tensor, tuple, dict) of batch-first, fixed-shape tensors; ``()`` for what remembers nothing."""
+"""A tree (tensor, tuple, dict) of batch-first, fixed-shape tensors; ``()`` for a module without state."""
 
 
 def tree_map(function: Callable[..., Tensor], tree: State, *others: State) -> State:
-    """``function`` applied to every tensor of a State, and to those at the same place in ``others``."""
+    """Apply ``function`` to every tensor of a State, together with the corresponding tensors of ``others``."""
     if isinstance(tree, Tensor):
         return function(tree, *others)
     if isinstance(tree, dict):
@@ -23,5 +23,5 @@ def tree_map(function: Callable[..., Tensor], tree: State, *others: State) -> St
 
 
 def reset_state(state: State, first: Tensor, initial: State) -> State:
-    """``state`` with the rows where ``first`` [B] is True replaced by ``initial``."""
+    """Return ``state`` with the rows where ``first`` [B] is True replaced by ``initial``."""
     return tree_map(lambda s, i: torch.where(first.view(-1, *[1] * (s.dim() - 1)), i, s), state, initial)

@@ -1,4 +1,4 @@
-"""`VectorEnv`: what every environment is to the rest, with defaults for what not every environment has."""
+"""`VectorEnv`: the interface of every environment, with defaults for its optional parts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Halves(Protocol):
     """The two halves of a step, with the simulation in between."""
 
     def send(self, action: Tensor) -> None:
-        """Let the environments act: ``action`` [B] int64."""
+        """Start a step: ``action`` [B] int64."""
         ...
 
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """Return the answer to what was sent."""
+        """Return the answer to the actions sent."""
         ...
 
 
 class Player(Protocol):
-    """Whatever acts."""
+    """A policy, scripted or learned."""
 
     def __call__(self, timestep: Timestep) -> Tensor:
         """Return the actions [B] int64 to take next."""
@@ -43,41 +43,41 @@ class Player(Protocol):
 
 
 class VectorEnv(ABC):
-    """B environments, torch-native and batched from the start.
+    """B environments, torch-native and batched.
 
     After ``reset`` every row is ``first``. ``step`` writes into the rows of ``out`` when given (same shapes,
-    dtypes and device as a returned Timestep); without it, as ``reset`` always does, it answers in fresh memory, which
-    is the caller's to keep. ``reset(mask=...)`` begins a new episode where mask is True and leaves the others as they
-    were.
+    dtypes and device as a returned Timestep); without it, and always in ``reset``, the answer is in new memory that the
+    caller may keep. ``reset(mask=...)`` begins a new episode where mask is True and leaves the other environments
+    unchanged.
 
-    An environment has ``num_envs``, ``spec``, ``reset`` and ``step``, and state if ``spec.resumable``. All else has a
-    default, which says that there is none of it. A wrapper forwards everything (`wrappers.base`).
+    A subclass provides ``num_envs``, ``spec``, ``reset`` and ``step``, and the state methods if ``spec.resumable``. All
+    other members default to "not available". A wrapper forwards everything (`wrappers.base`).
     """
 
     num_envs: int
     spec: Spec
     device: torch.device = torch.device("cpu")
-    """Where answers lie."""
+    """Device of the returned tensors."""
     codes: bool = False
-    """Whether the image is a grid of codes, of which no smaller or grey picture can be made."""
+    """True if the image is a grid of category codes, which can be neither resized nor converted to grey."""
     num_cells: int | None = None
-    """How many values ``info["cell"]`` may have, from 0; None where that is not known."""
+    """Number of values that ``info["cell"]`` may take, from 0; None where unknown."""
     adopts: bool = False
-    """Whether ``adopt`` can be called."""
+    """True if ``adopt`` is supported."""
 
     @property
     def capturable(self) -> bool:
-        """On CUDA, ``step`` may be recorded in a graph: it neither waits nor decides anything on the host."""
+        """True if, on CUDA, ``step`` may be recorded in a graph: it neither synchronises nor branches on the host."""
         return False
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each environment broke and was made anew; [] where none ever is."""
+        """Number of times each environment [B] broke and was recreated; [] if that is not supported."""
         return []
 
     @property
     def parts(self) -> Sequence[tuple[slice, Halves]]:
-        """(columns, halves of their step) of the pools that take turns; without pools there is one part."""
+        """(columns, halves of their step) of each alternating pool; without pools there is a single part."""
         return [(slice(None), Lockstep(self))]
 
     @abstractmethod
@@ -91,68 +91,68 @@ class VectorEnv(ABC):
         """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything that decides the future. UserError unless ``spec.resumable``."""
+        """Return everything that determines the future. UserError unless ``spec.resumable``."""
         raise UserError(f"{', '.join(self.spec.tasks)} cannot save its state")
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from ``state_dict``: the next ``step`` answers as it would have then. UserError unless
+        """Continue from ``state_dict``: the next ``step`` answers as it would have at that time. UserError unless
         ``spec.resumable``.
         """
         raise UserError(f"{', '.join(self.spec.tasks)} cannot load a state")
 
     def render(self) -> Pixels | None:
-        """Draw environment 0 for people, as it was last answered: uint8 [H, W, 3]; None if it has no picture. A family
-        that must be told beforehand has the option ``render``.
+        """Draw environment 0 for human viewers, as of the last answer: uint8 [H, W, 3]; None if it has no picture. A
+        family that must know this beforehand has the option ``render``.
         """
         return None
 
     def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> Pixels | None:
-        """Draw a map of environment 0 for people, uint8 [height, width, 3], with the positions [T, 2] where it has
-        been; None if it has no map.
+        """Draw a map of environment 0 for human viewers, uint8 [height, width, 3], with its past positions ``trail``
+        [T, 2]; None if it has no map.
         """
         return None
 
     def oracle(self) -> Player | None:
-        """Return a scripted player that knows what agents do not see, to be shown each Timestep in turn; None if there
-        is none.
+        """Return a scripted player that knows more than agents observe and must be given every Timestep in turn; None
+        if there is none.
         """
         return None
 
     def wrap(self, wrapper: Callable[[VectorEnv, int], VectorEnv]) -> VectorEnv:
-        """Return these environments in what ``wrapper(env, first)`` makes of them, or of each pool of them; ``first``
-        is the number of the first of its environments.
+        """Wrap these environments, or each pool of them, in ``wrapper(env, first)``, and return the result; ``first``
+        is the index of the wrapped part's first environment.
         """
         return wrapper(self, 0)
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
-        """Keep answers and faults in this memory from now on, where environments ``adopts``. ``started``: the ``rows``
-        are those of environments like these, which continue there. The answer is what ``step`` may be given as ``out``,
-        so that nothing is copied.
+        """Store answers and faults in the given memory from now on, where ``adopts`` is True. ``started``: the ``rows``
+        hold the answers of equivalent environments, from which these continue. The returned Timestep may be passed to
+        ``step`` as ``out``, which avoids a copy.
         """
         raise NotImplementedError
 
-    def close(self) -> None:  # noqa: B027 (most have nothing to end)
-        """End what runs: simulators may hold processes, threads, windows or files. Again is harmless."""
+    def close(self) -> None:  # noqa: B027 (most need no cleanup)
+        """Release processes, threads, windows and files of the simulators. Repeated calls have no effect."""
 
 
 class Lockstep:
-    """The halves of a vector environment that simulates when it is asked for the answer."""
+    """The halves of a vector environment that simulates when the answer is requested."""
 
     def __init__(self, env: VectorEnv) -> None:
         self._env = env
 
     def send(self, action: Tensor) -> None:
-        """Keep ``action`` [B] int64 for ``recv``."""
+        """Store ``action`` [B] int64 for ``recv``."""
         self._action = action
 
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """Step."""
+        """Step the environments and return the answer."""
         return self._env.step(self._action, out)
 
 
 @contextmanager
 def closing(env: E) -> Iterator[E]:
-    """Yield ``env``, and close it at the end."""
+    """Yield ``env``, and close it on exit."""
     try:
         yield env
     finally:

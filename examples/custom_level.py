@@ -1,4 +1,4 @@
-"""A level of one's own: data, no kernel. Walk the corridor to the melon; a lemon lies in the way.
+"""A custom level, defined by data without a kernel: a corridor with a melon at its end and a lemon on the way.
 
     python examples/custom_level.py            random play, and a picture of the level
 """

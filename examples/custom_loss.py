@@ -1,4 +1,4 @@
-r"""An auxiliary loss of one's own: from what the agent remembers, which colour the next frame will be on average.
+r"""A custom auxiliary loss: prediction of the next frame's mean colour from the agent's memory.
 
     morello list losses --import examples/custom_loss.py
     morello train a2c-lstm --import examples/custom_loss.py --aux.next-colour.weight 1 \
@@ -17,7 +17,7 @@ from morello.envs.experience import Rollout, Spec
 
 @dataclass(frozen=True)
 class NextColourConfig(LossConfig):
-    """Fields become flags: this one is --aux.next-colour.hidden."""
+    """Settings of the loss. Fields become flags: this one is --aux.next-colour.hidden."""
 
     hidden: int = 64
     """Units of the hidden layer."""
@@ -32,11 +32,11 @@ class NextColour(AuxiliaryLoss):
     def __init__(self, config: NextColourConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
         if "image" not in spec.observation:
-            raise ValueError("next_colour needs images")  # becomes one sentence for whoever asked for it
+            raise ValueError("next_colour needs images")  # shown to the user as a one-line error
         self.head = nn.Sequential(nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, 3))
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T, B]: never averaged here, and False where a reset lies between two frames."""
+        """Return value and mask [T, B], not averaged; the mask is False where a reset is between two frames."""
         colour = rollout.observation["image"][1:, ..., :3].float().mean((2, 3)) / 255
         error = (self.head(features.memory[:-1]) - colour).square().mean(-1)
         self.metrics = {"brightness": average(colour.mean(-1), rollout.valid)}  # logged as next_colour/brightness

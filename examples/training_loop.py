@@ -1,4 +1,4 @@
-"""A training loop of one's own, from the public Actor and Learner: no run folder, no logging, nothing hidden.
+"""A custom training loop from the public Actor and Learner, without a run folder or logging.
 
     python examples/training_loop.py --steps 200000
 """

@@ -52,7 +52,7 @@ def test_broken_environment_ends_a_run_with_a_sentence_or_is_made_anew(tmp_path,
     assert "environment 1 (seed 1) failed at step 2" in err
     assert "Traceback" not in err
     assert "--restart-envs" in err
-    with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
+    with pytest.warns(RuntimeWarning, match="recreated, 1 so far"):
         assert main([*words, str(tmp_path / "goes-on"), "--restart-envs"]) == 0
     assert "step 240" in capsys.readouterr().out.replace(",", "")
 
@@ -141,7 +141,8 @@ def test_list(capsys):
         ("envs labyrinth", "labyrinth:seekavoid_arena_01"),
         ("presets", "Mnih"),
         ("losses", "Jaderberg"),
-        ("intrinsic", "plugins"),
+        ("intrinsic", "--import FILE"),
+        ("runners", "newest weights"),
     ):
         assert main(["list", *what.split()]) == 0
         assert expected in capsys.readouterr().out
@@ -196,6 +197,6 @@ def test_a_run_goes_on_with_its_own_settings_however_it_is_named(tmp_path, capsy
 
 def test_a_run_that_is_not_there_cannot_go_on(tmp_path, capsys):
     assert main(["train", "--run", str(tmp_path / "x"), "--resume"]) == 2
-    said = f"morello: {tmp_path}/x holds no run to go on with: name another --run, or begin one with --env.\n"
+    said = f"morello: {tmp_path}/x holds no run to resume: name another --run, or begin one with --env.\n"
     assert capsys.readouterr().err == said
     assert not (tmp_path / "x").exists()

@@ -87,12 +87,13 @@ def test_custom_reward(tmp_path, capsys):
         assert config["intrinsic"]["surprise"]["weight"] == 0.1
         assert config["extrinsic"] == {"weight": 0}
         records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-        assert {"loss/surprise", "surprise/reward", "surprise/divisor", "surprise/value", "loss/value/surprise"} <= records[-1].keys()
+        logged = {"loss/surprise", "surprise/reward", "surprise/divisor", "surprise/value", "loss/value/surprise"}
+        assert logged <= records[-1].keys()
         assert records[-1]["surprise/gradient_share"] == 0
         for words, flag in (
             (["--intrinsic.surprise.gamma", "1"], "--intrinsic.surprise.gamma"),
             (["--intrinsic.surprise.normalise", "most"], "normalise"),
-            (["--intrinsic.surprise.hidden", "9", "--intrinsic.surprise.weight", "0"], "at weight 0, where it is off"),
+            (["--intrinsic.surprise.hidden", "9", "--intrinsic.surprise.weight", "0"], "has settings but weight 0"),
             (["--extrinsic.weight", "-1"], "--extrinsic.weight"),
         ):
             assert main(["train", "a2c", *tiny.split(), "--import", file, *own.split()[:2], *words]) == 2

@@ -1,1 +1,1 @@
-"""Settings, presets, and what is built from them."""
+"""Settings, presets, and the objects built from them."""

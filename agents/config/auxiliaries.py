@@ -1,4 +1,4 @@
-"""Auxiliary losses and intrinsic rewards, from settings to modules."""
+"""Construction of auxiliary losses and intrinsic rewards from settings."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def auxiliaries_of(config: Config, spec: Spec, sizes: Sizes) -> dict[str, Auxili
 def auxiliary_of(
     kind: str, name: str, own: AuxiliaryConfig, learner: LearnerConfig, seed: int, spec: Spec, sizes: Sizes
 ) -> Auxiliary:
-    """Return a registered loss or reward, begun with random numbers of its own, by its name and the seed: none changes
-    what another, or the agent, begins with. What it leaves at None and the learner has under the same name is the
-    learner's. ValueError where it does not fit.
+    """Build a registered loss or reward by its name. Its initial weights depend only on its name and the seed, not on
+    other plugins, and it does not change theirs or the agent's. Settings left at None that the learner has under the
+    same name take the learner's value. ValueError if it does not fit the environment or the network.
     """
     shared = {f.name for f in dataclasses.fields(own) if getattr(own, f.name) is None}
     shared &= {f.name for f in dataclasses.fields(learner)}

@@ -1,8 +1,7 @@
-"""From a config to the four objects of a run: environment, model, actor and learner."""
+"""Construction of the four objects of a run from a config: environment, model, actor and learner."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import random
 from collections.abc import Mapping, Sequence
@@ -25,10 +24,11 @@ from ..replay import Replay
 from .auxiliaries import auxiliaries_of
 from .config import Config
 from .environment_options import environment_options
+from .registered import copied
 
 
 class Parts(NamedTuple):
-    """The four objects of a run; a loop of one's own needs no more."""
+    """The four objects of a run; a custom training loop needs no more."""
 
     env: VectorEnv
     model: ActorCritic
@@ -37,13 +37,13 @@ class Parts(NamedTuple):
 
 
 def environment(config: Config, num_envs: int, seed: int) -> VectorEnv:
-    """The environment a config names."""
+    """Build the environment of a config."""
     options = environment_options(dataclasses.asdict(config))
     return make(config.env, num_envs=num_envs, device=config.device, seed=seed, **options)
 
 
 def network(config: Config, spec: Spec, streams: Sequence[str] = (EXTRINSIC,)) -> ActorCritic:
-    """The untrained model of a config."""
+    """Build the untrained model of a config."""
     torso = fitting_torso(spec) if config.torso == "auto" else config.torso
     if torso not in TORSOS:
         raise UserError(f"Unknown torso '{torso}': {suggest(torso, TORSOS)}")
@@ -66,22 +66,23 @@ def network(config: Config, spec: Spec, streams: Sequence[str] = (EXTRINSIC,)) -
 
 def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Parts:
     """Build environment, model, actor and learner of a resolved config, seeded, with copies of ``plugins`` added."""
+    given = copied(plugins)
     torch.set_num_threads(config.threads or 1)
     torch.set_flush_denormal(True)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)
     torch.manual_seed(config.seed)
     env = environment(config, config.num_envs, config.seed)
-    given = {name: copy.deepcopy(module) for name, module in (plugins or {}).items()}  # a fresh one for each run
     names = [*config.aux, *config.intrinsic, *given]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"There are two losses or rewards called '{min(twice)}': give one another name.")
     refuse_reserved(names)
     own = (name for name, module in given.items() if isinstance(module, IntrinsicReward))
-    model = network(config, env.spec, (EXTRINSIC, *config.intrinsic, *own))
+    model = network(config, env.spec, (EXTRINSIC, *sorted([*config.intrinsic, *own])))
     graph = torch.device(config.device).type == "cuda" and env.capturable
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
-    added = auxiliaries_of(config, env.spec, model.sizes) | given
+    every = auxiliaries_of(config, env.spec, model.sizes) | given
+    added = {name: every[name] for name in sorted(every)}  # sums do not depend on who was registered first
     try:
         refuse_too_small(added, config.unroll, config.num_envs)
         reads = any(m.data != "rollout" for m in added.values() if isinstance(m, AuxiliaryLoss))
@@ -89,6 +90,6 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
         learner = Learner(
             model, config.learner, config.steps, plugins=added, replay=replay, extrinsic=config.extrinsic.weight
         )
-    except ValueError as error:  # a loss or a replay that does not fit
+    except ValueError as error:  # a loss or a replay that does not fit the settings
         raise UserError(f"{str(error).rstrip('.')}.") from error
     return Parts(env, model, actor, learner)

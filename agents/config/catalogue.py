@@ -1,4 +1,4 @@
-"""What there is to choose from: one line each, read from the registries."""
+"""Lists of the available choices: one line each, read from the registries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
 from ...envs import FAMILIES
 from ...envs.errors import UserError, suggest
+from ..runners import RUNNERS
 from .presets import PRESETS
 
 
 def environments(family: str | None = None) -> Iterator[tuple[str, str]]:
-    """Every environment of a family by the name that --env takes; without one, every family."""
+    """List every environment of a family by the name that --env takes; without a family, list the families."""
     if family is None:
         for name, known in FAMILIES.items():
             yield f"{name}:...", f"{known.about} (morello list envs {name})"
@@ -22,19 +23,19 @@ def environments(family: str | None = None) -> Iterator[tuple[str, str]]:
 
 
 def presets() -> Iterator[tuple[str, str]]:
-    """Every preset and its paper."""
+    """List every preset and its paper."""
     for name, preset in PRESETS.items():
         yield name, preset.about
 
 
 def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
-    """Every class of a registry with what it says of itself."""
+    """Return a function that lists every class of a registry with a one-line description."""
 
     def lines() -> Iterator[tuple[str, str]]:
         for name, kind in registry.items():
             yield name, getattr(kind, "paper", "") or (kind.__doc__ or "").partition("\n")[0]
         if not registry:
-            yield "(none built in)", "add your own with --import FILE"
+            yield "(none built in)", "add plugins with --import FILE"
 
     return lines
 
@@ -44,4 +45,5 @@ CATALOGUES: dict[str, Callable[..., Iterator[tuple[str, str]]]] = {
     "presets": presets,
     "losses": classes(AUXILIARY_LOSSES),
     "intrinsic": classes(INTRINSIC_REWARDS),
+    "runners": classes(RUNNERS),
 }

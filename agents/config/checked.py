@@ -1,4 +1,4 @@
-"""``config.json`` with every setting that is known here of its own type."""
+"""Reading of ``config.json`` with a check of every known setting's type."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .config import Config
 from .validation import converted, fields_of
 
 OLDER = {"bfloat16": bool, "streams": int}
-"""Settings of earlier versions that are read still."""
+"""Settings of earlier versions that are still read."""
 
 
 def read_checked(folder: str | Path) -> tuple[dict[str, Any], Spec]:
-    """Return the settings of a run, and its environment's spec. UserError if ``folder`` is not a run, or a setting is
-    of another type than it has.
+    """Return the settings of a run and its environment's spec. UserError if ``folder`` is not a run, or if a setting
+    has the wrong type.
     """
     config, spec = read_config(folder)
     for name, kind in (OLDER | fields_of(Config)).items():
         if name in config and not _may_be(config[name], kind):
             path, shown = Path(folder) / CONFIG, repr(config[name])[:60]
-            raise UserError(f"{path} is damaged: its setting '{name}' is {shown}, which it cannot be; {RESTORE}")
+            raise UserError(f"{path} is damaged: its setting '{name}' is {shown}, which is not valid; {RESTORE}")
     return config, spec
 
 
 def _may_be(value: Any, kind: Any) -> bool:
-    """Whether JSON gave back what a setting of this type is written as. Words are not looked up: there may be more of
-    them in the version that wrote them.
+    """Return whether a value read from JSON can belong to a setting of type ``kind``. Literal choices are not checked:
+    the version that wrote them may have had others.
     """
     if get_origin(kind) is Literal:
         kind = str

@@ -1,4 +1,4 @@
-"""A run as data: every field is a flag. A preset is a set of defaults with a name and a paper."""
+"""The settings of a run: every field is a flag. A preset is a set of defaults with a name and a paper."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EVAL_LIMIT = 10_000
 
 @dataclass(frozen=True)
 class Begin:
-    """Settings that a run cannot do without, and the first flags that --help explains."""
+    """The essential settings of a run, which --help lists first."""
 
     env: str = ""
     """Environment as family:name, such as labyrinth:seekavoid_arena_01 (morello list envs shows all)."""
     steps: Annotated[int, Meta(ge=1)] = 1_000_000
     """Training budget in agent steps, counted over all environments together."""
-    seed: Annotated[int, Meta(ge=0, lt=2**62)] = 0  # evaluations add theirs to it
+    seed: Annotated[int, Meta(ge=0, lt=2**62)] = 0  # evaluations add their own seed to it
     """Seed of weights, action noise and environments."""
     num_envs: Annotated[int, Meta(ge=1)] = 64
     """Number of environments stepped side by side."""
@@ -38,17 +38,18 @@ class Begin:
 class Config(EnvSettings, Begin):
     """Train an agent. Steps are agent steps: one step is one decision, which may last several simulator frames."""
 
-    # Annotations are read when they are asked for: choices from a registry are those that are in it by then.
+    # Annotations are evaluated on access, so choices include everything registered by then.
 
     torso: Literal["auto", *TORSOS] = "auto"  # type: ignore[valid-type]
-    """Network that encodes one observation.
+    """Network that encodes one observation: nature (Nature CNN), shallow or deep (IMPALA CNNs), grid (MiniGrid codes)
+    or mlp (perceptron for vectors).
     auto chooses the Nature CNN for images (shallow below 36 pixels, grid below 20) and a perceptron for vectors."""
     memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
     """Memory module: none, LSTM, GRU, causal convolution or transformer."""
-    memory_size: Annotated[int, Meta(ge=2)] = 256  # a transformer's norm leaves 0 of one number
+    memory_size: Annotated[int, Meta(ge=2)] = 256  # a transformer's layer norm maps a single number to 0
     """Width of the memory's output; ignored without memory."""
     runner: Literal[*RUNNERS] = "sync"  # type: ignore[valid-type]
-    """How acting and learning take turns: sync collects a rollout with the newest weights, then learns from it."""
+    """Order of acting and learning; morello list runners describes each choice."""
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
     aux: dict[str, LossConfig] = field(default_factory=dict)
     """Auxiliary losses by name; those of weight 0 are off."""
@@ -76,11 +77,11 @@ class Config(EnvSettings, Begin):
     """Number of episodes in each evaluation."""
     eval_limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
     """Maximum steps per evaluation episode, on average, where the environment has no longer limit of its own.
-    An evaluation that takes longer is given up with a warning."""
+    An evaluation that takes longer is abandoned with a warning."""
     eval_video: bool = False
     """Write a video of one episode to TensorBoard at each evaluation."""
     checkpoint_every: Annotated[int, Meta(ge=0)] = 200_000
-    """Steps between two checkpoints, beside those at the start and at the end; 0 writes only these."""
+    """Steps between two checkpoints, besides those at the start and at the end; 0 writes only these."""
     checkpoint_replay: bool = False
     """Store the replay in checkpoints; otherwise a resumed run starts with an empty one."""
     keep: Annotated[int, Meta(ge=1)] = 2

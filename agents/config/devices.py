@@ -1,4 +1,4 @@
-"""Devices by name, and what their hardware can do."""
+"""Devices by name, and their hardware capabilities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...envs.processes import forked
 
 
 def resolve_device(name: str) -> torch.device:
-    """"auto", "cpu", "cuda" or "cuda:1" to a device that is there."""
+    """Resolve "auto", "cpu", "cuda" or "cuda:1" to an available device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -21,12 +21,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda":
         forked.refuse_cuda()
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"Device '{name}' is not here: this machine has {torch.cuda.device_count()} CUDA devices.")
+        raise UserError(f"Device '{name}' is not available: this machine has {torch.cuda.device_count()} CUDA devices.")
     return device
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 faster than float32."""
+    """Return whether the hardware multiplies bfloat16 faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""The settings that are options of ``make``."""
+"""Settings that are passed to ``make`` as options."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .validation import flag_of, validated_field
 
 
 def environment_options(config: Mapping[str, Any], env: str | None = None) -> dict[str, Any]:
-    """Return the options of ``make`` that a config, as a dict, asks for; for another ``env``, those that it knows.
-    UserError, by its flag, for one that the config's own does not.
+    """Return the options of ``make`` that a config, given as a dict, sets; for another ``env``, only those that it
+    supports. UserError, naming the flag, if the config's own environment does not support one.
     """
     name = str(config["env"]) if env is None else env
     known = options_of(name)

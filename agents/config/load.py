@@ -1,4 +1,4 @@
-"""The agent of a run folder, ready to act."""
+"""Loading of the trained agent of a run folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..storage.config_file import CHECKPOINTS, CONFIG
 from .checked import read_checked
 
 MODEL = ("learner", "model")
-"""Where a checkpoint has the agent's weights."""
+"""Path of the agent's weights in a checkpoint."""
 MISFITS = (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError)
-"""What building a network of impossible settings, or loading weights of another one, raises."""
+"""Errors raised when a network is built from impossible settings, or weights of another network are loaded."""
 
 
 def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
-    """The agent of a run folder, with the weights of its newest good checkpoint.
+    """Load the agent of a run folder, with the weights of its newest intact checkpoint.
 
-    Nothing that the folder names is imported or run. UserError for a folder that holds no agent.
+    No code that the folder names is imported or run. UserError for a folder that holds no agent.
     """
     config, spec = read_checked(run)
     found = checkpoint.load(Path(run) / CHECKPOINTS, part=MODEL)
@@ -42,7 +42,7 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
         model.load_state_dict(weights)
     except MISFITS as error:
         why = in_short(error)
-        raise UserError(f"the checkpoint in {run} is of another network than its {CONFIG}: {why}") from error
+        raise UserError(f"the checkpoint in {run} belongs to another network than its {CONFIG}: {why}") from error
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -51,30 +51,29 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Agent:
 
 
 def refuse_other_shapes(build: Callable[[], nn.Module], saved: Mapping[Any, tuple[int, ...]]) -> None:
-    """ValueError unless what ``build`` makes has weights of just these names and shapes. It is made without memory, so
-    that a folder cannot ask for more of it than its checkpoint holds; what cannot be made so is not compared.
+    """Raise ValueError unless the module that ``build`` makes has weights of exactly these names and shapes. The module
+    is built on the meta device, so that a folder cannot demand more memory than its checkpoint occupies; modules that
+    cannot be built there are not compared.
     """
     try:
         with torch.device("meta"):
             wanted = shapes_of(build().state_dict())
-    except NotImplementedError:  # somebody's own loss, which reads numbers while it is built
+    except NotImplementedError:  # a user's loss that reads tensor values while it is built
         return
     for name in [*wanted, *saved]:
         if wanted.get(name) != saved.get(name):
-            raise ValueError(f"'{name}' is {_said(saved.get(name))} there, and would be {_said(wanted.get(name))}")
+            raise ValueError(f"'{name}' is {_said(saved.get(name))} there, not {_said(wanted.get(name))}")
 
 
 def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """By name. TypeError for what holds no tensors."""
+    """Return the shapes of tensors by name. TypeError if there are no tensors."""
     if not (isinstance(weights, Mapping) and all(isinstance(v, Tensor) for v in weights.values())):
         raise TypeError("it holds no weights")
     return {name: tuple(v.shape) for name, v in weights.items()}
 
 
 def refuse_other_sizes(run: Path) -> None:
-    """UserError, before anything of that size is built, if the settings of a run are not those that its newest
-    checkpoint was made with.
-    """
+    """Raise UserError, before anything large is built, if the settings of a run do not match its newest checkpoint."""
     saved = heads_by_name(checkpoint.shapes(run / CHECKPOINTS, MODEL))
     rows = checkpoint.shapes(run / CHECKPOINTS, ("actor", "row"))
     if not saved:
@@ -82,16 +81,16 @@ def refuse_other_sizes(run: Path) -> None:
     config, spec = read_checked(run)
     try:
         if other := [shape[0] for shape in rows.values() if shape and shape[0] != config["num_envs"]]:
-            raise ValueError(f"it is of {other[0]} environments, and they would be {config['num_envs']}")
+            raise ValueError(f"it has {other[0]} environments, not {config['num_envs']}")
         refuse_other_shapes(lambda: _network(config, spec, saved), saved)
     except MISFITS as error:
         raise UserError(
-            f"{run} cannot go on: its checkpoint is of another network than its {CONFIG}: {in_short(error)}"
+            f"{run} cannot go on: its checkpoint belongs to another network than its {CONFIG}: {in_short(error)}"
         ) from error
 
 
 def in_short(error: Exception) -> str:
-    """What an error says, without line breaks, at a readable length."""
+    """Return an error's message without line breaks, shortened to a readable length."""
     return " ".join(str(error).split())[:300]
 
 
@@ -100,7 +99,7 @@ def _said(shape: tuple[int, ...] | None) -> str:
 
 
 def _network(config: Mapping[str, Any], spec: Spec, weights: Mapping[str, Any]) -> ActorCritic:
-    """The untrained network of a run; its value heads are those of the weights."""
+    """Build the untrained network of a run, with the value heads found in its weights."""
     return ActorCritic(
         spec,
         torso=config.get("torso", "auto"),

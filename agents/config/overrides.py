@@ -1,4 +1,4 @@
-"""A preset with fields replaced by name."""
+"""Presets with fields replaced by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .registered import KINDS, known
 
 
 def preset_named(name: str) -> Preset:
-    """Return a preset, or raise UserError with what is near."""
+    """Return a preset by name. UserError, with similar names, if there is none."""
     if name not in PRESETS:
         raise UserError(f"Unknown preset '{name}': {suggest(name, PRESETS)}")
     return PRESETS[name]
 
 
 def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
-    """Return ``config`` with fields of its own or of its learner replaced by name. ``aux`` and ``intrinsic`` add to the
-    losses and rewards there are; a number is a weight.
+    """Return ``config`` with fields of its own or of its learner replaced by name. Entries of ``aux`` and ``intrinsic``
+    are added to the existing losses and rewards; a number is a weight.
     """
     learner = {f.name for f in dataclasses.fields(config.learner)}
     own = {f.name for f in dataclasses.fields(config)} - {"learner"}
@@ -42,7 +42,9 @@ def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
 
 
 def _weighed(config: Config, kind: str, name: str, given: Any) -> Any:
-    """Return a loss or reward by its weight, else as ``config`` has it; or as it is given."""
+    """Return the settings of a loss or reward: if ``given`` is a number, those in ``config`` or the defaults with that
+    weight; otherwise ``given``.
+    """
     if isinstance(given, bool) or not isinstance(given, int | float):
         return given
     own = getattr(config, kind).get(name, known(kind, name).Config())

@@ -1,8 +1,10 @@
-"""What plugs in by name: the registries, their settings in `Config`, and what is refused of somebody's own."""
+"""Plugins by name: the registries, their settings in `Config`, and checks of user-defined plugins."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ...auxiliaries import (
@@ -16,11 +18,13 @@ from ...auxiliaries import (
     LossConfig,
 )
 from ...envs.errors import UserError, suggest
+from ...envs.observation_reader import one_line
 from .config import Config
+from .validation import validated
 
 
 class Kind(NamedTuple):
-    """One of the two kinds of what plugs in."""
+    """One of the two kinds of plugins: auxiliary losses or intrinsic rewards."""
 
     registry: dict[str, type[Auxiliary]]
     parent: type[Auxiliary]
@@ -33,27 +37,52 @@ KINDS = {
     "aux": Kind(AUXILIARY_LOSSES, AuxiliaryLoss, LossConfig, "loss", "auxiliary loss"),  # type: ignore[arg-type]
     "intrinsic": Kind(INTRINSIC_REWARDS, IntrinsicReward, IntrinsicConfig, "reward", "intrinsic reward"),  # type: ignore[arg-type]
 }
-"""By the field of `Config` that holds their settings by name, with which their flags begin too."""
+"""The kinds by the field of `Config` that holds their settings, which is also the prefix of their flags."""
 
 
 def known(kind: str, name: str) -> type[Auxiliary]:
-    """Return the class of this name. UserError for one that is not registered, or that is none."""
+    """Return the class registered under a name. UserError if there is none, or if it is not of this kind."""
     registry, parent, settings, word, called = KINDS[kind]
     if name not in registry:
         near = suggest(name, registry) if registry else "there is none yet."
-        raise UserError(f"Unknown {called} '{name}': {near} One of your own needs --import FILE.")
+        raise UserError(f"Unknown {called} '{name}': {near} Add your own with --import FILE.")
     found: object = registry[name]
     if not (isinstance(found, type) and issubclass(found, parent)):
-        rule = f"a class that derives from {parent.__name__} is"
-        raise UserError(f"What is registered as the {word} '{name}' is none: {rule}.")
+        rule = f"it must derive from {parent.__name__}"
+        raise UserError(f"The class registered as the {word} '{name}' is not valid: {rule}.")
     if not issubclass(found.Config, settings):
         lacks = f"does not derive from {settings.__name__}, so it has no weight"
         raise UserError(f"The Config of the {word} '{name}' {lacks}.")
     return found
 
 
+def copied(plugins: Mapping[str, Auxiliary] | None) -> dict[str, Auxiliary]:
+    """Return copies of losses and rewards that somebody built, their settings checked: each run begins with its own.
+    UserError, naming it, for what is none, and for settings that are odd.
+    """
+    found = {}
+    for name, module in (plugins or {}).items():
+        if not isinstance(name, str):
+            raise UserError(f"A plugin's name is a word, not {name!r}.")
+        kind = next((k for k in KINDS.values() if isinstance(module, k.parent)), None)
+        if kind is None:
+            raise UserError(f"'{name}' is a {type(module).__name__}, which is no AuxiliaryLoss or IntrinsicReward.")
+        if not isinstance(getattr(module, "config", None), kind.settings):
+            settings = f"settings of the class {kind.settings.__name__}"
+            raise UserError(f"The {kind.word} '{name}' has to be built with {settings}.")
+        try:
+            found[name] = copy.deepcopy(module)
+        except Exception as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise UserError(f"The {kind.word} '{name}' cannot be copied for the run: {what}.") from error
+        found[name].config = validated(module.config, f"plugins.{name}.")
+    return found
+
+
 def with_all_registered(config: Config) -> Config:
-    """Return ``config`` with all that is registered, the others at weight 0: what flags are made of."""
+    """Return ``config`` with every registered loss and reward, those not set at weight 0, from which flags are
+    generated.
+    """
     every = {
         kind: {name: known(kind, name).Config() for name in KINDS[kind].registry} | getattr(config, kind)
         for kind in KINDS

@@ -1,4 +1,4 @@
-"""Settings from what a person wrote to values that are decided and checked."""
+"""Resolution of settings: every automatic choice is decided and every value checked."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from .registered import KINDS, known
 from .validation import flag_of, validated
 
 LARGEST = 2**40
-"""Bytes: a rollout and a network that need more are a slip of the finger."""
+"""Limit in bytes; a rollout and network that need more are taken for a typing error."""
 
 
 def resolve(config: Config) -> Config:
-    """``config`` with every "auto" decided and every value checked. UserError names what is wrong."""
+    """Return ``config`` with every "auto" decided and every value checked. UserError, naming the setting, for an
+    invalid value.
+    """
     if not config.env:
         if config.resume and config.run:
-            raise UserError(f"{config.run} holds no run to go on with: name another --run, or begin one with --env.")
+            raise UserError(f"{config.run} holds no run to resume: name another --run, or begin one with --env.")
         raise UserError("No environment given: add --env family:name, such as --env labyrinth:seekavoid_arena_01.")
-    run = None if config.run is None else str(config.run)  # from Python it may be a Path, and a torch.device
+    run = None if config.run is None else str(config.run)  # in Python it may be a Path, and the device a torch.device
     config = dataclasses.replace(config, run=run, device=str(config.device))
     config = validated(config)
     auxiliaries: dict[str, Any] = {kind: _checked(config, kind) for kind in KINDS}
@@ -36,7 +38,7 @@ def resolve(config: Config) -> Config:
     if run is not None and not run.strip():
         raise UserError("--run is empty: name a folder, or leave it out.")
     if config.resume and run is None:
-        raise UserError("--resume needs the folder to go on in: add --run FOLDER.")
+        raise UserError("--resume needs the folder of the run: add --run FOLDER.")
     if least_bytes(config) > LARGEST:
         raise UserError(
             f"A run of this size needs {least_bytes(config) / 2**40:,.0f} TiB of memory or more: lower --num-envs, "
@@ -55,7 +57,9 @@ def resolve(config: Config) -> Config:
 
 
 def _checked(config: Config, kind: str) -> dict[str, Any]:
-    """Return the settings of all losses or rewards. UserError for one that is not known, or is set and off."""
+    """Return the settings of all losses or rewards. UserError for an unknown one, or one that has settings but weight
+    0.
+    """
     word, found = KINDS[kind].word, {}
     for name, own in getattr(config, kind).items():
         made = known(kind, name).Config
@@ -67,12 +71,14 @@ def _checked(config: Config, kind: str) -> dict[str, Any]:
             begun = [made(), *(settings[name] for settings in presets if name in settings)]
             if all(own != dataclasses.replace(k, weight=own.weight) for k in begun):
                 flag = flag_of(f"{kind}.{name}.weight")
-                raise UserError(f"The {word} '{name}' is given settings at weight 0, where it is off: add {flag} 1.")
+                raise UserError(f"The {word} '{name}' has settings but weight 0, which disables it: add {flag} 1.")
     return found
 
 
 def least_bytes(config: Config) -> int:
-    """Of one rollout, a replay and the two layers that grow fastest, in the largest torso and in an LSTM."""
+    """Estimate the memory in bytes of one rollout, a replay and the two fastest-growing layers, with the largest torso
+    and an LSTM.
+    """
     pixels = math.prod(config.frame_size or (84, 84))
     memory = 0 if config.memory == "none" else config.memory_size
     rows = (config.unroll + 1) * config.num_envs

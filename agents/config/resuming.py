@@ -1,4 +1,4 @@
-"""What a run keeps of its settings, and what a resumed one may not change: it must be the run that was begun."""
+"""Saved settings of a run, and checks that a resumed run keeps them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ABSENT = object()
 
 
 def to_save(preset: str, config: Config, plugins: Mapping[str, Auxiliary]) -> dict[str, Any]:
-    """The settings of a run as its folder has them."""
+    """Return the settings of a run in the form in which its folder stores them."""
     added = {name: [type(m).__name__, dataclasses.asdict(m.config)] for name, m in plugins.items()}
     settings = {**dataclasses.asdict(config), "preset": preset, "plugins": added}
     return {name: value for name, value in settings.items() if name not in NEVER_SAVED}
 
 
 def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """UserError, naming the first of ``settings`` that differs from how ``run`` was ``begun``."""
+    """Raise UserError, naming the first of ``settings`` that differs from those with which ``run`` was ``begun``."""
     begun = NEWER | dict(begun)
     fixed = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
     for name, before, now in differences({name: begun.get(name, ABSENT) for name in fixed}, _plain(fixed)):
@@ -31,7 +31,7 @@ def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]
         if before is ABSENT:
             how = f"without {name}"
         elif now is ABSENT:
-            how = f"with {name}, which is left out now"
+            how = f"with {name}, which is now left out"
         else:
             how = f"with {name} = {_said(before)}, not {_said(now)}"
         raise UserError(
@@ -40,14 +40,14 @@ def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]
 
 
 def refuse_fewer_steps(run: str, begun: int, steps: int, made: int) -> None:
-    """UserError for a budget of ``steps`` that was lowered below those ``made``."""
+    """Raise UserError if the budget of ``steps`` was reduced below the steps already ``made``."""
     if steps < made and steps < begun:
         raise UserError(f"{run} has made {made:,} steps already: leave --steps {steps} out, or ask for more than that.")
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(dotted name, value before, value now) of everything in two trees of dicts that differs; `ABSENT` where there is
-    none.
+    """List (dotted name, value before, value now) of everything that differs between two trees of dicts; `ABSENT` marks
+    a missing value.
     """
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in {**before, **now}:
@@ -62,5 +62,5 @@ def _said(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
+    """Return a value as it would be read back from JSON."""
     return json.loads(json.dumps(value))

@@ -23,17 +23,17 @@ FREE_TO_CHANGE = {
     "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
     "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers", "env_timeout",
 }  # fmt: skip
-"""Settings a resumed run may change; any other would make it another run."""
+"""Settings that a resumed run may change; a change of any other would make it a different run."""
 
 NEVER_SAVED = {"trust"}
-"""What a folder has no say in."""
+"""Settings that are never saved in, or read from, a run folder."""
 
 NEWER: dict[str, Any] = {"runner": "sync", "intrinsic": {}, "extrinsic": {"weight": 1.0}}
-"""Settings that earlier versions did not have, and what they did."""
+"""Settings that earlier versions did not have, with the values that reproduce those versions."""
 
 
 def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
-    """Preset and settings of the run that ``config`` resumes, if it has begun; ``preset`` is what it should be."""
+    """Return preset and settings of the run that ``config`` resumes, if it exists; ``preset`` is the expected one."""
     if not config.resume or not config.run or not checkpoint.exists(named(config.run) / CHECKPOINTS):
         return None
     begun, saved = read_settings(named(config.run))
@@ -45,8 +45,8 @@ def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Conf
 
 
 def read_settings(folder: Path) -> tuple[str, Config]:
-    """Preset and Config a run was begun with, on no more threads than there are cores here. UserError where they cannot
-    be what a run was begun with.
+    """Return the preset and Config that a run was begun with, with no more threads than this machine has cores.
+    UserError if they are invalid.
     """
     saved = NEWER | read_checked(folder)[0]
     names = {f.name for f in dataclasses.fields(Config)} - NEVER_SAVED
@@ -69,8 +69,8 @@ def read_settings(folder: Path) -> tuple[str, Config]:
 
 
 def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> Any:
-    """A dataclass as a run folder keeps it. UserError where its fields are others, or may not be what they are;
-    ``prefix`` goes before their names.
+    """Build a dataclass from its saved form in a run folder. UserError if fields are missing, unknown or invalid;
+    ``prefix`` is prepended to their names in messages.
     """
     found = saved if isinstance(saved, dict) else {}
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):

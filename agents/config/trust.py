@@ -1,5 +1,5 @@
-"""Code that a run folder names: the module of its environment (gym:module:Name), which is imported only if a person
-agrees.
+"""Permission to run code that a run folder names: the module of its environment (gym:module:Name) is imported only with
+the user's consent.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from ...envs.errors import UserError
 
 
 def allow_import(run: str, env: object, trust: bool) -> bool:
-    """Return True; UserError unless the environment ``env``, which the folder ``run`` names, can be made without
-    importing a module of its choice, or ``trust`` or a person at the terminal allows it.
+    """Return True if the environment ``env``, named by the folder ``run``, may be made: it imports no module of the
+    folder's choice, or ``trust`` or the user at the terminal allows it. UserError otherwise.
     """
     module = module_of(str(env))
     if module is None or module in sys.modules or trust:
@@ -25,7 +25,7 @@ def allow_import(run: str, env: object, trust: bool) -> bool:
 
 
 def module_of(env: str) -> str | None:
-    """What making ``env`` would import; None if nothing of its own."""
+    """Return the module that making ``env`` would import; None if there is none."""
     _, _, name = env.partition(":")
     module, colon, _ = name.rpartition(":")
     return module if colon else None

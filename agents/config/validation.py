@@ -1,4 +1,4 @@
-"""Settings held against the types and ranges beside their fields, by msgspec; what is refused in one sentence."""
+"""Validation of settings by msgspec against the types and ranges of their fields, with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def validated(config: T, prefix: str = "") -> T:
-    """Return ``config`` with values of the very types of its fields: whole numbers become floats and lists tuples where
-    these are asked for. UserError for the first field of another type, of no known word or out of its range; ``prefix``
-    goes before its name.
+    """Return ``config`` with every value converted to the type of its field: integers become floats and lists become
+    tuples where needed. UserError for the first field with a wrong type, an unknown choice or a value out of range;
+    ``prefix`` is prepended to its name.
     """
     kinds, ranges = fields_of(type(config)), ranges_of(type(config))
     given = {name: getattr(config, name) for name in kinds}
@@ -31,7 +31,7 @@ def validated(config: T, prefix: str = "") -> T:
 
 
 def validated_field(owner: type[Any], name: str, value: Any) -> Any:
-    """Return ``value`` as the field ``name`` of a dataclass may hold it, or raise UserError."""
+    """Return ``value`` converted to the type of the field ``name`` of a dataclass. UserError if it is invalid."""
     return _validated(name, value, fields_of(owner)[name], ranges_of(owner).get(name, ()))
 
 
@@ -54,14 +54,14 @@ def _validated(name: str, value: Any, kind: Any, ranges: Iterable[Any]) -> Any:
 
 
 def fields_of(kind: type[Any]) -> dict[str, Any]:
-    """Return the types, without ranges, of what a dataclass is built with, by name."""
+    """Return the types, without ranges, of a dataclass's constructor fields by name."""
     hints = get_type_hints(kind)
     return {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.init}
 
 
 def ranges_of(kind: type[Any]) -> dict[str, list[Any]]:
-    """Return the annotations of a dataclass that hold a range, by name, from each class that gives one: a loss of
-    somebody's own that declares its weight anew is held to the range in `LossConfig` still.
+    """Return a dataclass's annotations that contain a range, by name, from every class that defines one: a user-defined
+    loss that redeclares its weight is still held to the range in `LossConfig`.
     """
     found: dict[str, list[Any]] = {}
     for declaring in kind.__mro__:
@@ -73,20 +73,20 @@ def ranges_of(kind: type[Any]) -> dict[str, list[Any]]:
 
 
 def converted(value: Any, kind: Any) -> Any:
-    """Return ``value`` as one of type ``kind``, in which JSON's lists may be tuples. msgspec.ValidationError for what
-    it cannot be; what msgspec has no notion of stays as it is.
+    """Return ``value`` converted to type ``kind``, where JSON's lists may become tuples. msgspec.ValidationError if
+    that is impossible; values of types unknown to msgspec are returned unchanged.
     """
     if isinstance(value, float):
-        value = float(value)  # NumPy's float64 is a float, which msgspec does not look for
+        value = float(value)  # NumPy's float64 is a float, but msgspec does not accept it
     if get_origin(kind) is dict and any(map(dataclasses.is_dataclass, get_args(kind))):
         kind = dict  # settings within settings are validated by their own fields
     if dataclasses.is_dataclass(kind) and isinstance(value, cast(type, kind)):
-        return value  # of a subclass too, which msgspec does not take
+        return value  # also of a subclass, which msgspec does not accept
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
         raise
-    except Exception:  # types of somebody's own, and unions of several, may be anything
+    except Exception:  # values of users' types, and of unions of several, are not checked
         return value
 
 
@@ -108,14 +108,14 @@ def _numbers(value: Any) -> tuple[Any, ...]:
 
 
 def _is_representable(value: Any) -> bool:
-    """Whether a number is finite and fits into 64 bits. msgspec's ranges cannot say either, except as a limit that is
-    to be repeated at each field.
+    """Return whether a number is finite and fits into 64 bits. msgspec's ranges cannot express either, except as a
+    limit repeated at each field.
     """
     return math.isfinite(value) if isinstance(value, float) else not isinstance(value, int) or abs(value) < 2**63
 
 
 def _words(meta: msgspec.Meta | None, value: Any) -> str:
-    """Say a range; without an upper end it is that of the numbers there are."""
+    """Describe a range in words; without an upper end, it ends at the largest representable number."""
     assert meta is not None
     if meta.ge is not None and meta.le is not None:
         return f"between {_said(meta.ge)} and {_said(meta.le)}"

@@ -1,1 +1,1 @@
-"""Scoring a policy: episodes apart from training, and the statistics of their returns."""
+"""Evaluation of policies: episodes played outside training, and statistics of their returns."""

@@ -1,4 +1,4 @@
-"""``morello eval``: the scores of a run's agent as a table and a file."""
+"""``morello eval``: a run's agent is scored; the result is a table and a file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .scores import as_dict
 from .table import scores_table
 
 EVALUATION = "evaluation.json"
-"""In the run folder."""
+"""File name of the scores in the run folder."""
 
 
 @dataclass(frozen=True)
 class EvalFlags:
-    """Score the agent of a run beside a random policy and, where there is one, the environment's oracle."""
+    """Score the agent of a run, compared with a random policy and, where there is one, the environment's oracle."""
 
     run: Positional[str]
     """Folder of the run."""
@@ -46,7 +46,7 @@ class EvalFlags:
     limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
     """Maximum steps per episode, on average, where the environment has no longer limit of its own."""
     seed: Annotated[int, Meta(ge=0, lt=2**62)] = SEED
-    """Seed of environments and policies; episodes start alike for all policies."""
+    """Seed of environments and policies; episodes start identically for all policies."""
     device: str = "auto"
     """Device to evaluate on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""
     trust: bool = False
@@ -54,9 +54,9 @@ class EvalFlags:
 
 
 def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
-    """``morello eval``: print the table and write ``evaluation.json`` into the run folder."""
+    """Evaluate a run, print the table and write ``evaluation.json`` into the run folder."""
     flags = validated(flags)
-    path = Path(flags.run).absolute() / EVALUATION  # before there is an environment, which may go elsewhere
+    path = Path(flags.run).absolute() / EVALUATION  # before building an environment, which may change directory
     agent = load(flags.run, resolve_device(flags.device))
     name = flags.env or own_environment(agent)
     trust = flags.env is not None or allow_import(flags.run, name, flags.trust)
@@ -71,7 +71,7 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
         replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    console.width = max(console.width, 100)  # a narrow terminal wraps; it is not to cut numbers
+    console.width = max(console.width, 100)  # on a narrow terminal lines wrap, but numbers are not cut off
     console.print(scores_table(scores, f"{name} after {agent.step:,} steps"))
     console.print(f"every episode: {path}", style="dim", soft_wrap=True, highlight=False)
     return 0

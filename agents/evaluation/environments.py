@@ -1,4 +1,4 @@
-"""The environment an agent is scored or filmed in."""
+"""Environments in which an agent is evaluated or filmed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def environment_for(
     agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED, *, render: bool = False,
     trust: bool = False,
 ) -> VectorEnv:  # fmt: skip
-    """The environment an agent was trained in, or the one of that name, on the agent's device; with ``render`` with
-    pictures for people, where its family has them.
+    """Build the environment an agent was trained in, or the one of the given name, on the agent's device; with
+    ``render``, including images for human viewers if the family supports them.
 
-    UserError if its observations or actions are not those the agent knows, or if making the one it was trained in
-    would import a module that the run names and ``trust`` does not allow it.
+    UserError if its observations or actions do not match the agent's, or if making the training environment would
+    import a module that the run names and ``trust`` does not allow it.
     """
     if name is None:
         name = own_environment(agent)
@@ -29,25 +29,25 @@ def environment_for(
     size = options.get("frame_size")
     known = agent.spec.observation.get("image")
     if size is not None and known is not None and known[0][:2] != size:
-        raise UserError(f"the agent's settings are of images of {list(size)}, and it knows {_played(agent.spec)}")
+        raise UserError(f"the agent's settings give images of {list(size)}; it was trained on {_played(agent.spec)}")
     if render and "render" in options_of(name):
         options["render"] = True
     env = make(name, num_envs, agent.initial_state(1).action.device, seed, **options)
     theirs, ours = _played(env.spec), _played(agent.spec)
     if theirs != ours:
-        raise UserError(f"the agent cannot play {name}: it knows {ours}, and there are {theirs}")
+        raise UserError(f"the agent cannot play {name}: it was trained on {ours}, not {theirs}")
     return env
 
 
 def own_environment(agent: Agent) -> str:
-    """The name of the environment an agent was trained in. UserError where its settings do not say."""
+    """Return the name of the environment an agent was trained in. UserError if its settings do not contain it."""
     name = agent.config.get("env")
     if not isinstance(name, str) or not name:
-        raise UserError("the agent's settings name no environment: say which with --env")
+        raise UserError("the agent's settings name no environment: give one with --env")
     return name
 
 
 def _played(spec: Spec) -> str:
-    """Observations and number of actions in words."""
+    """Describe the observations and the number of actions in words."""
     seen = [f"{name} {list(shape)}" for name, (shape, _) in sorted(spec.observation.items())]
     return f"{' and '.join(seen)} and {spec.num_actions} actions"

@@ -1,4 +1,4 @@
-"""Whole episodes, played apart from training, by any policy."""
+"""Evaluation of any policy on whole episodes, outside training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from .policies import Policy
 from .scores import Evaluation
 
 SEED = 1_000_003
-"""Of the environments an evaluation plays in unless told otherwise: far from the seeds people train with."""
+"""Default seed of an evaluation's environments, far from the seeds commonly used for training."""
 
 
 def batch_size(episodes: int, tasks: int = 1, limit: int = 64) -> int:
-    """How many environments to play ``episodes`` in: about ``limit`` at most, every task in as many."""
+    """Return the number of environments in which to play ``episodes``: at most about ``limit``, with equally many for
+    every task.
+    """
     rounds = max(1, math.ceil(episodes / limit))
     return max(1, math.ceil(math.ceil(episodes / rounds) / tasks)) * tasks
 
@@ -34,13 +36,12 @@ def evaluate(
     limit: int = EVAL_LIMIT,
     each_step: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Play at least ``episodes`` whole episodes in ``env``, whose episodes are begun anew (with ``seed``).
+    """Play at least ``episodes`` whole episodes in ``env``, which begins new episodes (with ``seed``).
 
-    Each of the B environments plays the same number, ``episodes / B`` rounded up, and only those count:
-    taking the first episodes to finish anywhere would favour short ones. An episode in which an environment broke and
-    was made anew does not count. Raises UserError where episodes take more than ``limit`` steps on average, if the
-    environment has no longer limit of its own. ``each_step`` is called before each step; what it raises ends the
-    evaluation.
+    Each of the B environments plays the same number, ``episodes / B`` rounded up, and only those count: taking the
+    first episodes to finish anywhere would favour short ones. An episode in which an environment broke and was replaced
+    does not count. Raises UserError if episodes take more than ``limit`` steps on average, unless the environment has a
+    longer limit of its own. ``each_step`` is called before each step; an exception that it raises ends the evaluation.
     """
     if episodes < 1:
         raise UserError(f"an evaluation plays at least 1 episode, not {episodes}")
@@ -67,7 +68,7 @@ def evaluate(
         row = torch.where(ended, count, rounds).clamp_(max=rounds)
         played[:, row, columns] = torch.stack([*running, *(x.double() for x in flags)])
         count += ended
-        # The host waits for the device here. Seldom will do: episodes beyond the last are surplus.
+        # The host waits for the device here. Rare checks suffice: surplus episodes are ignored.
         if (device.type == "cpu" or steps % 16 == 0) and bool((count >= rounds).all()):
             break
     else:

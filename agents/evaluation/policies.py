@@ -1,4 +1,4 @@
-"""Whatever acts in an evaluation: an agent, chance, an oracle."""
+"""Policies for evaluation: an agent, a random policy, an oracle."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..model import ActorCritic, Output
 
 
 class Policy(Protocol):
-    """Whatever acts. It is shown every Timestep in turn, so it may remember; ``first`` tells it to forget."""
+    """A policy. It receives every Timestep in order, so it may have memory, which it clears where ``first``."""
 
     def __call__(self, timestep: Timestep) -> Tensor:
-        """[B] int64, the actions to take next."""
+        """Return the actions to take next, [B] int64."""
         ...
 
 
 class AgentPolicy:
-    """A model as a policy: it samples with its own generator, or takes the likeliest action if ``greedy``.
+    """A model as a policy: it samples with its own generator, or takes the most likely action if ``greedy``.
 
-    ``output`` is the model's last answer, T = 1.
+    ``output`` is the model's latest output, T = 1.
     """
 
     output: Output | None = None
@@ -37,7 +37,7 @@ class AgentPolicy:
 
     @torch.no_grad()
     def __call__(self, timestep: Timestep) -> Tensor:
-        """[B] int64. The model forgets memory, previous action and reward where ``first``."""
+        """Return the actions [B] int64. Memory, previous action and reward are cleared where ``first``."""
         before = self.state._replace(reward=timestep.reward)
         self.output = self.model.act(timestep.observation, timestep.first, before)
         logits = self.output.logits[0]
@@ -49,12 +49,12 @@ class AgentPolicy:
 
 
 def agent_policy(model: ActorCritic, num_envs: int, *, seed: int = 0, greedy: bool = False) -> AgentPolicy:
-    """Act as the model does."""
+    """Return a policy that acts with the model."""
     return AgentPolicy(model, num_envs, seed=seed, greedy=greedy)
 
 
 def random_policy(spec: Spec, seed: int = 0) -> Policy:
-    """Every action equally likely, whatever is seen."""
+    """Return a policy that takes every action with equal probability."""
     generator = torch.Generator().manual_seed(seed)
 
     def act(timestep: Timestep) -> Tensor:
@@ -65,8 +65,8 @@ def random_policy(spec: Spec, seed: int = 0) -> Policy:
 
 
 def oracle_policy(env: VectorEnv, name: str = "this environment") -> Policy:
-    """Return the scripted player of an environment. UserError if it has none."""
+    """Return the environment's scripted player. UserError if it has none."""
     player = env.oracle()
     if player is None:
-        raise UserError(f"{name} has no oracle, a scripted player to be measured by: leave --play-references out")
+        raise UserError(f"{name} has no oracle (a scripted player for reference): leave --play-references out")
     return player

@@ -1,4 +1,4 @@
-"""An agent's scores beside those of a random policy and of the environment's oracle."""
+"""Scores of an agent, with those of a random policy and of the environment's oracle for reference."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def evaluate_agent(
     tell: Callable[[str], None] = lambda text: None,
     trust: bool = False,
 ) -> dict[str, Score]:
-    """Scores of the agent and, to measure them by, of a random policy and of the environment's oracle: as
-    recorded for the environment, or on the same episodes as the agent if ``play_references``. Where nothing
-    is recorded random is played, and there is no oracle. ``tell`` hears who is playing. For ``trust`` see
-    `environment_for`.
+    """Score the agent and, for reference, a random policy and the environment's oracle.
+
+    The references are those recorded for the environment or, with ``play_references``, are played on the same episodes
+    as the agent. If none are recorded, the random policy is played and there is no oracle. ``tell`` receives a line
+    that says which policy is playing. For ``trust`` see `environment_for`.
     """
     name = env or own_environment(agent)
     spec = agent.spec
@@ -64,7 +65,7 @@ def _scores(
 
 
 def recorded_references(name: str, tasks: tuple[str, ...]) -> dict[str, Recorded]:
-    """Return what "random" play and the "oracle" are known to score, each where it was measured for every task."""
+    """Return the recorded scores of the "random" policy and of the "oracle", each if it was measured for every task."""
     family = FAMILIES.get(name.partition(":")[0])
     if family is None:
         return {}

@@ -1,4 +1,4 @@
-"""What evaluations came to, and how sure that is."""
+"""Scores of evaluations, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from .statistics import RESAMPLES, Floats, bootstrap_means, interval, normalised
 
 @dataclass(frozen=True)
 class Evaluation:
-    """N whole episodes, those of an environment in a row."""
+    """N whole episodes; those of one environment are consecutive."""
 
     returns: Floats  # [N], undiscounted
     lengths: NDArray[np.int64]  # [N] steps
     terminated: NDArray[np.bool_]  # [N], ended by the task, not by a time limit
-    successes: NDArray[np.bool_]  # [N], terminated on a positive reward: where its task has a goal, reached it
+    successes: NDArray[np.bool_]  # [N], terminated with a positive reward: reached the goal, if the task has one
     task: NDArray[np.int64]  # [N], index into tasks
     tasks: tuple[str, ...]
-    goals: tuple[bool, ...] = ()  # which of the tasks have one; (): none
+    goals: tuple[bool, ...] = ()  # whether each task has a goal; (): none has
 
     @property
     def mean(self) -> float:
-        """Mean return."""
+        """Return the mean return."""
         return float(self.returns.mean())
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of the mean return."""
+        """Return the 95 % bootstrap interval of the mean return."""
         return interval(self.resampled())
 
     @property
     def episodes(self) -> int:
-        """N."""
+        """Return N."""
         return len(self.returns)
 
     def resampled(self, seed: int = 0) -> Floats:
-        """Bootstrap samples of the mean return."""
+        """Return bootstrap samples of the mean return."""
         return bootstrap_means(self.returns, seed=seed)
 
     @property
     def success(self) -> float | None:
-        """Share of episodes that reached their goal; None if a task that was played has none."""
+        """Return the fraction of episodes that reached their goal; None if a task that was played has no goal."""
         defined = bool(self.goals) and all(self.goals[k] for k in set(self.task.tolist()))
         return float(self.successes.mean()) if defined else None
 
     def by_task(self) -> dict[str, Evaluation]:
-        """The episodes of each task that was played."""
+        """Return the episodes of each task that was played."""
         chosen = {name: self.task == k for k, name in enumerate(self.tasks)}
         return {name: self._where(mask) for name, mask in chosen.items() if mask.any()}
 
@@ -67,7 +67,7 @@ class Evaluation:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: what the table shows, and every episode."""
+        """Return plain data for JSON: the contents of the table, and every episode."""
         low, high = self.interval
         return {
             "mean": self.mean,
@@ -85,8 +85,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A score that was measured before: a mean return, its 95 % interval, over how many episodes; that of
-    each task if there are several.
+    """A previously measured score: mean return, its 95 % interval, and number of episodes; also per task if there are
+    several.
     """
 
     mean: float
@@ -97,27 +97,27 @@ class Recorded:
 
     @classmethod
     def mixture(cls, parts: Mapping[str, Recorded]) -> Recorded:
-        """The score where every task is played as often as the others."""
+        """Combine tasks into one score in which every task is played equally often."""
         half = math.sqrt(sum((p.high - p.low) ** 2 for p in parts.values())) / 2 / len(parts)
         mean = sum(p.mean for p in parts.values()) / len(parts)
         return cls(mean, mean - half, mean + half, sum(p.episodes for p in parts.values()), parts)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """(low, high)."""
+        """Return (low, high)."""
         return self.low, self.high
 
     def resampled(self, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
-        """Normal samples of the mean return."""
+        """Return normal samples of the mean return."""
         sample: Floats = np.random.default_rng(seed).normal(self.mean, (self.high - self.low) / 3.92, resamples)
         return sample
 
     def by_task(self) -> Mapping[str, Recorded]:
-        """Of each task."""
+        """Return the score of each task."""
         return self.parts
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {"mean": self.mean, "low": self.low, "high": self.high, "episodes": self.episodes, "recorded": True}
 
 
@@ -125,8 +125,8 @@ Score = Evaluation | Recorded
 
 
 def normalised_score(agent: Score, random: Score, oracle: Score) -> tuple[float, float, float]:
-    """Return the normalised mean return, averaged over the tasks that all three played if there are several, and its
-    95 % interval; all that went into it is resampled.
+    """Return the normalised mean return and its 95 % interval, for which all scores involved are resampled. If there
+    are several tasks, it is averaged over those that all three policies played.
     """
     groups = list(together(agent, random, oracle).values()) or [[agent, random, oracle]]
     score = np.mean([normalised(*(np.array(s.mean) for s in group)) for group in groups])
@@ -137,14 +137,17 @@ def normalised_score(agent: Score, random: Score, oracle: Score) -> tuple[float,
 
 
 def together(*scores: Score) -> dict[str, list[Score]]:
-    """Return the parts of several scores by task, of the tasks that each of them played; empty if there is one task."""
+    """Return several scores by task, restricted to the tasks that all of them played; empty if there is only one task.
+    """
     parts = [score.by_task() for score in scores]
     several = any(len(part) > 1 for part in parts)
     return {k: [part[k] for part in parts] for k in parts[0] if several and all(k in part for part in parts)}
 
 
 def as_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """``evaluation.json``: every policy's scores, and the agent's normalised one, over all and by task."""
+    """Return the contents of ``evaluation.json``: every policy's scores, and the agent's normalised one, overall and by
+    task.
+    """
     data: dict[str, Any] = {name: score.as_dict() for name, score in scores.items()}
     if {"agent", "random", "oracle"} <= scores.keys():
         three = [scores[name] for name in ("agent", "random", "oracle")]

@@ -11,7 +11,9 @@ RESAMPLES = 5_000
 
 
 def bootstrap_means(x: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """[resamples] means of samples of ``x`` [N] with replacement, the size of ``x`` (Efron 1979)."""
+    """Return the means [resamples] of samples of ``x`` [N], drawn with replacement and of the size of ``x`` (Efron
+    1979).
+    """
     rng = np.random.default_rng(seed)
     chunk = max(1, 1_000_000 // len(x))
     sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
@@ -19,13 +21,13 @@ def bootstrap_means(x: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Flo
 
 
 def interval(samples: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """The percentile interval that holds ``confidence`` of the samples."""
+    """Return the percentile interval that holds ``confidence`` of the samples."""
     low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def normalised(agent: Floats, random: Floats, oracle: Floats) -> Floats:
-    """(agent - random) / (oracle - random): 0 plays like chance, 1 like the oracle. NaN where those two are
+    """Return (agent - random) / (oracle - random): 0 for the random policy, 1 for the oracle. NaN where those two are
     equal.
     """
     agent, random, oracle = np.broadcast_arrays(agent, random, oracle)

@@ -1,4 +1,4 @@
-"""Scores as a table to read."""
+"""Scores as a printed table."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .scores import Evaluation, Recorded, Score, normalised_score, together
 
 
 def scores_table(scores: Mapping[str, Score], title: str = "") -> Table:
-    """A row for each policy of ``scores`` ("agent", "random", "oracle", ...), the agent's tasks below it, and
-    the normalised score where random and oracle are there to measure it by.
+    """Build a table with a row for each policy of ``scores`` ("agent", "random", "oracle", ...), the agent's tasks
+    below it, and the normalised score if both random and oracle are present.
     """
     reference = (scores["random"], scores["oracle"]) if {"random", "oracle"} <= scores.keys() else None
     recorded = any(isinstance(score, Recorded) for score in scores.values())

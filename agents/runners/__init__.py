@@ -1,4 +1,4 @@
-"""How actors and learners run together."""
+"""Runners: the order in which actors and learners work."""
 
 from .base import Runner
 from .sync import Sync

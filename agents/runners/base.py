@@ -1,4 +1,4 @@
-"""What a runner is: how an actor and a learner work together."""
+"""The runner's interface: how an actor and a learner work together."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ Doing = Literal["nothing", "acting", "learning"]
 
 
 class Runner(Protocol):
-    """Iterates over (rollout, metrics), one update each, until the learner has seen its ``total_steps``."""
+    """Iterates over (rollout, metrics), one update each, until the learner has processed ``total_steps`` steps."""
 
     doing: Doing
-    """How far an error or a signal interrupted it: "nothing" is between two updates, where actor, learner and
-    environment are of the same step; while "acting" the learner still is; while "learning" nothing can be told."""
+    """The current activity, which tells what state an error or signal leaves behind. "nothing": between two updates;
+    actor, learner and environment are at the same step. "acting": only the learner's state is consistent. "learning":
+    no state is known to be consistent."""
     diagnose: bool
-    """Whether the next update also measures what is costly; the training loop sets it."""
+    """Flag set by the training loop: the next update also computes costly metrics."""
 
     def __init__(self, actor: Actor, learner: Learner) -> None: ...
 
@@ -28,4 +29,4 @@ class Runner(Protocol):
         """Collect, learn and yield until the end of the budget."""
 
     def drain_seconds(self) -> dict[str, float]:
-        """Return where the time went since the last call."""
+        """Return the seconds spent since the last call, by activity."""

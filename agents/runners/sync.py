@@ -1,4 +1,6 @@
-"""Actor and learner take turns: lag 0, so V-trace is the n-step return and the agent is A2C (Mnih et al. 2016)."""
+"""Synchronous runner: actor and learner take turns. The lag is 0, so V-trace is the n-step return and the agent is A2C
+(Mnih et al. 2016).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ class Sync(Runner):
             yield rollout, metrics
 
     def drain_seconds(self) -> dict[str, float]:
-        """Return where the time went since the last call."""
+        """Return the seconds spent since the last call, by activity."""
         spent = {**self.actor.seconds, **self.seconds}
         for clock in (self.actor.seconds, self.seconds):
             clock.update(dict.fromkeys(clock, 0.0))

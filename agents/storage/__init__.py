@@ -1,1 +1,1 @@
-"""Keeping what a run makes: files, checkpoints, run folders, metrics, provenance."""
+"""Storage of a run's output: files, checkpoints, run folders, metrics, provenance."""

@@ -1,4 +1,4 @@
-"""A file that grows by whole pieces, on a disk that may refuse them for a while."""
+"""Appending of complete pieces to a file, on a disk that may temporarily refuse writes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .files import open_regular, sync_folder
 
 
 class Appender:
-    """Opens its file with the first piece; for one process at a time. The operating system has a piece when ``append``
-    returns, the disk has it after ``sync``.
+    """Appends to a file, which is opened with the first piece; for one process at a time. A piece is with the operating
+    system when ``append`` returns, and on the disk after ``sync``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
-        self._whole = 0  # bytes of the file that are whole pieces
+        self._whole = 0  # bytes of complete pieces in the file
 
     def append(self, piece: bytes) -> None:
-        """All of ``piece`` or, with an OSError, nothing of it."""
+        """Append all of ``piece`` or, with an OSError, nothing."""
         if self._descriptor is None:
             self._open()
         assert self._descriptor is not None
-        if os.fstat(self._descriptor).st_size != self._whole:  # half a piece that could not be cut off
+        if os.fstat(self._descriptor).st_size != self._whole:  # an incomplete piece that could not be cut off
             os.ftruncate(self._descriptor, self._whole)
         if os.write(self._descriptor, piece) < len(piece):
             os.ftruncate(self._descriptor, self._whole)
@@ -35,12 +35,12 @@ class Appender:
         self._whole += len(piece)
 
     def sync(self) -> None:
-        """What was appended is on the disk when this returns. OSError where the disk refuses."""
+        """Write everything appended so far to the disk. OSError if the disk refuses."""
         if self._descriptor is not None:
             os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """``append`` opens the file again."""
+        """Close the file; ``append`` reopens it."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -54,8 +54,8 @@ class Appender:
 
 
 class Outage:
-    """As ``with outage:`` around each write, it swallows the OSErrors of those that fail. The first is told as ``ill``,
-    with its reason; the next write that succeeds as ``well``. ``lost`` counts those that failed, in all.
+    """Suppresses the OSErrors of failed writes, used as ``with outage:`` around each write. The first failure is
+    reported as ``ill``, with its reason, and the next successful write as ``well``. ``lost`` counts all failed writes.
     """
 
     def __init__(self, ill: str, well: str, warn: Callable[[str], None]) -> None:

@@ -7,8 +7,8 @@ A folder of checkpoints holds::
     step_000000001000.old  only while the checkpoint of the same step is being replaced
     .tmp-...-<pid>         only while something is being written or deleted
 
-Every file is on the disk before its folder gets its name by one rename, so a checkpoint that can be found is
-whole; the hashes say whether it still is. Nothing is ever pickled.
+Every file is on the disk before a single rename gives the folder its name, so a checkpoint that can be found is
+complete; the hashes detect later damage. Nothing is ever pickled.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from .files import is_there, make_folders, remove, remove_leftovers, replace_fil
 
 LATEST = "latest.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""How a disk refuses for want of room."""
+"""Error codes of a disk without free space."""
 
 
-class CheckpointNotWritten(OSError):  # noqa: N818 - it is a condition to go on from
-    """The disk refused (full, over quota, read-only, ...). The checkpoints that were there are untouched."""
+class CheckpointNotWritten(OSError):  # noqa: N818 - a condition from which training continues
+    """The disk refused a checkpoint (full, over quota, read-only, ...). Existing checkpoints are unchanged."""
 
 
 def to_stderr(message: str) -> None:
-    """Where warnings go unless the caller says otherwise."""
+    """Print a warning to standard error; the default destination of warnings."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
@@ -51,10 +51,10 @@ def save(
 ) -> Path:
     """Write ``tree`` as the checkpoint of ``step``, then delete older ones beyond the newest ``keep``.
 
-    ``tree`` nests dicts (str or int keys), tuples and lists around tensors of any device and int, float, str,
-    bool, None. A NamedTuple comes back as a tuple; tensors that share memory come back apart. TypeError for
-    anything else, before the disk is touched. CheckpointNotWritten, and no trace, where the disk refuses; the
-    ``last`` of a run, if the disk is full, takes the place of all before it but the newest good one.
+    ``tree`` nests dicts (str or int keys), tuples and lists around tensors of any device and int, float, str, bool,
+    None. A NamedTuple comes back as a tuple; tensors that share memory come back separate. TypeError for anything else,
+    before anything is written. CheckpointNotWritten, leaving no trace, if the disk refuses. If the disk is full, the
+    ``last`` checkpoint of a run replaces all earlier ones except the newest intact one.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1, not {keep}")
@@ -75,16 +75,16 @@ def save(
 def load(
     folder: Path, part: tuple[str | int, ...] = (), warn: Callable[[str], None] = to_stderr
 ) -> tuple[int, Any] | None:
-    """(step, tree) of the newest checkpoint whose hashes are right, on the CPU; None if there never was one.
+    """Return (step, tree) of the newest checkpoint whose hashes are right, on the CPU; None if there never was one.
 
-    ``part`` names the keys that lead to a branch, to read that alone. A broken checkpoint is warned of and the
-    one before it taken. Raises UserError if all are broken, or for a checkpoint of another format.
+    ``part`` is the path of keys to a branch, if only that is to be read. A broken checkpoint causes a warning, and the
+    one before it is used. Raises UserError if all are broken, or for a checkpoint of another format.
     """
     folder, problems = Path(folder), list[str]()
     for step, path in _candidates(folder):
         try:
             tree = read(path, step, part)
-        except Pruned:  # by a run that is still training
+        except Pruned:  # deleted by a run that is still training
             return load(folder, part, warn)
         except (Broken, OSError) as error:
             if not is_there(path):
@@ -104,15 +104,15 @@ def load(
 
 
 def shapes(folder: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors right below ``part`` in the newest checkpoint that has some, by their keys: cheap, for
-    neither hashes nor tensors are read. Nothing if no checkpoint says.
+    """Return the shapes by key of the tensors directly below ``part``, from the newest checkpoint that contains some.
+    This is cheap: neither hashes nor tensors are read. Empty if no checkpoint contains any.
     """
     found = (checkpoint_folder.shapes(path, part) for _, path in _candidates(Path(folder)))
-    return next((f for f in found if f is not None), {})  # `load` says what is wrong with the others
+    return next((f for f in found if f is not None), {})  # `load` reports what is wrong with the others
 
 
 def exists(folder: Path) -> bool:
-    """Whether a checkpoint was ever finished here, good or broken. UserError where that cannot be told."""
+    """Return whether a checkpoint was ever completed here, intact or broken. UserError if that cannot be determined."""
     candidates = _candidates(Path(folder))
     try:
         return bool(candidates) or is_there(Path(folder) / LATEST)
@@ -124,12 +124,13 @@ def exists(folder: Path) -> bool:
 
 
 def _candidates(folder: Path) -> list[tuple[int, Path]]:
-    """(step, path), newest first; of one step the finished one before the one it replaced."""
+    """Return (step, path), newest first; for the same step, the completed checkpoint comes before the one it replaced.
+    """
     try:
         names = [p.name for p in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         if is_there(folder) and not folder.is_dir():  # such as a link to a disk that is not mounted
-            raise UserError(f"{folder} is no folder, and no link to one: put back what was there") from None
+            raise UserError(f"{folder} is neither a folder nor a link to one: restore it") from None
         return []
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error
@@ -138,7 +139,9 @@ def _candidates(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _write(folder: Path, step: int, text: bytes, tensors: dict[str, Tensor]) -> Path:
-    """All of a checkpoint under another name, then by its own; or CheckpointNotWritten, and no trace."""
+    """Write a complete checkpoint under a temporary name, then rename it. CheckpointNotWritten, leaving no trace, on
+    failure.
+    """
     target = folder / f"step_{step:012d}"
     scratch = temporary(target)
     pointer = scratch.with_name(scratch.name + ".json")
@@ -166,18 +169,18 @@ def _write(folder: Path, step: int, text: bytes, tensors: dict[str, Tensor]) -> 
 
 
 def _remove_if_there(path: Path) -> None:
-    with contextlib.suppress(OSError):  # it was not made, or the disk is out of order: the next `save` tidies up
+    with contextlib.suppress(OSError):  # not created, or a disk error: the next `save` cleans up
         remove(path)
 
 
 def _publish(scratch: Path, pointer: Path, target: Path) -> None:
-    """Give the finished checkpoint its name, then say that it is the latest; all of it or nothing.
+    """Give the completed checkpoint its name, then record it as the latest; all of it or nothing.
 
-    Replacing a folder takes two renames. In between the old one goes by a name that ``load`` knows too.
+    Replacing a folder takes two renames. In between, the old one has a name that ``load`` also recognises.
     """
     old = target.with_name(target.name + ".old")
     if is_there(target):
-        if is_there(old):  # a kill came in between, and the pointer may still be the old one's
+        if is_there(old):  # a kill came in between: the pointer may still be that of the old one
             if (newer := small(target / MANIFEST)) is not None:
                 replace_file(target.parent / LATEST, newer)
             remove(old)
@@ -195,14 +198,14 @@ def _publish(scratch: Path, pointer: Path, target: Path) -> None:
 
 
 def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> None:
-    """Delete what ``save`` of ``step`` made superfluous.
+    """Delete the checkpoints that ``save`` of ``step`` made superfluous.
 
-    Later checkpoints are there only after a fallback: broken ones go, good ones are not ours to delete.
+    Later checkpoints exist only after a fallback: broken ones are deleted, intact ones are kept.
     """
     kept: set[int] = set()
     surplus: list[Path] = []
     try:
-        sync_folder(folder)  # nothing goes before all that replaces it, pointer too, is on the disk
+        sync_folder(folder)  # delete only when all replacements, pointer included, are on the disk
         for found, path in _candidates(folder):
             if found > step:
                 surplus += [] if intact(path, found) else [path]
@@ -216,7 +219,7 @@ def _prune(folder: Path, step: int, keep: int, warn: Callable[[str], None]) -> N
 
 
 def _make_room(folder: Path, step: int, warn: Callable[[str], None]) -> bool:
-    """Delete all but the newest good one of the checkpoints before ``step``; whether there were any."""
+    """Delete all checkpoints before ``step`` except the newest intact one. Return whether any were deleted."""
     older = [(found, path) for found, path in _candidates(folder) if found <= step]
     good = next((path for found, path in older if intact(path, found)), None)
     surplus = [path for _, path in older if path != good]
@@ -232,7 +235,7 @@ def _make_room(folder: Path, step: int, warn: Callable[[str], None]) -> bool:
 
 
 def _discard(path: Path) -> None:
-    """By one rename first, so that no half of it goes by its name."""
+    """Delete a checkpoint, after renaming it so that a partly deleted one never has its name."""
     os.rename(path, temporary(path))
     remove(temporary(path))
 
@@ -241,7 +244,9 @@ def _discard(path: Path) -> None:
 
 
 def _pointer_is_sound(folder: Path) -> bool:
-    """It is some manifest's copy; perhaps not the newest's, for a kill may come between the two renames."""
+    """Return whether the pointer is a copy of some checkpoint's manifest; not necessarily the newest one's, because a
+    kill may come between the two renames.
+    """
     pointer = small(folder / LATEST)
     return pointer is not None and any(small(path / MANIFEST) == pointer for _, path in _candidates(folder))
 

@@ -1,4 +1,4 @@
-"""The folder of one checkpoint: whether it is whole, and what it holds."""
+"""The folder of one checkpoint: verification and reading."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MANIFEST_BYTES = 2**16
 
 
 class Broken(Exception):  # noqa: N818
-    """This checkpoint cannot be used, and why."""
+    """This checkpoint cannot be used; the message says why."""
 
 
 class Pruned(Exception):  # noqa: N818
-    """This checkpoint went, or was replaced, while it was read."""
+    """This checkpoint was deleted or replaced while it was being read."""
 
 
 def _manifest(path: Path, step: int) -> bytes:
-    """The manifest's bytes. Raises Broken (or OSError) unless they are one of this step."""
+    """Return the manifest's bytes. Raises Broken (or OSError) unless they are a manifest of this step."""
     data = read_regular(path / MANIFEST, MANIFEST_BYTES)
     try:
         manifest = parse(data, {"step": int, "sha256": {TENSORS: str, TREE: str}})
@@ -42,25 +42,25 @@ def _manifest(path: Path, step: int) -> bytes:
 
 
 def verify(path: Path, step: int) -> bytes:
-    """The manifest. Raises Broken (or OSError) unless every file is what it says."""
+    """Return the verified manifest. Raises Broken (or OSError) unless every file matches it."""
     try:
         data = _manifest(path, step)
         digests = json.loads(data)["sha256"]
         if hashlib.sha256(read_regular(path / TREE, LARGEST)).hexdigest() != digests[TREE]:
             raise Broken(f"{TREE} does not match its SHA-256")
-        _tensors(path)  # which has the size that its header says: nobody waits for the hash of an endless file
+        _tensors(path)  # checks the size given in the header, so that no endless file is hashed
         with reading(path / TENSORS) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digests[TENSORS]:
                 raise Broken(f"{TENSORS} does not match its SHA-256")
     except FileNotFoundError as error:
         raise Broken(f"{Path(error.filename or TENSORS).name} is missing") from error
     except SafetensorError as error:
-        raise Broken(f"{TENSORS} is not whole: {error}") from error
+        raise Broken(f"{TENSORS} is incomplete: {error}") from error
     return data
 
 
 def intact(path: Path, step: int) -> bool:
-    """Whether every file is what the manifest says."""
+    """Return whether every file matches the manifest."""
     try:
         verify(path, step)
     except (Broken, OSError):
@@ -69,7 +69,9 @@ def intact(path: Path, step: int) -> bool:
 
 
 def read(path: Path, step: int, part: tuple[str | int, ...]) -> Any:
-    """The branch of its tree at ``part``, verified. Raises Broken, Pruned, OSError, or UserError for another format."""
+    """Return the branch of its tree at ``part``, verified. Raises Broken, Pruned, OSError, or UserError for another
+    format.
+    """
     manifest = verify(path, step)
     try:
         tree = _tree(path, part)
@@ -112,11 +114,11 @@ def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
         with _tensors(path) as file:
 
             def tensor(name: str) -> Tensor:
-                if name in taken:  # else a small file could fill the memory
+                if name in taken:  # otherwise a small file could fill the memory
                     raise ValueError(f"the tensor {name!r} is there twice")
                 taken.add(name)
                 found: Tensor = file.get_tensor(name)
-                return found.clone()  # what safetensors gives is mapped from a file that will be pruned
+                return found.clone()  # safetensors maps memory from a file that will be pruned
 
             return decode(_branch(structure["tree"], part), tensor)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -124,13 +126,14 @@ def _tree(path: Path, part: tuple[str | int, ...]) -> Any:
 
 
 def _tensors(path: Path) -> Any:
-    """The tensors' file, opened; OSError if it is none: the library would wait for a pipe."""
+    """Open the tensors' file. OSError if it is not a regular file: the library would block on a pipe."""
     with reading(path / TENSORS):
         return safe_open(path / TENSORS, "pt")
 
 
 def shapes(path: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ...]] | None:
-    """The shapes of the tensors right below ``part``, by their keys, not verified; None if it does not say."""
+    """Return the shapes of the tensors directly below ``part`` by key, not verified; None if they cannot be determined.
+    """
     try:
         node = _branch(_structure(path)["tree"], part)
         with _tensors(path) as file:
@@ -144,7 +147,7 @@ def shapes(path: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ...]
 
 
 def small(path: Path) -> bytes | None:
-    """What a small file holds; None where it cannot be read."""
+    """Return the contents of a small file; None if it cannot be read."""
     try:
         return read_regular(path, MANIFEST_BYTES)
     except OSError:

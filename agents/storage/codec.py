@@ -1,4 +1,4 @@
-"""Trees of tensors and plain values as JSON and a safetensors file, and back. Nothing is ever pickled."""
+"""Conversion of trees of tensors and plain values to JSON and a safetensors file, and back. Nothing is ever pickled."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ DTYPES = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.bool: "BOOL",
     torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
 }  # fmt: skip
-"""What a checkpoint's tensors may be, in the words of safetensors."""
+"""Supported tensor types of checkpoints, with their names in safetensors."""
 
 
 DEEPEST = 90
-"""Dicts, tuples and lists within each other."""
+"""Maximum nesting depth of dicts, tuples and lists."""
 
 
 def encode(tree: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
-    """``tree`` as JSON: plain values and lists as they are, the rest as an object with one key, its kind."""
+    """Convert ``tree`` to JSON: plain values and lists unchanged, anything else as an object with one key, its kind."""
     where = "/".join(path)
     if len(path) > DEEPEST:
         raise TypeError(f"a checkpoint cannot hold what is nested more than {DEEPEST} deep, as at {where!r}")
@@ -51,7 +51,7 @@ def encode(tree: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
 
 
 def decode(node: Any, tensor: Callable[[str], Tensor]) -> Any:
-    """The inverse of ``encode``."""
+    """Convert JSON back to a tree: the inverse of ``encode``."""
     if isinstance(node, list):
         return [decode(v, tensor) for v in node]
     if not isinstance(node, dict):
@@ -69,7 +69,9 @@ def decode(node: Any, tensor: Callable[[str], Tensor]) -> Any:
 
 
 def safetensors(tensors: dict[str, Tensor]) -> Iterable[bytes | memoryview]:
-    """A safetensors file, tensor by tensor; the library's writer would hold all of it in memory once more."""
+    """Generate a safetensors file, tensor by tensor; the library's writer would hold a second copy of everything in
+    memory.
+    """
     # Widest first keeps every tensor aligned, as readers expect.
     ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
     header: dict[str, Any] = {}

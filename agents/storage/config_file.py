@@ -20,9 +20,9 @@ CONFIG, CHECKPOINTS = "config.json", "checkpoints"
 WHERE = "Runs are folders like runs/<env>/<preset>/<seed>-<time>."
 RESTORE = "restore it from a copy"
 VALUES = 2**31
-"""Of one observation. One that is larger is a slip, or a trap."""
+"""Maximum number of values in one observation. A larger one is an error or malicious."""
 TASKS = 10_000
-"""An evaluation plays every one."""
+"""Maximum number of tasks; an evaluation plays every one."""
 
 SPEC = {
     "observation": {str: [Any]},
@@ -35,7 +35,7 @@ SPEC = {
     "success?": [Any],
 }
 SHAPE = {"spec": SPEC, "env?": str, "preset?": str, "seed?": int}
-"""Of the file; the other settings are checked by those who read them (`agents.config.checked`)."""
+"""Shape of the file; other settings are checked by their readers (`agents.config.checked`)."""
 
 
 def read_config(folder: str | Path) -> tuple[dict[str, Any], Spec]:
@@ -48,17 +48,17 @@ def read_config(folder: str | Path) -> tuple[dict[str, Any], Spec]:
     try:
         spec = spec_from_json(config.pop("spec"))
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: its 'spec' is of no environment; {RESTORE}") from error
+        raise UserError(f"{path} is damaged: its 'spec' is not that of an environment; {RESTORE}") from error
     return config, spec
 
 
 def write_config(folder: Path, config: Mapping[str, Any], spec: Spec) -> None:
-    """All of it or nothing."""
+    """Write all of the file or nothing."""
     replace_file(folder / CONFIG, as_json({**config, "spec": spec_to_json(spec)}))
 
 
 def spec_to_json(spec: Spec) -> dict[str, Any]:
-    """Dtypes become their names."""
+    """Convert a spec to JSON, with dtypes as their names."""
     observation = {
         name: [list(shape), str(dtype).removeprefix("torch.")] for name, (shape, dtype) in spec.observation.items()
     }
@@ -66,16 +66,16 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
 
 
 def spec_from_json(data: Mapping[str, Any]) -> Spec:
-    """The inverse. ValueError, KeyError or TypeError if ``data`` is no spec."""
+    """Convert JSON back to a spec. ValueError, KeyError or TypeError if ``data`` is not a spec."""
     observation = {}
     for name, (shape, dtype) in data["observation"].items():
         if not isinstance(getattr(torch, dtype, None), torch.dtype):
-            raise ValueError(f"{dtype!r} is no dtype")
+            raise ValueError(f"{dtype!r} is not a dtype")
         if not all(isinstance(n, int) and 1 <= n < VALUES for n in shape) or math.prod(shape) > VALUES:
-            raise ValueError(f"{shape!r} is no shape")
+            raise ValueError(f"{shape!r} is not a shape")
         observation[name] = tuple(shape), getattr(torch, dtype)
     names = {key: tuple(data[key]) for key in ("action_names", "tasks")}
-    names["success"] = tuple(map(bool, data.get("success", ())))  # not in runs of earlier versions
+    names["success"] = tuple(map(bool, data.get("success", ())))  # missing in runs of earlier versions
     if len(names["success"]) not in (0, len(names["tasks"])):
         raise ValueError(f"{len(names['tasks'])} tasks, and for {len(names['success'])} it is said what success is")
     spec = Spec(**{**data, **names, "observation": observation})
@@ -86,13 +86,13 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
 
 
 def as_json(data: Any) -> bytes:
-    """For people to read as well."""
+    """Format settings as JSON that is also easy for people to read."""
     return (json.dumps(data, indent=2) + "\n").encode()
 
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """What the operating system refuses is for the user to put right."""
+    """Convert OSErrors in the block to UserErrors, since the user can correct their causes."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,7 @@
 """TensorBoard events of a run.
 
-TensorBoard's own writer has a thread that ends, with a traceback, at the first error of the disk, and takes no more.
+TensorBoard's own writer is not used: its thread ends with a traceback at the first disk error and accepts nothing
+afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ EVENTS = "tensorboard"
 
 
 class Events:
-    """The writer. The operating system has what is told when a call returns, or it is lost, counted by ``outage``."""
+    """Writer of TensorBoard events. When a call returns, its data is with the operating system, or lost and counted by
+    ``outage``.
+    """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.path = folder
@@ -30,13 +33,13 @@ class Events:
         self._forget_from: int | None = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers by name, of one step."""
+        """Write numbers of one step by name."""
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
         self._add(Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()]), step)
 
     def video(self, name: str, frames: Any, step: int, fps: int = 15) -> None:
-        """``frames`` (uint8 [T, H, W, 3], tensor or array) as a GIF among the images."""
+        """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) as a GIF among the images."""
         from PIL import Image
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -48,17 +51,17 @@ class Events:
         self._add(Summary(value=[Summary.Value(tag=name, image=gif)]), step)
 
     def forget_from(self, step: int) -> None:
-        """Have TensorBoard hide what was told of ``step`` and later."""
+        """Make TensorBoard hide the data of ``step`` and later."""
         self.close()
         self._forget_from = step
 
     def sync(self) -> None:
-        """What was told is on the disk when this returns. OSError where the disk refuses."""
+        """Write all data so far to the disk. OSError if the disk refuses."""
         if self._file is not None:
             self._file.sync()
 
     def close(self) -> None:
-        """Finish the file; the next call begins another."""
+        """Close the file; the next call begins another."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -70,8 +73,8 @@ class Events:
             self._file.append(_framed(step=step, summary=summary))
 
     def _begun(self) -> Appender:
-        """A new file, which says of what version it is and what to forget. TensorBoard reads files in the order of
-        their names.
+        """Begin a new file, with its format version and the step from which earlier data is to be hidden. TensorBoard
+        reads files in the order of their names.
         """
         from tensorboard.compat.proto.event_pb2 import SessionLog  # type: ignore[import-untyped]
 
@@ -93,7 +96,7 @@ class Events:
 
 
 def _framed(**fields: Any) -> bytes:
-    """An event as it lies in a file, with its length and checksums."""
+    """Return an event in file format, with its length and checksums."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 

@@ -1,7 +1,7 @@
-"""Files that survive a kill, a power cut and a full disk, and that are opened only if they are files.
+"""Files that survive a kill, a power cut and a full disk; only regular files are opened.
 
-What a folder holds may have been put there by somebody else: nothing here waits for a pipe, reads from a device or
-reads more than it was told to.
+The contents of a folder may come from another person: nothing here blocks on a pipe, reads from a device or reads more
+than its limit.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from ...envs.errors import UserError
 
 PLAIN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags with which opening a pipe or a device neither waits nor changes this process."""
+"""Flags with which opening a pipe or a device neither blocks nor changes this process."""
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
-    """A descriptor of a file. OSError for a pipe, a device, a socket or a folder. Links are followed for reading alone:
-    through one, what is written would land in somebody else's file.
+    """Open a regular file and return its descriptor. OSError for a pipe, a device, a socket or a folder. Links are
+    followed only for reading, because writing through a link would change another file.
     """
     if flags & (os.O_WRONLY | os.O_RDWR):
         flags |= os.O_NOFOLLOW
@@ -34,7 +34,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
     except OSError as error:
         if error.errno == errno.ELOOP and os.path.islink(path):
             raise OSError(error.errno, "it is a link: put the file itself in its place", str(path)) from error
-        if error.errno == errno.ENXIO:  # a socket, or a pipe that nobody reads
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
             raise OSError(error.errno, "it is no regular file", str(path)) from error
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -45,13 +45,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: int = 0o666) -> int
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[BufferedReader]:
-    """The regular file ``path``, to read from."""
+    """Open the regular file ``path`` for reading."""
     with open(open_regular(path), "rb") as file:
         yield file
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """What a regular file holds when it is opened. OSError where that is more than ``limit`` bytes."""
+    """Return the contents of a regular file at the time of opening. OSError if they are more than ``limit`` bytes."""
     with reading(path) as file:
         size = os.fstat(file.fileno()).st_size
         if limit is not None and size > limit:
@@ -59,11 +59,11 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
         try:
             return file.read(size)
         except MemoryError:
-            raise OSError(errno.ENOMEM, f"its {size:,} bytes do not fit into the memory", str(path)) from None
+            raise OSError(errno.ENOMEM, f"its {size:,} bytes do not fit into memory", str(path)) from None
 
 
 def named(path: str | Path) -> Path:
-    """A path that a person gave. UserError for one that cannot be kept as text."""
+    """Return a user's path as a Path. UserError if it cannot be stored as text."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -74,7 +74,7 @@ def named(path: str | Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something has this name, be it a link to nothing. OSError where that cannot be told."""
+    """Return whether something has this name, including a broken link. OSError if that cannot be determined."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -83,7 +83,7 @@ def is_there(path: Path) -> bool:
 
 
 def write_file(path: Path, chunks: Iterable[bytes | memoryview], mode: int = 0o666) -> str:
-    """A new file, on the disk when this returns; its SHA-256."""
+    """Write a new file to the disk and return its SHA-256."""
     digest = hashlib.sha256()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -99,7 +99,7 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview], mode: int = 0o6
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """``path`` holds ``data``, or what it held before, whatever happens."""
+    """Replace the contents of ``path`` by ``data`` atomically: on any failure the old contents remain."""
     scratch = temporary(path)
     scratch.unlink(missing_ok=True)
     try:
@@ -111,11 +111,11 @@ def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names in ``folder`` are on the disk when this returns."""
+    """Write the names in ``folder`` to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
-    except OSError as error:  # some network file systems have no such thing
+    except OSError as error:  # some network file systems do not support this
         if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
             raise
     finally:
@@ -123,7 +123,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """``folder`` and those above it, each with its name on the disk when this returns."""
+    """Create ``folder`` and its parents, and write each one's name to the disk."""
     missing = [p for p in (folder, *folder.parents) if not p.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -131,12 +131,12 @@ def make_folders(folder: Path) -> None:
 
 
 def temporary(path: Path) -> Path:
-    """Another name beside ``path``, of this process, for what is not finished."""
+    """Return a temporary name next to ``path``, specific to this process, for unfinished files."""
     return path.with_name(f".tmp-{path.name}-{os.getpid()}")
 
 
 def remove(path: Path) -> None:
-    """Delete a file, a folder and all in it, or a link but not what it leads to."""
+    """Delete a file, a folder with its contents, or a link but not its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -144,11 +144,11 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files and folders of processes that are no more, and of this one."""
+    """Delete temporary files and folders of processes that no longer exist, and of this one."""
     for path in folder.glob(".tmp-*"):
         match = re.fullmatch(r"\.tmp-.+-(\d{1,9})(\.json)?", path.name)
         if match and not _alive(int(match[1])):
-            with contextlib.suppress(OSError):  # it is in nobody's way
+            with contextlib.suppress(OSError):  # a leftover does no harm
                 remove(path)
 
 

@@ -1,8 +1,8 @@
-"""Commit and uncommitted changes of a git checkout, of which nothing is run.
+"""Commit and uncommitted changes of a git checkout, determined without running anything from it.
 
-A checkout that somebody else made names programs: filters, file system monitors, hooks, pagers, external diffs, ssh.
-Git reads their names from the repository's own settings. So the changes are taken with a settings folder of ours, which
-has none, over the repository's objects, index and files.
+A checkout from another person may name programs in its settings: filters, file system monitors, hooks, pagers, external
+diffs, ssh. The changes are therefore computed with a separate settings folder that names none, over the repository's
+objects, index and files.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import threading
 from pathlib import Path
 
 LONGEST_DIFF = 1_000_000
-"""Bytes of a diff that are kept."""
+"""Maximum size of a stored diff in bytes."""
 PATIENCE_SECONDS = 2.0
-"""For each question to git."""
+"""Seconds allowed for each git command."""
 QUIET = {
     "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true",
     "GIT_SSH_COMMAND": "false", "GIT_ALLOW_PROTOCOL": "none", "GIT_PAGER": "cat", "GIT_ATTR_NOSYSTEM": "1",
     "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C",
 }  # fmt: skip
-"""Git changes nothing, fetches nothing, asks nothing."""
+"""Environment variables that keep git from changing, fetching or asking anything."""
 OURS_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_GLOBAL": os.devnull}
-"""And nobody's settings."""
+"""Environment variables that make git ignore system and user settings."""
 SAFE = ["-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "protocol.allow=never"]
 
 
 def checkout(folder: Path, root: bool = False) -> dict[str, str] | None:
-    """Commit and uncommitted changes of the git checkout that ``folder`` is in; with ``root``, is the root of. None if
-    there is no git, or no commit. Changes beyond `LONGEST_DIFF`, or that take too long to find, are cut, and say so.
+    """Return commit and uncommitted changes of the git checkout that contains ``folder`` or, with ``root``, whose root
+    it is. None if there is no git, or no commit. Changes beyond `LONGEST_DIFF`, or that take too long to compute, are
+    cut and marked as cut.
     """
     asked = ["--show-toplevel", "--git-path", "objects", "--git-path", "index", "HEAD"]
     answer, failed = _git(folder, ["rev-parse", *asked], {})
@@ -44,7 +45,7 @@ def checkout(folder: Path, root: bool = False) -> dict[str, str] | None:
         return None
     try:
         diff = _diff(top, objects.resolve(), index.resolve(), commit)
-    except OSError as error:  # a run does not depend on it
+    except OSError as error:  # a run does not depend on git
         diff = f"[no diff: {error.strerror or error}]\n"
     return {"commit": commit, "diff": diff}
 
@@ -69,7 +70,7 @@ def _diff(top: Path, objects: Path, index: Path, commit: str) -> str:
 
 
 def _git(folder: Path, arguments: list[str], variables: dict[str, str]) -> tuple[bytes, str]:
-    """What git prints, at most `LONGEST_DIFF` bytes, and why that is not all, if it is not."""
+    """Return git's output, at most `LONGEST_DIFF` bytes, and the reason if it is incomplete."""
     given = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         process = subprocess.Popen(
@@ -79,10 +80,10 @@ def _git(folder: Path, arguments: list[str], variables: dict[str, str]) -> tuple
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that what git starts ends with it
+            start_new_session=True,  # so that git's child processes can be ended with it
         )
     except OSError:
-        return b"", "there is no git"
+        return b"", "git is not installed"
     late = threading.Event()
 
     def give_up() -> None:

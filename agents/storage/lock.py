@@ -1,4 +1,4 @@
-"""One writer a run folder, and whether the folder is still where it was."""
+"""Lock of a run folder for a single writer, and detection of a folder that was moved or replaced."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from .files import open_regular
 
 LOCK = "lock"
 LINGER_SECONDS = 1.0
-"""How long what a killed process was about to start may go on holding its lock."""
+"""Seconds for which child processes of a killed process may still hold its lock."""
 
 
 class FolderMovedError(OSError):
-    """A run folder was moved, deleted or taken over in mid-run. The message says what was saved, and where."""
+    """A run folder was moved, deleted or taken over during the run. The message says what was saved, and where."""
 
 
 def _take(file: int) -> None:
-    """Lock an open file. BlockingIOError if another process holds it, and not only because it has just been killed."""
+    """Lock an open file. BlockingIOError if another process holds it and does not release it shortly, as a killed one
+    would.
+    """
     ends = time.monotonic() + LINGER_SECONDS
     while True:
         try:
@@ -38,7 +40,9 @@ def _take(file: int) -> None:
 
 
 class Lock:
-    """flock on a file of a folder: gone with the process, however it ends; what it forks does not inherit it."""
+    """A flock on a file of a folder. It is released when the process ends for any reason; forked children do not
+    inherit it.
+    """
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.path = folder / LOCK
@@ -59,36 +63,36 @@ class Lock:
                 raise
             warn(f"{folder} cannot be locked ({error.strerror}): see that nothing else writes there")
         _LOCKS.add(self)
-        with contextlib.suppress(OSError):  # a full disk: only the other's message is poorer for it
+        with contextlib.suppress(OSError):  # a full disk: the other process's message lacks the pid
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     @property
     def held(self) -> bool:
-        """Until released."""
+        """Hold the lock until it is released."""
         return self._close.alive
 
     def release(self) -> None:
-        """Let go; once is enough, more is harmless."""
+        """Release the lock; calling it again has no effect."""
         self._close()
 
     def folder_now(self) -> Path | None:
-        """Where the locked folder is by now; None if it was deleted, or if that cannot be told."""
+        """Return the current path of the locked folder; None if it was deleted, or if that cannot be determined."""
         if _same(self.path.parent, self._folder):
             return self.path.parent
         try:
             moved = Path(os.readlink(f"/proc/self/fd/{self._folder}"))
-        except OSError:  # no such thing on this system
+        except OSError:  # not supported on this system
             return None
         return moved if _same(moved, self._folder) else None
 
     def taken_over(self) -> bool:
-        """Whether another file lies where the lock was, so that another process may hold it."""
+        """Return whether the lock was replaced by another file, which another process may hold."""
         now = self.folder_now()
         return now is not None and os.path.lexists(now / LOCK) and not _same(now / LOCK, self._file)
 
     def lost(self) -> bool:
-        """Whether the lock's file is gone from the folder, so that another process may begin there."""
+        """Return whether the lock's file was deleted from the folder, so that another process may begin there."""
         now = self.folder_now()
         return now is None or not os.path.lexists(now / LOCK)
 
@@ -106,7 +110,7 @@ def _close(*descriptors: int) -> None:
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: once its copies are closed the locks are the parent's alone."""
+    """Close a forked child's copies of the locks, so that only the parent holds them."""
     for lock in _LOCKS:
         lock.release()
 

@@ -1,7 +1,7 @@
-"""Metrics of a run: one record a line in metrics.jsonl, and the same as TensorBoard events.
+"""Metrics of a run: one record per line in metrics.jsonl, and the same as TensorBoard events.
 
-A full disk costs records, never the training, and they are taken up again when there is room; a kill costs at most the
-line being written, and a resumed run first forgets what came after its checkpoint.
+A full disk costs records, never the training, and logging continues when there is space again; a kill costs at most the
+line being written. A resumed run first deletes the records after its checkpoint.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .read_json import parse
 
 METRICS = "metrics.jsonl"
 LARGEST = 2**32
-"""Bytes: ten years of a record a minute, or a hole that somebody left."""
+"""Maximum size of the file in bytes: ten years of one record per minute. A larger file is damaged or malicious."""
 LONGEST = 2**22
-"""Bytes of a line; a thousand times what there is."""
+"""Maximum length of a line in bytes; a thousand times the usual length."""
 
 
 class Metrics:
-    """The writer, for one process at a time. ``lost`` counts the records the disk refused."""
+    """Writer of metrics, for one process at a time. ``lost`` counts the records the disk refused."""
 
     def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
         self.path, self.warn = folder / METRICS, warn
@@ -38,10 +38,9 @@ class Metrics:
         self._file = Appender(self.path)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """One line and, of its numbers if it has a "step", scalars.
-
-        Values are strings or numbers (whatever ``float`` takes); non-finite ones become null, which JSON has.
-        The operating system has the line when this returns.
+        """Write one line and, if it has a "step", its numbers as scalars. Values are strings or numbers (anything
+        ``float`` accepts); non-finite ones become null, since JSON has no such numbers. The line is with the operating
+        system when this returns.
         """
         plain = {name: _plain(value) for name, value in record.items()}
         with self._outage:
@@ -51,20 +50,21 @@ class Metrics:
             self.scalars(int(record["step"]), numbers)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Scalars for TensorBoard alone."""
+        """Write scalars to TensorBoard only."""
         self.events.scalars(step, values)
 
     def video(self, name: str, frames: Any, step: int, fps: int = 15) -> None:
-        """``frames`` (uint8 [T, H, W, 3], tensor or array) for TensorBoard, as a GIF among its images."""
+        """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) to TensorBoard, as a GIF among its images."""
         self.events.video(name, frames, step, fps)
 
     @property
     def lost(self) -> int:
-        """Records that the disk refused."""
+        """Return the number of records that the disk refused."""
         return self._outage.lost
 
     def truncate(self, step: int) -> list[dict[str, Any]]:
-        """Forget the records of later steps, in TensorBoard too, and any torn line. Call before logging. What is left.
+        """Delete the records of later steps, in TensorBoard too, and any incomplete line. Call before logging. Return
+        the remaining records.
         """
         self.close()
         before = read_regular(self.path, LARGEST) if os.path.lexists(self.path) else b""
@@ -75,7 +75,7 @@ class Metrics:
         return [record for _, record in lines if record is not None]
 
     def mend(self) -> None:
-        """Cut off the last line if a kill tore it."""
+        """Cut off the last line if a kill left it incomplete."""
         if os.path.lexists(self.path):
             descriptor = open_regular(self.path, os.O_RDWR)
             try:
@@ -84,7 +84,7 @@ class Metrics:
                 os.close(descriptor)
 
     def sync(self) -> None:
-        """What was logged is on the disk when this returns; a warning where the disk refuses."""
+        """Write everything logged so far to the disk; warn if the disk refuses."""
         for file in (self._file, self.events):
             try:
                 file.sync()
@@ -92,13 +92,13 @@ class Metrics:
                 self.warn(f"{file.path} may lack records after a power loss: {error.strerror}")
 
     def close(self) -> None:
-        """Finish the files; ``log`` opens them again."""
+        """Close the files; ``log`` reopens them."""
         self.sync()
         self._file.close()
         self.events.close()
 
     def finish(self) -> None:
-        """Say what was lost, at the end of a run."""
+        """Report lost records at the end of a run."""
         for outage, path in ((self._outage, self.path), (self.events.outage, self.events.path)):
             if outage.lost:
                 self.warn(f"{path} lacks {outage.lost} records that the disk refused")
@@ -106,7 +106,7 @@ class Metrics:
 
 
 def _cut(descriptor: int) -> None:
-    """Cut a file off after its last line break. OSError where there is none in the last `LONGEST` bytes."""
+    """Cut a file off after its last line break. OSError if there is none in the last `LONGEST` bytes."""
     size = os.fstat(descriptor).st_size
     begin = max(0, size - LONGEST)
     whole = begin + os.pread(descriptor, LONGEST, begin).rfind(b"\n") + 1
@@ -118,7 +118,9 @@ def _cut(descriptor: int) -> None:
 
 
 def read_records(path: Path, warn: Callable[[str], None]) -> list[dict[str, Any]]:
-    """All records of a metrics file. A torn last line is left out; so, with a warning, are other damaged ones."""
+    """Return all records of a metrics file. An incomplete last line is left out, as are, with a warning, other damaged
+    lines.
+    """
     try:
         lines = list(_lines(read_regular(path, LARGEST)))
     except (FileNotFoundError, NotADirectoryError):
@@ -132,7 +134,7 @@ def read_records(path: Path, warn: Callable[[str], None]) -> list[dict[str, Any]
 
 
 def _lines(data: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Every line with its newline, and the record it holds, None if it is damaged."""
+    """Iterate over the lines with their newlines, each with its record, or None if it is damaged."""
     for line in BytesIO(data):
         try:
             record = parse(line) if line.endswith(b"\n") else None
@@ -142,7 +144,7 @@ def _lines(data: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
 
 
 def is_record(found: Any) -> bool:
-    """Numbers, words and nothing else, and a step that is a number if there is one."""
+    """Return whether a value is a record: only numbers and strings, and a numeric step if it has one."""
     if not isinstance(found, dict):
         return False
     whole = all((isinstance(v, int) and abs(v) < 2**63) or isinstance(v, str | float | None) for v in found.values())

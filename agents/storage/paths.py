@@ -1,4 +1,4 @@
-"""Paths, fixed once: some environments change the working directory, and would take a run's files with them."""
+"""Paths resolved in advance: some environments change the working directory, which would misdirect a run's files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...envs.errors import UserError
 
 
 def refuse_no_directory() -> None:
-    """UserError if the working directory was deleted: no path can be told from there."""
+    """Raise UserError if the working directory was deleted: no path can be resolved from there."""
     try:
         os.getcwd()
     except OSError as error:
@@ -21,7 +21,7 @@ def refuse_no_directory() -> None:
 
 @contextmanager
 def same_directory() -> Iterator[Path]:
-    """The working directory, which is what it was when the block ends."""
+    """Yield the working directory, and restore it when the block ends."""
     refuse_no_directory()
     here = os.open(os.curdir, os.O_RDONLY)
     try:
@@ -32,5 +32,5 @@ def same_directory() -> Iterator[Path]:
 
 
 def typed(path: Path, directory: Path) -> str:
-    """``path`` as one would type it to a shell in ``directory``."""
+    """Return ``path`` as one would type it in a shell in ``directory``."""
     return shlex.quote(str(path.relative_to(directory) if path.is_relative_to(directory) else path))

@@ -1,4 +1,4 @@
-"""Where a run came from: command without its secrets, code, versions, hardware, job. No host or user name."""
+"""Provenance of a run: command without its secrets, code, versions, hardware, job. No host or user name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROVENANCE = "provenance.json"
 CODE = ({"commit": str, "diff": str}, None)
 START = {"versions?": {str: (str, None)}, "hardware?": {str: Any}, "git?": {"morello?": CODE, "working_folder?": CODE}}
 SHAPE = {"starts": [START], "diffs?": {str: str}}
-"""Of the file: each start of the run, and the uncommitted changes of them all, each once, by their SHA-256."""
+"""Shape of the file: each start of the run, and their uncommitted changes, stored once each by SHA-256."""
 PACKAGES = ("torch", "numpy", "warp-lang", "gymnasium", "envpool", "safetensors")
 JOB = (
     "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID",
@@ -35,12 +35,12 @@ JOB = (
 """Environment variables of batch systems."""
 
 ROOT = Path(__file__).resolve().parents[1]
-"""Of the package; that of the checkout, where it runs from one, also when imported through links."""
+"""Root of the package or, if it runs from a checkout, of the checkout, also when imported through links."""
 
 
 def add_start(folder: Path) -> list[str]:
-    """Record in the run ``folder`` that it is started now; what may change its numbers since the last time. UserError
-    where what is recorded there cannot be read.
+    """Record in the run ``folder`` that it is started now. Return the changes since the last start that may affect its
+    results. UserError if the existing record cannot be read.
     """
     path = folder / PROVENANCE
     found: dict[str, Any] = {"starts": []}
@@ -55,13 +55,13 @@ def add_start(folder: Path) -> list[str]:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Starts and diffs. UserError for a file that is damaged; FileNotFoundError where there is none."""
+    """Return starts and diffs. UserError for a damaged file; FileNotFoundError if there is none."""
     found: dict[str, Any] = read_json(path, SHAPE, "restore it from a copy, or delete it")
     return found
 
 
 def _with_diff_by_hash(start: dict[str, Any], diffs: dict[str, str]) -> dict[str, Any]:
-    """``start`` with "sha256:..." for its diffs, which go into ``diffs`` by that name."""
+    """Return ``start`` with its diffs replaced by "sha256:...", under which they are added to ``diffs``."""
     git = {}
     for name, code in start.get("git", {}).items():
         if code and code["diff"] and not code["diff"].startswith("sha256:"):
@@ -73,7 +73,7 @@ def _with_diff_by_hash(start: dict[str, Any], diffs: dict[str, str]) -> dict[str
 
 
 def provenance() -> dict[str, Any]:
-    """What is true of this process now, as JSON."""
+    """Describe this process as JSON."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": _text(shlex.join(masked(sys.argv))),
@@ -85,12 +85,12 @@ def provenance() -> dict[str, Any]:
 
 
 def _text(words: str) -> str:
-    """``words`` with what is not UTF-8 spelt out, so that it can be read back."""
+    """Return ``words`` with bytes that are not UTF-8 escaped, so that they can be read back."""
     return words.encode(errors="backslashreplace").decode()
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python, morello and the packages that decide what is computed."""
+    """Return the versions of Python, morello and the packages that determine results."""
     found: dict[str, str | None] = {"python": platform.python_version(), "morello": __version__}
     for name in PACKAGES:
         try:
@@ -101,7 +101,7 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, threads and GPUs."""
+    """Describe processor, cores, threads and GPUs."""
     gpus = range(torch.cuda.device_count())
     return {
         "cpu": _cpu_model(),
@@ -123,7 +123,7 @@ def _cpu_model() -> str:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two starts of a run and may change its numbers, each as "what: before -> now"."""
+    """List the differences between two starts of a run that may affect its results, each as "what: before -> now"."""
     differences = []
     for group in ("versions", "hardware"):
         for name in sorted(before.get(group, {}).keys() | now[group].keys()):

@@ -1,8 +1,8 @@
-"""JSON that anybody may have written: of a known shape, or refused in one sentence.
+"""JSON from an untrusted source: of a known shape, or refused with a one-sentence error.
 
 A shape is plain data, as JSON is: ``int``, ``float`` (an int counts), ``str``, ``bool``, ``None`` and ``Any``;
-``[shape]`` is a list of these; ``{"key": shape}`` an object with at least these keys, those with a "?" at their end if
-they are there; ``{str: shape}`` one of any keys; a tuple is one of several shapes.
+``[shape]`` is a list of these; ``{"key": shape}`` an object with at least these keys, where a "?" at the end marks an
+optional one; ``{str: shape}`` an object with any keys; a tuple is one of several shapes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ...envs.errors import UserError
 from .files import read_regular
 
 DEEPEST = 100
-"""Brackets within brackets; what is ours needs a quarter of it."""
+"""Maximum nesting depth of brackets; files written by morello need a quarter of it."""
 LARGEST = 64 * 2**20
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 NUMBER = 1e100
-"""Beyond any measurement; sums and axes of larger numbers overflow."""
+"""Maximum magnitude of a number, beyond any measurement; sums and axes of larger numbers overflow."""
 
 
 def read_json(path: Path, shape: Any, way_out: str, limit: int = LARGEST) -> Any:
-    """What the file ``path`` holds. UserError, which ends with ``way_out``, unless it is of that shape;
-    FileNotFoundError or NotADirectoryError where there is none.
+    """Return the contents of the JSON file ``path``. UserError, which ends with ``way_out``, unless they have the given
+    shape; FileNotFoundError or NotADirectoryError if there is no file.
     """
     try:
         return parse(read_regular(path, limit), shape)
@@ -37,8 +37,8 @@ def read_json(path: Path, shape: Any, way_out: str, limit: int = LARGEST) -> Any
 
 
 def parse(data: bytes, shape: Any = Any, *, text: bool = True, deepest: int = DEEPEST) -> Any:
-    """The value that ``data`` spells. ValueError, saying where, unless it is of that shape, not nested more than
-    ``deepest`` deep and its strings, if ``text``, can be printed and be names of files.
+    """Parse ``data``. ValueError, naming the place, unless it has the given shape and is nested at most ``deepest``
+    deep; with ``text``, its strings must also be printable and valid in file names.
     """
     try:
         value = json.loads(data)
@@ -53,7 +53,7 @@ def parse(data: bytes, shape: Any = Any, *, text: bool = True, deepest: int = DE
 
 
 def _refuse_odd(value: Any, text: bool, deepest: int) -> None:
-    """ValueError for what is nested too deep and, where they must be ``text``, for strings that are none."""
+    """Raise ValueError for too deep nesting and, with ``text``, for strings that are not valid text."""
     level = [value]
     for _ in range(deepest):
         inner: list[Any] = []
@@ -80,7 +80,7 @@ def _encodes(string: str) -> bool:
 
 
 def _fault(value: Any, shape: Any, where: str = "") -> str | None:
-    """Where, as "seeds/0/curve", ``value`` is not of ``shape``; None if it is."""
+    """Return the place, such as "seeds/0/curve", where ``value`` does not match ``shape``; None if it matches."""
     if isinstance(shape, tuple):
         faults = [_fault(value, s, where) for s in shape]
         return None if None in faults else max((f for f in faults if f is not None), key=len)

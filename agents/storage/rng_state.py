@@ -1,4 +1,4 @@
-"""Every generator of random numbers that code may draw from without saying so, as one tree that a checkpoint holds."""
+"""State of the global random number generators, which code may use implicitly, as one tree for a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def state_dict() -> dict[str, Any]:
-    """Python's, NumPy's, torch's and each CUDA device's."""
+    """Return the states of Python's, NumPy's, torch's and each CUDA device's generator."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -22,7 +22,7 @@ def state_dict() -> dict[str, Any]:
 
 
 def load_state_dict(state: dict[str, Any]) -> None:
-    """Continue from ``state_dict``; on another number of CUDA devices, theirs stay as they are."""
+    """Continue from ``state_dict``; if the number of CUDA devices differs, their generators stay unchanged."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     name, keys, *rest = state["numpy"]

@@ -1,10 +1,10 @@
-"""Run folders: everything of one run in one place.
+"""Run folders: all files of one run in one place.
 
 ::
 
-    config.json      settings and the environment's spec: what it takes to rebuild the agent
+    config.json      settings and the environment's spec: everything needed to rebuild the agent
     provenance.json  a list of starts: command, code, versions, hardware, job
-    metrics.jsonl    one record a line
+    metrics.jsonl    one record per line
     tensorboard/     the same as events
     checkpoints/     see ``checkpoint``
     videos/
@@ -35,22 +35,22 @@ VIDEOS = "videos"
 
 
 def default_folder(env: str, preset: str, seed: int) -> Path:
-    """runs/<env>/<preset>/<seed>-<time to the microsecond>, with "-" for ":" and "/" in names."""
+    """Return runs/<env>/<preset>/<seed>-<time to the microsecond>, with "-" for ":" and "/" in names."""
     names = (name.replace(":", "-").replace("/", "-") for name in (env, preset))
     return Path("runs", *names, f"{seed}-{datetime.now():%Y%m%d-%H%M%S-%f}")
 
 
 class Run:
-    """A run folder that this process writes; no other can while it is open.
+    """A run folder that this process writes; no other process can while it is open.
 
-    ``create`` one or ``open`` one to go on, and close it, or use it in a ``with``. ``changes`` says what is not
-    as it was at the last start: versions, hardware, threads.
+    Use ``create`` for a new run or ``open`` to continue one, then close it, or use it in a ``with``. ``changes`` lists
+    differences from the last start: versions, hardware, threads.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], spec: Spec, warn: Callable[[str], None]) -> None:
         self.path, self.config, self.spec, self.warn = path, config, spec, warn
         self.changes: list[str] = []
-        self.records = 0  # logged so far, by earlier sittings too
+        self.records = 0  # logged so far, including earlier sessions
         self.metrics = Metrics(path, warn)
         self._lock = Lock(path, warn)
 
@@ -63,9 +63,8 @@ class Run:
         *,
         warn: Callable[[str], None] = to_stderr,
     ) -> Self:
-        """Begin a new run; ``config`` is plain JSON. A run that ended before its first checkpoint is begun again.
-
-        Raises UserError, and deletes nothing, if ``folder`` holds a run that began or anything else, or is in use.
+        """Create a new run; ``config`` is plain JSON. A run that ended before its first checkpoint is replaced. Raises
+        UserError, and deletes nothing, if ``folder`` contains a run with checkpoints or anything else, or is in use.
         """
         path = named(folder).absolute()
         with explained(f"cannot make the run folder {path}"):
@@ -90,8 +89,8 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path, *, spec: Spec | None = None, warn: Callable[[str], None] = to_stderr) -> Self:
-        """A run to go on with. UserError, and nothing written, if there is none, it is in use, or its environment is
-        not as in ``spec``.
+        """Open a run to continue it. UserError, and nothing written, if there is none, it is in use, or its environment
+        does not match ``spec``.
         """
         path = named(folder).absolute()
         config, begun = read_config(path)
@@ -105,16 +104,16 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of checkpoints."""
+        """Return the folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     @property
     def videos(self) -> Path:
-        """Folder of videos."""
+        """Return the folder of videos."""
         return self.path / VIDEOS
 
     def _begin(self) -> None:
-        """Tidy up after a process that was killed, and add this start to the provenance."""
+        """Clean up after a process that was killed, and add this start to the provenance."""
         remove_leftovers(self.path)
         self.checkpoints.mkdir(exist_ok=True)
         self.videos.mkdir(exist_ok=True)
@@ -123,8 +122,9 @@ class Run:
         sync_folder(self.path)
 
     def save(self, step: int, tree: Any, keep: int, *, last: bool = False) -> Path:
-        """Write a checkpoint, after the metrics before it: see `checkpoint.save`. CheckpointNotWritten where the disk
-        refuses; FolderMovedError if the folder is no longer where it was, with the checkpoint in it if it is somewhere.
+        """Write a checkpoint, after the metrics before it: see `checkpoint.save`. CheckpointNotWritten if the disk
+        refuses; FolderMovedError if the folder was moved or deleted: the checkpoint is saved in the folder if that
+        still exists.
         """
         self._check_open()
         self.metrics.sync()
@@ -145,24 +145,24 @@ class Run:
         return path
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """One record of numbers and strings, with its "step": a line of metrics.jsonl, scalars in TensorBoard."""
+        """Write one record of numbers and strings, with its "step": a line of metrics.jsonl, scalars in TensorBoard."""
         self._check_open()
         self.records += 1
         self.metrics.log(record)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Scalars for TensorBoard alone."""
+        """Write scalars to TensorBoard only."""
         self._check_open()
         self.metrics.scalars(step, values)
 
     def video(self, name: str, frames: Any, step: int, fps: int = 15) -> None:
-        """``frames`` (uint8 [T, H, W, 3], tensor or array) for TensorBoard."""
+        """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) to TensorBoard."""
         self._check_open()
         self.metrics.video(name, frames, step, fps)
 
     def truncate_metrics(self, step: int, records: int | None = None) -> int:
-        """Forget the records of later steps: a resumed run makes them again. How many are missing of the ``records``
-        that there were.
+        """Delete the records of later steps, which a resumed run writes again. Return how many of the previous
+        ``records`` are missing.
         """
         self._check_open()
         with explained(f"cannot rewrite {self.path / METRICS}"):
@@ -179,7 +179,7 @@ class Run:
             self.config = config
 
     def close(self) -> None:
-        """Finish the files and let others write here."""
+        """Close the files and release the folder for other processes."""
         self.metrics.close()
         self._lock.release()
         self.metrics.finish()
@@ -204,8 +204,8 @@ class Run:
 
 
 def _refuse_others_files(path: Path) -> None:
-    """UserError for a folder with anything in it that no run left there: it is not ours to tidy up."""
-    if all(p.name == LOCK or p.name.startswith(".tmp-") for p in path.iterdir()):  # a run may die before its config
+    """Raise UserError for a folder with files that no run wrote there, which must not be deleted."""
+    if all(p.name == LOCK or p.name.startswith(".tmp-") for p in path.iterdir()):  # a run may end before its config
         return
     try:
         read_config(path)
@@ -215,7 +215,7 @@ def _refuse_others_files(path: Path) -> None:
 
 def _refuse_other_spec(path: Path, begun: Spec, now: Spec) -> None:
     for field, before, after in zip(Spec._fields, begun, now, strict=True):
-        if before != after and field != "success":  # which only says what is logged
+        if before != after and field != "success":  # which affects only what is logged
             raise UserError(
                 f"{path} cannot go on: its environment had {field} = {before}, and has {after} now; make it as it was "
                 "again, or begin a run in another folder"

@@ -25,10 +25,10 @@ LABELS = ("env", "preset", "seed")
 def read_runs(
     pattern: str | Path | Iterable[str | Path], warn: Callable[[str], None] = to_stderr
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """All metrics of all runs in the folders that ``pattern`` (a glob, or several) matches, or below them.
+    """Read all metrics of all runs in or below the folders that ``pattern`` (one or several globs) matches.
 
-    One row a record, in columns for ``pandas.DataFrame``: run, env, preset, seed and every key that occurs.
-    What a record lacks is NaN among numbers and "" among strings. UserError if there is no run.
+    Each record is a row, in columns for ``pandas.DataFrame``: run, env, preset, seed and every key that occurs. A value
+    that a record lacks is NaN among numbers and "" among strings. UserError if there is no run.
     """
     patterns = [pattern] if isinstance(pattern, str | Path) else list(pattern)
     folders = sorted({run for p in patterns for run in _runs_below(str(p))})
@@ -52,7 +52,9 @@ def _runs_below(pattern: str) -> Iterator[Path]:
 
 
 def _column(values: list[Any]) -> np.ndarray[Any, Any]:
-    """Strings if any is one, else integers if all are, else floats; None is missing."""
+    """Convert values to a column: strings if any value is a string, else integers if all are, else floats; None is
+    missing.
+    """
     if any(isinstance(v, str) for v in values):
         return np.array(["" if v is None else str(v) for v in values])
     if values and all(isinstance(v, int) for v in values):

@@ -1,1 +1,1 @@
-"""Training as a person runs it: the loop, its live view, its signals."""
+"""Training as run by a user: the loop, its live display and its signals."""

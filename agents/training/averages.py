@@ -1,4 +1,4 @@
-"""What updates measured since the last record, added up on the device."""
+"""Averages of update metrics since the last record, accumulated on the device."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ...auxiliaries.pooling import KINDS, Metric, Pooled, over_updates
 
 
 class Averages:
-    """Metrics of updates, pooled. A tensor among them is averaged over updates; NaN in one update is NaN in all."""
+    """Metrics of updates, pooled. Plain tensors are averaged over updates; NaN in one update makes the average NaN."""
 
     def __init__(self) -> None:
         self.pooled: dict[str, Pooled] = {}
 
     def add(self, metrics: Mapping[str, Metric]) -> None:
-        """Take in those of one update. Nothing is read by the host."""
+        """Add the metrics of one update. The host reads nothing."""
         for name, metric in metrics.items():
             new = metric if isinstance(metric, Pooled) else over_updates(metric)
             self.pooled[name] = self.pooled[name] + new if name in self.pooled else new
 
     def drain(self) -> dict[str, float]:
-        """What they come to, by name, a curve point by point from "NAME/1" on, without NaN; then begin anew. The host
+        """Return the averages by name, the points of a curve from "NAME/1" on, without NaN; then start again. The host
         waits here.
         """
         values = {name: pooled.value for name, pooled in self.pooled.items()}
@@ -36,7 +36,7 @@ class Averages:
         return {name: x for name, x in zip(names, found, strict=True) if not math.isnan(x)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums and what each is."""
+        """Return the sums and the kind of each."""
         return {name: {"kind": type(p).__name__, "sums": p.sums} for name, p in self.pooled.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], device: str | torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Standard output and error that cannot end a run: what the terminal, pipe or disk behind them refuses is left out."""
+"""Standard output and error that cannot end a run: output that the terminal, pipe or disk refuses is dropped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, TextIO, cast
 
 
 class Forgiving:
-    """A text stream whose ``write`` never fails; ``error`` is the first that was kept from the caller.
+    """A text stream whose ``write`` never fails; ``error`` is the first error that was suppressed.
 
-    Python's own standard streams are written by file descriptor: a buffer would keep what was refused, and Python fails
-    when it tries again at its exit.
+    Python's own standard streams are written by file descriptor: a buffer would retain refused output, and Python would
+    fail when it tries to write it again at exit.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        self.stream = stream  # None where the file was closed before Python began
+        self.stream = stream  # None if the file was closed before Python started
         self.error: Exception | None = None
         self.flush()
         self._file: int | None = None
@@ -27,7 +27,7 @@ class Forgiving:
                     self._file = standard.fileno()
 
     def write(self, text: str) -> int:
-        """Take all of ``text``; characters that the stream's encoding lacks become "?"."""
+        """Write all of ``text``; characters missing from the stream's encoding become "?"."""
         with self._forgiven():
             encoding = self.encoding
             if self._file is not None:
@@ -40,25 +40,25 @@ class Forgiving:
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what the stream has kept."""
+        """Flush the underlying stream."""
         with self._forgiven():
             if self.stream is not None:
                 self.stream.flush()
 
     @property
     def encoding(self) -> str:
-        """The stream's, if it has one."""
+        """Return the stream's encoding, if it has one."""
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     @contextlib.contextmanager
     def _forgiven(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError) as error:  # ValueError: somebody has closed the stream
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self.error = self.error or error
 
     def isatty(self) -> bool:
-        """Whether a person may be looking."""
+        """Return whether the stream is a terminal."""
         with self._forgiven():
             return self.stream is not None and self.stream.isatty()
         return False
@@ -68,7 +68,7 @@ class Forgiving:
 
 
 class Output(NamedTuple):
-    """Both streams."""
+    """The two forgiving streams, for standard output and error."""
 
     out: Forgiving
     err: Forgiving
@@ -76,8 +76,8 @@ class Output(NamedTuple):
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[Output]:
-    """In the block nothing that is printed raises, whoever prints it: a pipe whose reader left, a full disk, a closed
-    terminal, a file that is not open, an encoding that lacks the character.
+    """Make printing in the block unable to raise, whoever prints: into a closed pipe, a full disk, a closed terminal, a
+    closed file, or an encoding that lacks the character.
     """
     before = sys.stdout, sys.stderr
     output = Output(*map(Forgiving, before))
@@ -89,14 +89,14 @@ def forgiving() -> Iterator[Output]:
 
 
 def open_standard_files() -> None:
-    """Files 0, 1 and 2 are open, if only to nowhere: else the next file to be opened, such as a checkpoint, would be
-    taken for standard output by libraries and by programs that are started.
+    """Open files 0, 1 and 2 on the null device if they are closed. Otherwise the next file to be opened, such as a
+    checkpoint, would be taken for standard output by libraries and child processes.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
 
 
 def _write(file: int, data: bytes) -> None:

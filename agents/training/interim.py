@@ -1,4 +1,4 @@
-"""An evaluation in the middle of training: scores, and a film, that training does not depend on."""
+"""Evaluation during training: scores and a video, on which training does not depend."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..video.drawing import Pixels
 
 
 def score(config: Config, model: ActorCritic, tasks: int, step: int, check: Callable[[], None]) -> Evaluation:
-    """Episodes of the present policy in environments of their own, seeded by the step. What ``check``, called before
-    each step, raises ends it.
+    """Play episodes with the current policy in separate environments, seeded by the step. ``check`` is called before
+    each step; an exception that it raises ends the evaluation.
     """
     num_envs = batch_size(config.eval_episodes, tasks, config.num_envs)
     with closing(environment(config, num_envs, config.seed + SEED)) as env:
@@ -25,14 +25,14 @@ def score(config: Config, model: ActorCritic, tasks: int, step: int, check: Call
 
 
 def figures(result: Evaluation) -> dict[str, float]:
-    """As metrics."""
+    """Return the scores as metrics."""
     low, high = result.interval
     success = {} if result.success is None else {"eval/success": result.success}
     return {"eval/return": result.mean, "eval/low": low, "eval/high": high, **success}
 
 
 def film(config: Config, model: ActorCritic, check: Callable[[], None]) -> Pixels:
-    """The beginning of an episode."""
+    """Film the beginning of an episode."""
     from ..video.film import clip
 
     with closing(environment(config, 1, config.seed + SEED)) as env:

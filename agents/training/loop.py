@@ -1,4 +1,4 @@
-"""One run: build, loop, log, evaluate, checkpoint, resume."""
+"""The training loop of one run: build, train, log, evaluate, checkpoint, resume."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..config.build import build
 from ..config.checked import read_checked
 from ..config.config import Config
 from ..config.load import MISFITS, refuse_other_sizes
+from ..config.registered import copied
 from ..config.resuming import refuse_fewer_steps, refuse_other, to_save
 from ..config.saved import FREE_TO_CHANGE
 from ..config.trust import module_of
@@ -42,10 +43,11 @@ class Training:
         self, preset: str, config: Config, plugins: Mapping[str, Auxiliary] | None = None, stop: Stop | None = None
     ) -> None:
         self.config, self.stop = config, Stop() if stop is None else stop
-        here = Path.cwd()  # before there is an environment, which may go elsewhere
+        here = Path.cwd()  # before building an environment, which may change directory
         folder = here / (config.run or default_folder(config.env, preset, config.seed))
         self.shown = typed(folder, here)
-        settings = to_save(preset, config, plugins or {})
+        plugins = copied(plugins)
+        settings = to_save(preset, config, plugins)
         resumes = config.resume and checkpoint.exists(folder / CHECKPOINTS)
         if resumes:
             refuse_other(self.shown, read_checked(folder)[0], settings)
@@ -54,8 +56,8 @@ class Training:
         self.recorder = Recorder(config, self.parts)
         self.schedule = Schedule()
         self.saved: int | None = None  # the step of the newest checkpoint
-        self.alarmed = False  # something went wrong since: keep what there is
-        self.owed: dict[str, Any] | None = None  # a record whose evaluation was dropped
+        self.alarmed = False  # an error occurred since: save the current state
+        self.owed: dict[str, Any] | None = None  # a record whose evaluation was interrupted
         self.notes: list[str] = []
         try:
             if resumes:
@@ -67,7 +69,7 @@ class Training:
                 raise
 
     def _resume(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Go on from the newest checkpoint. Nothing is written before all is known to fit."""
+        """Continue from the newest checkpoint. Nothing is written before everything is known to fit."""
         self.folder = Run.open(folder, spec=self.parts.env.spec)
         with ExitStack() as undo:
             undo.callback(self.folder.close)
@@ -90,15 +92,15 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Agent steps so far."""
+        """Return the number of agent steps so far."""
         return self.parts.learner.steps
 
     def run(self, on_record: Callable[[dict[str, Any]], None] | None = None) -> Run:
-        """Train to the end of the budget. Raises `Stopped` after a signal; whatever ends it early, a checkpoint keeps
-        what was learned, if it is known to be whole.
+        """Train to the end of the budget. Raises `Stopped` after a signal. If anything ends training early, a
+        checkpoint keeps what was learned, provided that the state is known to be consistent.
         """
         runner = RUNNERS[self.config.runner](self.parts.actor, self.parts.learner)
-        if not self.parts.env.spec.resumable:  # else the rollout under way is finished, to go on bit for bit
+        if not self.parts.env.spec.resumable:  # otherwise complete the rollout, so that resuming is exact
             self.parts.actor.check = self.stop.check
         self.recorder.begin()
         with (
@@ -116,7 +118,7 @@ class Training:
             except (NonFiniteError, checkpoint.CheckpointNotWritten, FolderMovedError):
                 raise
             except (Exception, SystemExit, KeyboardInterrupt) as error:
-                # A signal reaches simulators too, which may end of it, or take Ctrl-C for themselves.
+                # A signal also reaches simulators, which may be killed by it or handle Ctrl-C themselves.
                 number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else self.stop.number
                 if number is not None:
                     signalled = Stopped(number)
@@ -134,10 +136,10 @@ class Training:
     def _train(
         self, runner: Runner, progress: Progress, on_record: Callable[[dict[str, Any]], None]
     ) -> OSError | None:
-        """Update by update. What the disk has against the last checkpoint, if anything."""
+        """Train update by update. Return the error that prevented the last checkpoint from being written, if any."""
         config, failed = self.config, None
         for change in self.folder.changes:
-            progress.message(f"not as at the last start: {change}", warning=True)
+            progress.message(f"changed since the last start: {change}", warning=True)
         for note in self.notes:
             progress.message(note, warning=True)
         if self.owed is not None:
@@ -167,12 +169,12 @@ class Training:
         return failed
 
     def _log(self, record: dict[str, Any], progress: Progress, score: bool) -> dict[str, Any]:
-        """Keep a record, after an evaluation if there is to be one."""
+        """Write a record, after an evaluation if one is due."""
         try:
             if score:
                 record = record | self._evaluate(progress)
         except KeyboardInterrupt:
-            self.owed = record  # who goes on from here evaluates first
+            self.owed = record  # a resumed run evaluates first
             raise
         finally:
             self.folder.log(record)
@@ -181,35 +183,37 @@ class Training:
 
     @property
     def command(self) -> str:
-        """What goes on with this run."""
+        """Return the command that resumes this run."""
         trust = " --trust" if module_of(self.config.env) else ""
         return f"morello train --run {self.shown} --resume{trust}"
 
     def _leave(self, runner: Runner, progress: Progress, stopped: Stopped) -> None:
-        """Keep what there is, and say how to go on."""
+        """Save the current state if possible, and print how to resume."""
         kept = self._keep(runner, progress)
         lost = "" if kept else ", without a checkpoint of it"
         progress.message(f"{stopped} at step {self.steps:,}{lost}; to go on: {self.command}", warning=True)
         stopped.said = True
 
     def _keep(self, runner: Runner, progress: Progress) -> bool:
-        """A checkpoint of this step, if there is none; False where there can be none."""
+        """Write a checkpoint of this step unless there is one. Return False if it cannot be written."""
         if self.saved != self.steps and runner.doing != "learning":
             try:
                 self._checkpoint(progress, anew=runner.doing == "acting", last=True)
             except FolderMovedError as error:
                 progress.message(str(error), warning=True)
-            except Exception as error:  # what is to be told is why the run ends
+            except Exception as error:  # must not hide the reason why the run ends
                 progress.message(f"checkpoint of step {self.steps:,} not written: {one_line(error)}", warning=True)
         return self.saved == self.steps
 
     def _logs_next(self) -> bool:
-        """Whether the next update is the last before a record: then the learner also measures what is costly."""
+        """Return whether the next update is the last before a record, for which the learner also computes costly
+        metrics.
+        """
         config = self.config
         return passes(self.steps, config.num_envs * config.unroll, config.log_every, config.steps)
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
-        """Score of the present policy, or nothing where that fails: training does not depend on it."""
+        """Score the current policy; return nothing if that fails, because training does not depend on it."""
         config, model, check = self.config, self.parts.model, self.stop.check
         found: dict[str, float] = {}
         try:
@@ -220,7 +224,7 @@ class Training:
             if config.eval_video:
                 self.folder.video("evaluation", film(config, model, check), self.steps)
         except Exception as error:
-            check()  # a signal reaches simulators too, which may end of it
+            check()  # a signal also reaches simulators, which may be killed by it
             self.alarmed = True
             what = one_line(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
             missing = "film" if found else "evaluation"
@@ -228,9 +232,10 @@ class Training:
         return found
 
     def _checkpoint(self, progress: Progress, anew: bool = False, last: bool = False) -> OSError | None:
-        """Write one; a full disk costs the checkpoint, never the run; non-finite weights replace no good one. With
-        ``anew`` the environments' state is left out, and their episodes begin anew. The ``last`` takes the room of
-        older ones if it must; without the first training does not begin.
+        """Write a checkpoint. A full disk costs only the checkpoint, never the run, and non-finite weights never
+        replace an intact checkpoint. With ``anew`` the environments' state is omitted, so that a resumed run begins new
+        episodes. The ``last`` checkpoint may replace older ones if the disk is full; without the first one training
+        does not begin.
         """
         self.schedule.done["checkpoint"], self.alarmed = self.steps, False
         refuse_non_finite(self.parts.model, self.steps)
@@ -246,7 +251,7 @@ class Training:
         return None
 
     def _state(self, anew: bool) -> dict[str, Any]:
-        """Everything the rest of the run depends on."""
+        """Return all state on which the rest of the run depends."""
         env, replay = self.parts.env, self.parts.learner.replay
         return {
             "learner": self.parts.learner.state_dict(),
@@ -261,8 +266,8 @@ class Training:
         }
 
     def _fresh(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state of a run that has not begun, to hold what is restored against: without what grows, what depends on
-        the device and what those who read it check themselves.
+        """Return the state of a run that has not begun, for comparison with restored state. It omits parts that grow,
+        parts that depend on the device and parts that are checked by their readers.
         """
         fresh = self._state(anew=state["environment"] is None)
         learner, actor = fresh["learner"], fresh["actor"]
@@ -274,19 +279,19 @@ class Training:
         parts = self.parts
         refuse_other_kind(state, self._fresh(state))
         if state["owed"] is not None and not (is_record(state["owed"]) and "step" in state["owed"]):
-            raise ValueError("the record it owes is none")
+            raise ValueError("its pending record is invalid")
         parts.learner.load_state_dict(state["learner"])
         refuse_odd_slots(parts.learner.optimizers.values())
         self.recorder.load_state_dict(state)
         if state["environment"] is None:
             why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"
-            self.notes.append(f"{self.config.env} {why}: its episodes begin anew.")
+            self.notes.append(f"{self.config.env} {why}: it starts new episodes.")
             parts.actor.begin_anew(state["actor"], (self.config.seed + self.steps) % 2**30)
         else:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])
         if len(state["actor"]["generator"]) != len(parts.actor.generator.get_state()):
-            self.notes.append("the checkpoint is of another kind of device: its random numbers begin anew.")
+            self.notes.append("the checkpoint is from another kind of device: new random numbers are drawn.")
         self.schedule.done, self.owed = state["done"], state["owed"]
         rng_state.load_state_dict(state["generators"])
         if parts.learner.replay is not None:

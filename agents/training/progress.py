@@ -1,4 +1,4 @@
-"""What a person sees while an agent trains: a live panel on a terminal that can show one, plain lines elsewhere."""
+"""The user's view of training: a live panel on a capable terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TIME_COLOURS = (STEEL, "#e8b25a", CHERRY, "#8a8f98", "#8fbf7f")
 
 
 class Progress:
-    """Shows the records of a run. Works only when told something: no thread, nothing in the training loop.
+    """Displays the records of a run. It is purely passive: no thread, and no work in the training loop.
 
-    ``folder`` is where the run is kept, ``step`` where this sitting begins. With ``config.quiet`` only
-    warnings are shown. The terminal is put right however the block ends.
+    ``folder`` is the run folder, ``step`` the step at which this session begins. With ``config.quiet`` only warnings
+    are shown. The terminal is restored however the block ends.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Progress:
             self._live.stop()
 
     def update(self, record: Mapping[str, Any]) -> None:
-        """Take in one record of metrics; ``step`` is the only key that must be there."""
+        """Add one record of metrics; ``step`` is the only required key."""
         self.record = record
         self.latest = (self.clock(), record["step"])
         self.marks.append(self.latest)
@@ -78,15 +78,17 @@ class Progress:
             self.console.print(self.line(), highlight=False, soft_wrap=True)
 
     def tick(self, step: int) -> None:
-        """Say how far training has come between records, as often as you like: it is shown once a second,
-        live.
+        """Report progress between records. It may be called as often as desired: the live panel is refreshed once a
+        second.
         """
         if self._live is not None and (now := self.clock()) >= self.latest[0] + 1:
             self.latest = (now, step)
             self._live.refresh()
 
     def message(self, text: str, *, warning: bool = False) -> None:
-        """Say what happened: a checkpoint, a score. A ``warning`` stays in view, also when quiet."""
+        """Print a message about an event, such as a checkpoint or a score. A ``warning`` stays visible, also when
+        quiet.
+        """
         said = Text(text, style="yellow" if warning else "")
         if warning:
             (self.warnings if self._live is None else self.console).print(said, soft_wrap=True)
@@ -98,25 +100,25 @@ class Progress:
 
     @property
     def steps_per_second(self) -> float:
-        """Since the tenth record before the last, whatever happened in between."""
+        """Return the steps per second over the last ten records, including all interruptions."""
         (start, first), (now, last) = self.marks[0], self.latest
         return (last - first) / (now - start) if now > start else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """At the recent rate; None as long as there is none."""
+        """Return the seconds left at the recent rate; None as long as there is none."""
         rate = self.steps_per_second
         return max(0, self.config.steps - self.latest[1]) / rate if rate > 0 else None
 
     @property
     def no_return_yet(self) -> str:
-        """Why there is none; empty where there is one, or nothing to say."""
+        """Return why there is no return yet; empty if there is one, or nothing to say."""
         waiting = self.record.get("environments_in_first_episode")
         plural = "s" if waiting != 1 else ""
         return f"none until {waiting:,.0f} more environment{plural} ended an episode" if waiting else ""
 
     def line(self) -> Text:
-        """The last record in one line."""
+        """Format the last record as one line."""
         r, left = self.record, self.seconds_left
         share = min(1.0, r["step"] / self.config.steps)
         parts = [
@@ -132,7 +134,7 @@ class Progress:
         return Text("  ".join(parts))
 
     def panel(self) -> RenderableType:
-        """The last record in full."""
+        """Format the last record as a panel."""
         blocks = [self._budget(), self._episodes(), self._streams(), self._learning(), self._time()]
         shown: list[RenderableType] = []
         for block in blocks:
@@ -199,7 +201,7 @@ class Progress:
     def _learning(self) -> RenderableType | None:
         r = self.record
         facts = [(f"{k.removeprefix('loss/')} loss", v) for k, v in r.items() if k.startswith("loss/")]
-        # The loss named entropy is its negative: the entropy itself says more.
+        # The loss named entropy is the negative entropy: the entropy itself is shown.
         facts = [(name, value) for name, value in facts if name != "entropy loss"]
         facts += [(k.replace("_", " "), r[k]) for k in ("entropy", "learning_rate") if k in r]
         norms = {k.removeprefix("gradient_norm/"): v for k, v in r.items() if k.startswith("gradient_norm/")}
@@ -235,7 +237,7 @@ class Progress:
 
 
 def _facts(facts: Sequence[tuple[str, str]], unit_last: bool = False) -> Text:
-    """Names and values side by side."""
+    """Lay out names and values side by side."""
     text = Text()
     for n, (name, value) in enumerate(facts):
         text.append("   " if n else "")
@@ -247,7 +249,7 @@ def _facts(facts: Sequence[tuple[str, str]], unit_last: bool = False) -> Text:
 
 
 def number(x: float) -> str:
-    """Three significant digits or so, at a steady width."""
+    """Format a number with about three significant digits and a constant width."""
     size = abs(x)
     if size != size or size == float("inf") or (size < 1e-3 and size > 0) or size >= 1e6:
         return f"{x:.1e}"
@@ -255,13 +257,13 @@ def number(x: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """1:02:03, without fractions; from a thousand years on, years."""
+    """Format seconds as 1:02:03, without fractions; from a thousand years on, as years."""
     years = seconds / 31_557_600
     return str(timedelta(seconds=round(seconds))) if years < 1000 else f"{number(years)} years"
 
 
 def sparkline(values: Sequence[float], *, ascii_only: bool = False) -> str:
-    """A bar for each value, between the smallest and the largest."""
+    """Draw one bar for each value, scaled between the smallest and the largest."""
     bars = "_.-=^" if ascii_only else "▁▂▃▄▅▆▇█"
     if not values:
         return ""

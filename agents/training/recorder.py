@@ -1,4 +1,4 @@
-"""What a run has to say about itself: one record of metrics at a time."""
+"""Records of a run: metrics collected between two records."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from .averages import Averages
 
 
 class Recorder:
-    """Adds up episodes, metrics and time between two records, earlier sittings of the run included."""
+    """Accumulates episodes, metrics and time between two records, including earlier sessions of the run."""
 
     def __init__(self, config: Config, parts: Parts) -> None:
         self.config, self.parts = config, parts
         self.statistics = EpisodeStatistics(config.num_envs, len(parts.env.spec.tasks), config.device)
         self.averages = Averages()
-        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sittings
+        self.seconds_before, self.restarts_before = 0.0, 0  # of earlier sessions
         self.begin()
 
     def begin(self) -> None:
-        """Start the clock of this sitting."""
+        """Start the clock of this session."""
         self.started = time.perf_counter()
         self.mark = (self.seconds, self.parts.learner.steps)  # at the last record
 
     @property
     def seconds(self) -> float:
-        """Spent on this run, earlier sittings included."""
+        """Return the seconds spent on this run, including earlier sessions."""
         return self.seconds_before + time.perf_counter() - self.started
 
     @property
     def restarts(self) -> int:
-        """Times an environment broke and was made anew, earlier sittings included."""
+        """Return how often an environment broke and was replaced, including earlier sessions."""
         return self.restarts_before + sum(self.parts.env.restarts)
 
     def add(self, rollout: Rollout, metrics: dict[str, Metric]) -> None:
-        """Take in one update; nothing leaves the device."""
+        """Add one update; nothing leaves the device."""
         self.statistics.update(rollout)
         self.averages.add(metrics)
 
@@ -75,7 +75,7 @@ class Recorder:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything later records depend on."""
+        """Return all state on which later records depend."""
         return {
             "statistics": self.statistics.state_dict(),
             "averages": self.averages.state_dict(),
@@ -84,7 +84,7 @@ class Recorder:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``; other entries of ``state`` are left alone."""
+        """Continue from ``state_dict``; other entries of ``state`` are ignored."""
         self.statistics.load_state_dict(state["statistics"])
         self.averages.load_state_dict(state["averages"], self.config.device)
         self.seconds_before, self.restarts_before = state["seconds"], state["restarts"]

@@ -1,4 +1,4 @@
-"""Whether what a checkpoint holds is built as what it is to replace: checked before anything takes it over."""
+"""Checks that the contents of a checkpoint match the state they are to replace, before any state is restored."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..optim import RMSProp
+from ..optim import Adam, RMSProp
 
 
 def refuse_other_kind(saved: Any, fresh: Any, where: str = "its state") -> None:
-    """ValueError, saying where, unless ``saved`` is a tree like ``fresh``: dicts with the same keys, or more, tensors
-    of the same shapes and types, counts that are not negative. Where ``fresh`` has None or nothing in it there is
-    nothing to compare with.
+    """Raise ValueError, naming the place, unless ``saved`` is a tree like ``fresh``: dicts with at least the same keys,
+    tensors of the same shapes and types, counts that are not negative. Parts where ``fresh`` is None or empty are not
+    compared.
     """
     if isinstance(fresh, Mapping) and isinstance(saved, Mapping) and saved.keys() >= fresh.keys():
         for key, value in fresh.items():
@@ -40,18 +40,21 @@ def _is_like(saved: Any, fresh: Any) -> bool:
 SLOTS = (
     (torch.optim.Adam, {"step", "exp_avg", "exp_avg_sq"}, False),
     (RMSProp, {"mean_square", "updates"}, True),
+    (Adam, {"mean", "mean_square", "updates"}, True),
 )
-"""What an optimiser remembers of a parameter, and whether it does before the first update."""
+"""Entries of an optimiser's state per parameter, and whether they exist before the first update."""
 
 
 def refuse_odd_slots(optimizers: Iterable[torch.optim.Optimizer]) -> None:
-    """ValueError for an optimiser whose memory of a parameter is neither counts nor of the parameter's shape."""
+    """Raise ValueError if an optimiser's state of a parameter has entries that are neither scalars nor of the
+    parameter's shape, or if entries are missing.
+    """
     for optimizer in optimizers:
         for parameter, slots in optimizer.state.items():
             for name, slot in slots.items():
                 size = slot.shape if isinstance(slot, Tensor) else () if isinstance(slot, int | float) else None
-                if size not in ((), parameter.shape):
-                    raise ValueError(f"an optimiser's {name} is of no parameter here")
+                if size not in ((), parameter.shape) or (isinstance(slot, int) and slot < 0):
+                    raise ValueError(f"an optimiser's {name} does not match its parameter")
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for kind, parts, from_the_start in SLOTS:
             memories = [optimizer.state.get(p, {}) for p in parameters] if isinstance(optimizer, kind) else []

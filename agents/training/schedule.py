@@ -1,16 +1,18 @@
-"""When records, evaluations and checkpoints are due."""
+"""The schedule of records, evaluations and checkpoints."""
 
 from __future__ import annotations
 
 
 class Schedule:
-    """The step of the last record, evaluation and checkpoint: ``done``, which a checkpoint holds."""
+    """Tracks when records, evaluations and checkpoints are due. ``done`` holds the step of the last of each and is
+    saved in checkpoints.
+    """
 
     def __init__(self) -> None:
         self.done = {"eval": 0, "checkpoint": 0, "log": 0}
 
     def due(self, what: str, every: int, step: int) -> bool:
-        """Whether a multiple of ``every`` steps was passed since the last time; 0 is never."""
+        """Return whether a multiple of ``every`` steps was passed since the last time; with 0, nothing is ever due."""
         if every and step // every > self.done[what] // every:
             self.done[what] = step
             return True
@@ -18,6 +20,6 @@ class Schedule:
 
 
 def passes(step: int, more: int, every: int, end: int) -> bool:
-    """Whether ``more`` steps lead over a multiple of ``every``, or to the ``end``."""
+    """Return whether ``more`` steps reach or pass a multiple of ``every``, or the ``end``."""
     after = step + more
     return after >= end or after // every > step // every

@@ -1,8 +1,8 @@
-"""Being asked to stop: Ctrl-C, a scheduler, a closed terminal.
+"""Handling of requests to stop: Ctrl-C, a scheduler, a closed terminal.
 
-Where there is nothing to keep, a signal raises `Stopped` as it arrives. Training notes the first one instead, and looks
-at it where its state is whole; a second one raises there too. A signal that comes again within a second is still the
-first: terminals, job managers and wrappers often send it twice.
+If there is nothing to save, a signal raises `Stopped` immediately. Training instead records the first signal and checks
+for it when its state is consistent; a second signal raises immediately there too. A signal repeated within a second
+counts as the first: terminals, job managers and wrappers often send it twice.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ SAME_SECONDS = 1.0
 
 
 class Stopped(KeyboardInterrupt):
-    """Signal ``number`` asked to stop. Like Ctrl-C it passes through whatever catches errors.
+    """Signal ``number`` requested a stop. Like KeyboardInterrupt, it is not an Exception, so it passes through general
+    error handlers.
 
-    ``whole``: it was raised by `Stop.check`, where the state can be saved. ``said``: the user has been told.
+    ``whole``: raised by `Stop.check`, where the state is consistent and can be saved. ``said``: the user has been
+    informed.
     """
 
     def __init__(self, number: int, whole: bool = False) -> None:
@@ -33,12 +35,14 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def code(self) -> int:
-        """The exit code, as shells have it."""
+        """Return the exit code by the shells' convention, 128 + the signal's number."""
         return 128 + self.number
 
 
 class Stop:
-    """``number`` is that of the signal that asked to stop, None until there is one. Made by `stoppable`."""
+    """The request to stop: ``number`` is the number of the first signal received, None before that. Created by
+    `stoppable`.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -54,10 +58,10 @@ class Stop:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """In the block the first signal is only noted, for `check` to raise."""
+        """Defer the first signal in the block, for `check` to raise."""
         if self._before:
-            self.listen()  # again: simulators are known to take signals for themselves
-        self.check()  # whatever was running may have swallowed what was raised
+            self.listen()  # again, because some simulators install their own handlers
+        self.check()  # other code may have suppressed the exception
         self._raises = False
         try:
             yield
@@ -65,7 +69,7 @@ class Stop:
             self._raises = True
 
     def listen(self) -> None:
-        """Take over the signals, but for those that are ignored (``nohup``) or handled outside of Python."""
+        """Install the signal handlers, except for signals that are ignored (``nohup``) or handled outside of Python."""
         for number in SIGNALS:
             before = signal.getsignal(number)
             if number in self._before or before not in (signal.SIG_IGN, None):
@@ -73,12 +77,12 @@ class Stop:
                 signal.signal(number, self._hear)
 
     def leave(self) -> None:
-        """Put the signals back as they were."""
+        """Restore the previous signal handlers."""
         for number, before in self._before.items():
             signal.signal(number, before)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a forked child, in which nobody would look
+        if os.getpid() != self._process:  # a forked child, which nothing checks
             signal.signal(number, self._before[number])
             os.kill(os.getpid(), number)
             return
@@ -88,15 +92,15 @@ class Stop:
         elif now - self._since < SAME_SECONDS:
             return
         else:
-            self.leave()  # a third one is for whoever was there before
+            self.leave()  # a third signal goes to the previous handler
         if self._raises or not first:
             raise Stopped(number)
 
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Signals that ask to stop raise `Stopped` in the block, or are `noted`. The main thread gets them all: elsewhere
-    nothing changes.
+    """Raise `Stopped` in the block on signals that request a stop, or defer them while `noted`. Signals are delivered
+    to the main thread: in other threads nothing changes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -107,7 +111,7 @@ def stoppable() -> Iterator[Stop]:
         yield stop
     except Stopped:
         raise
-    except KeyboardInterrupt as error:  # an environment, or a library, has taken Ctrl-C for itself
+    except KeyboardInterrupt as error:  # an environment or a library handles Ctrl-C itself
         raise Stopped(signal.SIGINT) from error
     finally:
         stop.leave()

@@ -1,4 +1,4 @@
-"""Training as a person runs it: settings in, a run folder out."""
+"""The Python interface of training: settings in, a run folder out."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def train(
     on_record: Callable[[dict[str, Any]], None] | None = None,
     **overrides: Any,
 ) -> Run:
-    """Train an agent and return its run folder: what ``morello train`` does.
+    """Train an agent and return its run folder, as ``morello train`` does.
 
-    ``settings`` is the name of a preset, a Preset or a whole Config (which ``preset`` names); ``overrides`` are
-    fields of Config or LearnerConfig (``env=..., steps=..., learning_rate=...``). What a preset derives from the
-    unroll follows an ``unroll`` given here; a Config is taken as it is. ``plugins`` are auxiliary losses and
-    intrinsic rewards by name; a copy of each is trained. ``on_record`` sees each record of metrics. Raises
-    UserError for what the caller can put right and NonFiniteError when training diverges; after a signal, and the
-    checkpoint it leads to, KeyboardInterrupt for Ctrl-C and SystemExit for the others.
+    ``settings`` is the name of a preset, a Preset or a complete Config (named by ``preset``); ``overrides`` are fields
+    of Config or LearnerConfig (``env=..., steps=..., learning_rate=...``). Settings that a preset derives from the
+    unroll are adapted to an ``unroll`` given here; a Config is used as it is. ``plugins`` are auxiliary losses and
+    intrinsic rewards by name; a copy of each is trained. ``on_record`` receives each record of metrics. Raises
+    UserError for errors that the caller can correct and NonFiniteError if training diverges. After a signal a
+    checkpoint is written, then KeyboardInterrupt is raised for Ctrl-C and SystemExit for other signals.
     """
     if isinstance(settings, str):
         preset, settings = settings, preset_named(settings)
@@ -46,7 +46,7 @@ def train(
     try:
         return start(preset, config, plugins, on_record)
     except Stopped as stopped:
-        if stopped.number == signal.SIGINT:  # itself: Python ends with 130 of no other
+        if stopped.number == signal.SIGINT:  # Python exits with 130 only for KeyboardInterrupt itself
             raise KeyboardInterrupt(str(stopped)) from None
         raise SystemExit(stopped.code) from stopped
 
@@ -57,6 +57,6 @@ def start(
     plugins: Mapping[str, Auxiliary] | None = None,
     on_record: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
-    """`train` with settings that are resolved; raises `Stopped` after a signal."""
+    """Train with resolved settings. Raises `Stopped` after a signal."""
     with forgiving(), same_directory(), stoppable() as stop:
         return Training(preset, config, plugins, stop).run(on_record)

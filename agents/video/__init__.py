@@ -1,1 +1,1 @@
-"""Films of an agent at play."""
+"""Videos of an agent."""

@@ -1,4 +1,4 @@
-"""``morello watch``: a film of a run's agent."""
+"""``morello watch``: a video of a run's agent."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .film import watch
 
 @dataclass(frozen=True)
 class WatchFlags:
-    """Film the agent of a run: what it sees, where it goes, what it expects and what it does."""
+    """Film the agent of a run: its observations, position, value estimate and actions."""
 
     run: Positional[str]
     """Folder of the run."""
     out: str | None = None
-    """The film; videos/<step>.mp4 in the run if not given."""
+    """File of the video. If not given: videos/<step>.mp4 in the run folder."""
     episodes: int = 1
-    """Whole episodes to film."""
+    """Number of whole episodes to film."""
     seconds: float | None = None
-    """Film so many seconds (15 steps each) instead of whole episodes."""
+    """Length of the video in seconds (15 steps each), instead of whole episodes."""
     env: str | None = None
-    """Another environment with the same observations and actions; the run's own if not given."""
+    """Film in another environment with the same observations and actions. If not given: the run's own."""
     greedy: bool = False
-    """Take the likeliest action instead of sampling."""
+    """Take the most likely action instead of sampling."""
     seed: int = SEED
-    """Of the environment and the policy."""
+    """Seed of the environment and the policy."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    """Device to run on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""
     trust: bool = False
-    """Import the module that the run's environment names (gym:module:Name), without asking."""
+    """Import the module named by the run's environment (gym:module:Name) without asking."""
 
 
 def watch_run(flags: WatchFlags) -> int:
-    """``morello watch``: film, and say where the film is."""
+    """Film the agent of a run and print the path of the video."""
     print(watch(**dataclasses.asdict(flags)))
     return 0

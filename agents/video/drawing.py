@@ -1,4 +1,4 @@
-"""Shapes and words on pictures: sizes, colours, boxes, bars, curves."""
+"""Drawing of shapes and text on images: sizes, colours, boxes, bars, curves."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ GROUND, PANEL, LINE = (15, 16, 20), (25, 27, 33), (52, 55, 64)
 INK, DIM = (232, 234, 239), (139, 144, 156)
 CHERRY, GOLD, STEEL = (226, 74, 94), (234, 181, 92), (110, 168, 216)
 
-CODES = 10  # an image without larger numbers than about these is one of codes, not of light
+CODES = 10  # an image whose values are not much larger holds codes, not colours
 
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which Matplotlib brings along."""
+    """Load DejaVu Sans, which is distributed with Matplotlib."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
 
 
 def as_rgb(image: Pixels) -> Pixels:
-    """[H, W, C] as RGB, which the newest of a stack of frames, its last, is where C is a multiple of 3; grey, and the
-    newest of a stack of grey frames, become three equal channels. Codes (MiniGrid's are 0 to 10) are made visible,
-    always alike, lest the film flicker.
+    """Convert an image [H, W, C] to RGB.
+
+    Of a stack of frames the newest, which is the last, is shown: three channels if C is a multiple of 3, otherwise one
+    grey channel, repeated three times. Categorical codes (MiniGrid's are 0 to 10) are scaled to be visible, always by
+    the same factor so that the video does not flicker.
     """
     newest = image[..., -3:] if image.shape[-1] % 3 == 0 else np.repeat(image[..., -1:], 3, axis=-1)
     largest = max(CODES, int(image.max(initial=0)))
@@ -41,7 +43,7 @@ def as_rgb(image: Pixels) -> Pixels:
 
 
 def enlarge(image: Pixels, box: Box) -> Image.Image:
-    """As large as fits: whole pixels first, so that they stay sharp, then smoothly to size."""
+    """Enlarge an image to fit a box: by a whole factor first, so that pixels stay sharp, then smoothly to size."""
     h, w = image.shape[:2]
     scale = min((box[2] - box[0]) / w, (box[3] - box[1]) / h)
     size = max(1, round(w * scale)), max(1, round(h * scale))
@@ -53,14 +55,14 @@ def enlarge(image: Pixels, box: Box) -> Image.Image:
 
 
 def paste(canvas: Image.Image, picture: Image.Image, box: Box) -> None:
-    """In the middle of ``box``."""
+    """Paste an image in the centre of ``box``."""
     x = (box[0] + box[2] - picture.width) // 2
     y = (box[1] + box[3] - picture.height) // 2
     canvas.paste(picture, (x, y))
 
 
 def draw_label(draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], align: str = "left") -> None:
-    """Small letters on a dark ground, from or up to ``at``."""
+    """Draw small letters on a dark ground, beginning or ending at ``at``."""
     letters = font(12)
     width = int(letters.getlength(text)) + 12
     x = at[0] - width if align == "right" else at[0]
@@ -69,7 +71,7 @@ def draw_label(draw: ImageDraw.ImageDraw, text: str, at: tuple[int, int], align:
 
 
 def draw_bars(draw: ImageDraw.ImageDraw, vector: NDArray[np.float32], box: Box) -> None:
-    """A bar for each entry of a vector, about its middle line; the first 64."""
+    """Draw a bar for each of the first 64 entries of a vector, about a middle line."""
     shown = np.nan_to_num(vector.reshape(-1)[:64], posinf=0, neginf=0)
     if not len(shown):
         return
@@ -85,7 +87,7 @@ def draw_bars(draw: ImageDraw.ImageDraw, vector: NDArray[np.float32], box: Box) 
 def draw_curve(
     canvas: Image.Image, values: NDArray[np.float64], box: Box, low: float, high: float, colour: Colour
 ) -> None:
-    """A line through ``values``, two pixels a step, smoothed by drawing it three times as large."""
+    """Draw a line through ``values``, two pixels per step, smoothed by drawing it three times as large."""
     scale, (x0, y0, x1, y1) = 3, box
     big = Image.new("L", ((x1 - x0) * scale, (y1 - y0) * scale), 0)
     draw = ImageDraw.Draw(big)
@@ -100,22 +102,22 @@ def draw_curve(
 
 
 def sign_colour(reward: float) -> Colour:
-    """Gold for a gain, steel for a loss."""
+    """Return gold for a positive value, steel for a negative one."""
     return GOLD if reward > 0 else STEEL
 
 
 def inner(box: Box, margin: int) -> Box:
-    """A box within."""
+    """Return a box reduced by a margin on every side."""
     return box[0] + margin, box[1] + margin, box[2] - margin, box[3] - margin
 
 
 def union(a: Box, b: Box) -> Box:
-    """The smallest box around two, of which ``a`` is up and to the left."""
+    """Return the smallest box around two, where ``a`` is above and to the left."""
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def as_text(x: float) -> str:
-    """Whole numbers as they are, others with two decimals."""
+    """Format whole numbers unchanged, others with two decimals."""
     if not math.isfinite(x):
         return str(x)
     return f"{x:,.0f}" if x == round(x) or abs(x) >= 1000 else f"{x:.2f}"

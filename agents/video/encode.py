@@ -1,4 +1,4 @@
-"""Frames to an mp4."""
+"""Encoding of frames as mp4."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from ...envs.errors import UserError
 from .drawing import Pixels
 
 FPS = 15
-"""Steps a second: real time where a step is four frames of a 60 Hz simulator."""
+"""Frames, one per step, per second: real time if a step is four frames of a 60 Hz simulator."""
 
 
 def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
-    """Write uint8 [H, W, 3] pictures, H and W even, as an H.264 film that every player takes.
-
-    ``out`` is whole or not there. UserError if ffmpeg is missing or fails.
+    """Write uint8 [H, W, 3] images, H and W even, as an H.264 video that common players support. ``out`` is written
+    completely or not at all. UserError if ffmpeg is missing or fails.
     """
     stream = iter(pictures)
     first = next(stream)
@@ -35,7 +34,7 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile() as complaints:
-            # A session of its own: Ctrl-C is for us, who end it.
+            # A separate session: Ctrl-C reaches only this process, which ends ffmpeg.
             ffmpeg = subprocess.Popen(
                 [_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
             )
@@ -54,9 +53,9 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
                 raise UserError(f"ffmpeg could not write {out}: {said[:300] or f'exit code {ffmpeg.returncode}'}")
         scratch.replace(out)
     except OSError as error:
-        raise UserError(f"the film {out} could not be written: {error.strerror or error}") from error
+        raise UserError(f"the video {out} could not be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):  # it was not made, or what it was to lie in is no folder
+        with contextlib.suppress(OSError):  # not created, or its parent is not a folder
             scratch.unlink()
 
 

@@ -1,4 +1,4 @@
-"""Watching an agent: a video of what it sees, where it is, what it expects and what it does."""
+"""Videos of an agent: its observations, position, value estimate and actions."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ from ..storage.run_folder import VIDEOS
 from .drawing import Pixels
 from .encode import FPS, write_video
 from .frame import MAP_SIZE, VIEW_SIZE, Moment, Picture
-from .side_panel import Beside, beside
+from .side_panel import SidePanel, side_panel
 
 MAP_EVERY = 3
-"""Steps between two drawings of the map, which takes longer than the rest of the frame."""
+"""Number of steps between two drawings of the map, which takes longer than the rest of the frame."""
 
 
 def moments(
     policy: Policy, env: VectorEnv, large: VectorEnv | None = None, *, episodes: int = 1, steps: int | None = None
 ) -> Iterator[Moment]:
-    """Environment 0 of ``env``, begun anew, step by step: ``episodes`` whole episodes, or ``steps`` steps
-    whatever the number of episodes. Episodes that take more than `EVAL_LIMIT` steps on average, if the environment has
-    no longer limit of its own, are cut short with a warning. ``large`` is the same environment with larger images, to
-    be acted in alike; without it the picture that ``env`` draws for people is the large view, if it draws one.
+    """Play new episodes in environment 0 of ``env`` and generate each step: ``episodes`` whole episodes, or ``steps``
+    steps regardless of the number of episodes.
+
+    Episodes are cut short with a warning if they take more than `EVAL_LIMIT` steps on average, unless the environment
+    has a longer limit of its own. ``large`` is the same environment with larger images, in which the same actions are
+    taken; without it the large view is the image that ``env`` renders for people, if it has one.
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
@@ -82,8 +84,8 @@ def moments(
         if n == steps if steps is not None else episode == episodes:
             return
         if n == limit and steps is None:
-            ended = f"only {episode} of {episodes} episodes ended in {limit:,} steps, and the film ends there"
-            to_stderr(f"{ended}: say how long it shall be with --seconds")
+            ended = f"only {episode} of {episodes} episodes ended in {limit:,} steps, and the video ends there"
+            to_stderr(f"{ended}: set its length with --seconds")
             return
         timestep = env.step(action)
         enlarged = None if large is None else large.step(action)
@@ -105,10 +107,10 @@ def frames(
     steps: int | None = None,
     title: str = "",
     note: str = "",
-    column: Beside | None = None,
+    column: SidePanel | None = None,
 ) -> Iterator[Pixels]:
-    """uint8 [540, 960, 3], a frame a step, wider with a ``column`` beside it; the last of an episode stands for a
-    second. See ``moments``.
+    """Generate frames uint8 [540, 960, 3], one per step, wider if there is a ``column`` next to them; the last frame of
+    an episode is held for a second. See ``moments``.
     """
     picture = Picture(env.spec.action_names, title, note, env.spec.max_steps)
     for moment in moments(policy, env, large, episodes=episodes, steps=steps):
@@ -131,9 +133,8 @@ def watch(
     device: str = "auto",
     trust: bool = False,
 ) -> Path:
-    """Film the agent of a run folder; the path of the film. The arguments are those of ``WatchFlags``.
-
-    UserError for what the caller can put right.
+    """Film the agent of a run folder and return the path of the video. The arguments are those of ``WatchFlags``.
+    UserError for errors that the caller can correct.
     """
     if episodes < 1 or (seconds is not None and not 0 < seconds < math.inf):
         raise UserError("there must be something to film: at least 1 episode, or more than 0 seconds, and an end to it")
@@ -142,7 +143,7 @@ def watch(
     name = env or own_environment(agent)
     trust = env is not None or allow_import(str(run), name, trust)
     other = "" if env is None else "-" + env.replace(":", "-").replace("/", "-")
-    run = Path(run).absolute()  # before there is an environment, which may go elsewhere
+    run = Path(run).absolute()  # before building an environment, which may change directory
     path = run / VIDEOS / f"{agent.step}{other}.mp4" if out is None else Path(out).absolute()
     options = environment_options(agent.config, name)
     played = {k: v for k, v in options.items() if k in PLAY}
@@ -155,7 +156,7 @@ def watch(
             steps=None if seconds is None else max(1, round(seconds * FPS)),
             title=name,
             note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
-            column=beside(agent, run),
+            column=side_panel(agent, run),
         )
         write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path
@@ -164,10 +165,9 @@ def watch(
 def enlarged(
     env: VectorEnv, name: str, seed: int, device: str | torch.device = "cpu", **options: Any
 ) -> VectorEnv | None:
-    """Make the environment ``name`` with images as large as they are shown, to be acted in alike; None if it has
-    none. ``options`` are those of ``make`` that change how it is played.
-
-    Only where the seed and the actions decide all that happens (``spec.resumable``).
+    """Make the environment ``name`` with images as large as they are displayed, to be stepped with the same actions;
+    None if the environment does not support it. ``options`` are the options of ``make`` that change how it is played.
+    Only for environments that the seed and the actions determine completely (``spec.resumable``).
     """
     if "image" not in env.spec.observation or not env.spec.resumable or "frame_size" not in own_options(name):
         return None
@@ -183,8 +183,8 @@ def clip(
     every: int = 3,
     each_step: Callable[[], None] = lambda: None,
 ) -> Pixels:
-    """uint8 [T <= length, 270, 480, 3]: an episode's beginning, every third step, at half the size (for
-    TensorBoard). What ``each_step`` raises ends it.
+    """Film the beginning of an episode, every third step at half the size (for TensorBoard): uint8 [T <= length, 270,
+    480, 3]. ``each_step`` is called before each step; an exception that it raises ends the film.
     """
     shown, kept = frames(agent_policy(model, env.num_envs, seed=SEED), env, title=" + ".join(env.spec.tasks)), []
     for n, frame in enumerate(itertools.islice(shown, 0, (length - 1) * every + 1)):

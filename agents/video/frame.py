@@ -1,6 +1,6 @@
-"""One frame of a video of an agent at play: what it sees, where it is, what it expects and what it does.
+"""One frame of a video of an agent: its observations, position, value estimate and actions.
 
-Drawn with Pillow on a canvas whose still parts are drawn once. Sizes are pixels.
+Drawn with Pillow on a canvas whose static parts are drawn once. Sizes are in pixels.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ ACTIONS: Box = (508, 284, 940, 408)
 
 TRACES: Box = (508, 424, 940, 520)
 
-INSET, SEEN = 112, 178  # what the agent sees, in a corner of the view or in the map's place
+INSET, SEEN = 112, 178  # the agent's observation, in a corner of the view or in the map's place
 
-TRACE_STEPS = 208  # as many as are seen at once, two pixels each
+TRACE_STEPS = 208  # number visible at once, two pixels each
 
 
 class Moment(NamedTuple):
-    """What there is to see at one step; None for what there is not."""
+    """The data displayed for one step; None marks data that does not exist."""
 
     step: int  # of the episode
     episode: int
     reward: float
     episode_return: float
     last: bool
-    image: Pixels | None = None  # [H, W, C] what the agent sees
+    image: Pixels | None = None  # [H, W, C] the agent's observation
     view: Pixels | None = None  # [H, W, 3] the same at a higher resolution, or as people are shown it
     map: Pixels | None = None  # [H, W, 3] from above
     vector: NDArray[np.float32] | None = None  # [V]
@@ -75,7 +75,7 @@ class Moment(NamedTuple):
 
 
 class Picture:
-    """Draws `Moment`s in turn. ``title`` and ``note`` stand at the top; traces scroll and are cut between
+    """Draws successive `Moment`s. ``title`` and ``note`` are at the top; traces scroll and are cleared between
     episodes.
     """
 
@@ -89,29 +89,29 @@ class Picture:
         self._title, self._note = title, note
 
     def draw(self, moment: Moment) -> Pixels:
-        """uint8 [540, 960, 3]."""
+        """Draw one frame, uint8 [540, 960, 3]."""
         if moment.step == 0:
             self.values.clear()
             self.rewards.clear()
         self.values.append(math.nan if moment.value is None else moment.value)
         self.rewards.append(moment.reward)
-        beside = moment.map is not None or (moment.view is not None and _shows(moment))
-        if beside not in self._base:
-            self._base[beside] = self._still(beside)
-        canvas = self._base[beside].copy()
+        occupied = moment.map is not None or (moment.view is not None and _shows(moment))
+        if occupied not in self._base:
+            self._base[occupied] = self._still(occupied)
+        canvas = self._base[occupied].copy()
         draw = ImageDraw.Draw(canvas)
         self._view(canvas, draw, moment)
         self._beside(canvas, draw, moment)
-        self._facts(draw, moment, FACTS if beside else union(MAP, FACTS))
+        self._facts(draw, moment, FACTS if occupied else union(MAP, FACTS))
         self._probabilities(draw, moment)
         self._traces(canvas, draw)
         return np.asarray(canvas)
 
-    def _still(self, beside: bool) -> Image.Image:
-        """What does not change; ``beside``: something stands where the map does."""
+    def _still(self, occupied: bool) -> Image.Image:
+        """Draw the static parts; ``occupied``: the place of the map is occupied."""
         canvas = Image.new("RGB", self.size, GROUND)
         draw = ImageDraw.Draw(canvas)
-        boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if beside else [union(MAP, FACTS)])]
+        boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if occupied else [union(MAP, FACTS)])]
         for box in boxes:
             draw.rounded_rectangle(box, 8, PANEL)
         draw.text((20, 27), "morello", CHERRY, font(20, bold=True), "lm")
@@ -120,7 +120,7 @@ class Picture:
         return canvas
 
     def _view(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
-        """The picture for people or, without one, what the agent sees."""
+        """Draw the view for people or, without one, the agent's observation."""
         box = inner(VIEW, 4)
         if m.view is not None:
             paste(canvas, enlarge(m.view, box), box)
@@ -133,8 +133,8 @@ class Picture:
             draw_label(draw, "observation", (VIEW[0] + 10, VIEW[3] - 30))
 
     def _beside(self, canvas: Image.Image, draw: ImageDraw.ImageDraw, m: Moment) -> None:
-        """The map; and beside a picture for people what the agent has to make do with: in the map's place or, if that
-        is taken, in a corner of the picture.
+        """Draw the map and, if there is a view for people, also the agent's observation: in the map's place or, if
+        there is a map, in a corner of the view.
         """
         if m.map is not None:
             paste(canvas, enlarge(m.map, inner(MAP, 8)), inner(MAP, 8))
@@ -171,7 +171,7 @@ class Picture:
             draw.text((box[2] - 18, y + 26), "episode over", CHERRY, font(14, bold=True), "rm")
 
     def _probabilities(self, draw: ImageDraw.ImageDraw, m: Moment) -> None:
-        """The actions in two columns, each with the probability it has, and the one taken in colour."""
+        """Draw the actions in two columns with their probabilities, the chosen one in colour."""
         shown = list(range(len(self.actions)))
         if len(shown) > 18 and m.probabilities is not None:
             shown = sorted(np.argsort(-m.probabilities)[:18].tolist())
@@ -215,7 +215,7 @@ def _shows(m: Moment) -> bool:
 
 
 def _seen(m: Moment, size: int) -> tuple[Image.Image, str]:
-    """What the agent sees, at most ``size`` wide and high, and that in words."""
+    """Return an image of the agent's observation, at most ``size`` wide and high, and its description."""
     if m.image is not None:
         h, w = m.image.shape[:2]
         return enlarge(as_rgb(m.image), (0, 0, size, size)), f"the agent sees {w} x {h}"

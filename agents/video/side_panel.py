@@ -1,4 +1,4 @@
-"""What auxiliary losses know, in a column beside a film of the agent: heat maps step by step, curves of training."""
+"""A column of auxiliary losses next to a video of the agent: heat maps at every step, curves of training."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from .drawing import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels,
 
 WIDTH = 232
 BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))
-"""Room for two; who has more to show shows the first two."""
+"""Places for two panels; only the first two are shown."""
 
 
 class Curve(NamedTuple):
-    """A loss's accuracy by horizon in the last record of a run, and that of a guess."""
+    """A loss's accuracy by horizon in the last record of a run, and the accuracy of guessing."""
 
     title: str
     values: NDArray[np.float64]  # [K]
     chance: float
 
 
-class Beside:
-    """Heat maps of ``losses`` by name, which have some, and ``curves``. ``draw`` puts them to the right of a frame."""
+class SidePanel:
+    """Draws the heat maps of ``losses`` by name, all of which have one, and ``curves``, to the right of a frame."""
 
     def __init__(self, losses: Mapping[str, AuxiliaryLoss], curves: list[Curve]) -> None:
         self.losses, self.curves = losses, curves
-        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: the scale of a film only grows
+        self.brightest = dict.fromkeys(losses, 1e-9)  # so far: the scale only grows during a video
 
     def draw(self, frame: Pixels, features: Features) -> Pixels:
-        """uint8 [H, W, 3], features of this step (T = B = 1) -> uint8 [H, W + 232, 3]."""
+        """Add the column to a frame: uint8 [H, W, 3], features of this step (T = B = 1) -> uint8 [H, W + 232, 3]."""
         canvas = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
         pen = ImageDraw.Draw(canvas)
         for box, (name, loss) in zip(BOXES, self.losses.items(), strict=False):
@@ -58,7 +58,7 @@ class Beside:
         return np.concatenate([frame, np.asarray(canvas)], axis=1)
 
     def _heat(self, canvas: Image.Image, pen: ImageDraw.ImageDraw, box: Box, name: str, heat: Tensor) -> None:
-        values = heat.float().cpu().numpy()  # a head may answer in bfloat16
+        values = heat.float().cpu().numpy()  # a head may return bfloat16
         low, high = float(values.min()), float(values.max())
         self.brightest[name] = max(self.brightest[name], high)
         pixels = matplotlib.colormaps["inferno"](values.clip(0) / self.brightest[name], bytes=True)[..., :3]
@@ -72,7 +72,7 @@ class Beside:
 
 
 def _curve(pen: ImageDraw.ImageDraw, box: Box, curve: Curve) -> None:
-    """Bars, and a line at the accuracy of a guess."""
+    """Draw bars, and a line at the accuracy of guessing."""
     left, top, right, bottom = inner(box, 12)
     pen.text((left, top + 4), curve.title, INK, font(13), "lm")
     base, ceiling = bottom - 16, top + 24
@@ -88,9 +88,9 @@ def _curve(pen: ImageDraw.ImageDraw, box: Box, curve: Curve) -> None:
     pen.text((right, bottom - 5), f"{len(curve.values)} steps ahead", DIM, font(11), "rm")
 
 
-def beside(agent: Agent, run: Path) -> Beside | None:
-    """For the agent of a run folder: of the losses it was trained with and that are known here, those that have
-    something to show. None if none has.
+def side_panel(agent: Agent, run: Path) -> SidePanel | None:
+    """Build the column for the agent of a run folder, from the losses it was trained with that are registered here and
+    have something to display. None if there are none.
     """
     trained: dict[str, Any] = {k: v for k, v in agent.config.get("aux", {}).items() if k in AUXILIARY_LOSSES}
     losses = {}
@@ -99,14 +99,14 @@ def beside(agent: Agent, run: Path) -> Beside | None:
         if kind.heat is not AuxiliaryLoss.heat:
             losses[name] = _restored(name, settings, agent, run)
     curves = _curves(run / METRICS, list(trained))
-    return Beside(losses, curves) if losses or curves else None
+    return SidePanel(losses, curves) if losses or curves else None
 
 
 def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -> AuxiliaryLoss:
-    """As training built it, with its weights of the newest checkpoint. UserError where they do not fit."""
+    """Build a loss as in training, with its weights from the newest checkpoint. UserError if they do not fit."""
     found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
     if found is None:
-        raise UserError(f"{run} has lost its checkpoints")
+        raise UserError(f"{run} has no checkpoints")
     own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings, f"aux.{name}.")
     learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
 
@@ -122,12 +122,12 @@ def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -
         module.load_state_dict(found[1])
     except MISFITS as error:
         what = in_short(error).rstrip(".")
-        raise UserError(f"the loss '{name}' in {run} is not the one that is here now: {what}.") from error
+        raise UserError(f"the loss '{name}' in {run} does not match the current one: {what}.") from error
     return module.to(agent.model.device).eval().requires_grad_(False)
 
 
 def _curves(metrics: Path, names: list[str]) -> list[Curve]:
-    """Of the last whole record."""
+    """Return the curves in the last complete record."""
     records = read_records(metrics, checkpoint.to_stderr)
     record = records[-1] if records else {}
     curves = []

@@ -1,4 +1,4 @@
-"""Intrinsic rewards, one file a paper, one line here."""
+"""Intrinsic rewards: one file per paper, one line per reward here."""
 
 from ..base import IntrinsicReward
 

@@ -1,4 +1,4 @@
-"""Auxiliary losses, one file a paper, one line here."""
+"""Auxiliary losses: one file per paper, one line per loss here."""
 
 from ..base import AuxiliaryLoss
 from .change_prediction import ChangePrediction

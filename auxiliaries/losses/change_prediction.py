@@ -1,4 +1,4 @@
-"""Input-change prediction (Jaderberg et al. 2017, UNREAL's baseline): foresee how much each part of the picture will
+"""Input-change prediction (Jaderberg et al. 2017, UNREAL's baseline): predict how much each part of the image will
 change, the passive counterpart of pixel control.
 """
 
@@ -21,7 +21,9 @@ from .parts.cells import CellHead, cell_change, cell_grid, newest_channels
 
 @dataclass(frozen=True)
 class ChangePredictionConfig(LossConfig):
-    """Input-change prediction. The loss is a mean over cells: multiply a weight meant for their sum by their number."""
+    """Input-change prediction. The loss is a mean over cells: multiply a weight meant for their sum by the number of
+    cells.
+    """
 
     cell: Annotated[int, Meta(ge=1, le=4096)] = 4
     """Side of a cell in pixels."""
@@ -30,12 +32,12 @@ class ChangePredictionConfig(LossConfig):
 
 
 class ChangePrediction(AuxiliaryLoss):
-    """What the memory says of the next change, given the action: squared error, a mean over cells. It begins with the
-    prediction that nothing changes. ValueError without images, or with ones too small.
+    """Predicts the next change of every cell from memory and action: squared error, a mean over cells. Initially it
+    predicts no change. ValueError without images, or if they are too small.
     """
 
     Config = ChangePredictionConfig
-    paper = "predicts how much each part of the picture changes: UNREAL's baseline (Jaderberg et al. 2017)"
+    paper = "predicts how much each part of the image changes: UNREAL's baseline (Jaderberg et al. 2017)"
 
     def __init__(self, config: ChangePredictionConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -48,14 +50,14 @@ class ChangePrediction(AuxiliaryLoss):
         nn.init.zeros_(self.head.second.bias)
 
     def predict(self, memory: Tensor, action: Tensor) -> Tensor:
-        """Change of every cell: memory [..., D], action [...] int64 -> [..., h, w]."""
+        """Predict the change of every cell: memory [..., D], action [...] int64 -> [..., h, w]."""
         x = torch.cat([memory, one_hot(action, self.num_actions).to(memory.dtype)], dim=-1)
         with self.precision(x.device):
             maps: Tensor = self.head(x.reshape(-1, x.shape[-1])).float()
         return maps.reshape(*action.shape, *maps.shape[2:])
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T, B]."""
+        """Return (value, mask) [T, B]."""
         change = cell_change(rollout.observation["image"], self.cell, self.channels).flatten(2)
         predicted = self.predict(features.memory[:-1], rollout.action).flatten(2)
         mask = rollout.valid.unsqueeze(-1).expand_as(change)

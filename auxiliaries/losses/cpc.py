@@ -28,27 +28,27 @@ class CPCConfig(LossConfig):
     queries: Annotated[int, Meta(ge=1, le=2**20)] = 512
     """Number of predictions sampled per rollout, divided evenly among the horizons; the cost is proportional."""
     negatives: Annotated[int, Meta(ge=1, le=2**20)] = 256
-    """Maximum number of negatives per prediction; the bound cannot exceed ln(negatives + 1) nats."""
+    """Maximum number of negatives per prediction; the information bound cannot exceed ln(negatives + 1) nats."""
     source: Source = "batch"
-    """Where negatives come from: batch (any row of the rollout), others (other environments),
+    """Source of negatives: batch (any row of the rollout), others (other environments),
     sequence (the same environment) or both (half from each)."""
 
     def fitted(self, unroll: int) -> Self:
-        """Leave out horizons that no unroll holds: their maps would be moved along and never learn."""
+        """Remove horizons longer than the unroll: their maps would receive updates without ever learning."""
         return replace(self, horizons=min(self.horizons, unroll))
 
 
 class CPCLoss(AuxiliaryLoss):
-    """``-ln f_k(z[t + k], c[t]) / sum_j f_k(z[j], c[t])`` with ``ln f_k(z, c) = z^T W_k c`` (equation 4): z is what the
-    encoder makes of an observation, c the memory's output. Nothing but the W_k is added, so what is learnt has to be
+    """``-ln f_k(z[t + k], c[t]) / sum_j f_k(z[j], c[t])`` with ``ln f_k(z, c) = z^T W_k c`` (equation 4): z is the
+    encoder's output for an observation, c the memory's output. Only the W_k are added, so everything learnt has to be
     in z and c.
 
-    Each horizon draws its own rows. With negatives of the same environment, which are looked up row by row, horizons
-    share rows, and those near the end of an unroll or episode have fewer predictions to make.
+    Each horizon samples its own rows. With negatives from the same environment, which are looked up row by row,
+    horizons share rows, and those near the end of an unroll or episode have fewer predictions to make.
     """
 
     Config = CPCConfig
-    paper = "which observation comes k steps later, by linear predictors (CPC, van den Oord et al. 2018, section 3.4)"
+    paper = "predicts which observation comes k steps later, linearly (CPC, van den Oord et al. 2018, section 3.4)"
 
     def __init__(self, config: CPCConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -66,13 +66,13 @@ class CPCLoss(AuxiliaryLoss):
         self.draws = Draws()
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """[K, N] nats, by horizon and query."""
+        """Return (value, mask) [K, N] in nats, by horizon and query."""
         z, c = features.vector, features.memory
         contrast = self.cpc(z, c, rollout.first, generator=self.draws.on(z.device))
         shown = curve(contrast)
         pairs = shown.pairs
         totals = {k: torch.where(pairs > 0, x * pairs, 0.0) for k, x in shown._asdict().items()}
-        K = usable_horizons(self.cpc.horizons, len(z))  # of longer horizons there is nothing to show
+        K = usable_horizons(self.cpc.horizons, len(z))  # longer horizons have no data
         self.metrics = {k: Mean.of(totals[k].sum(), pairs.sum()) for k in ("accuracy", "chance", "bound", "cap")}
         self.metrics |= {f"{k}_by_horizon": Mean.of(totals[k][:K], pairs[:K]) for k in ("loss", "accuracy")}
         return contrast.value, contrast.mask

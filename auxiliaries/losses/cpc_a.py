@@ -1,6 +1,5 @@
-"""Predictions that know what was done meanwhile (Guo et al., "Neural predictive belief representations", 2018).
-
-Sizes, horizons, the share of rows and one classifier for all horizons are as in public ports, not from the paper.
+"""Action-conditional contrastive predictive coding (Guo et al., "Neural predictive belief representations", 2018).
+Sizes, horizons, the share of rows and the single classifier for all horizons follow public ports, not the paper.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class CPCAConfig(LossConfig):
     horizons: tuple[Annotated[int, Meta(ge=1, le=4096)], ...] = (1, 2, 4, 8, 16)
     """Numbers of steps ahead to predict; those longer than the unroll are left out."""
     share: Annotated[float, Meta(ge=0, le=1)] = 0.2
-    """Fraction of a rollout's rows to predict from; the cost is proportional."""
+    """Fraction of a rollout's rows from which to predict; the cost is proportional."""
     embedding: Annotated[int, Meta(ge=1, le=2**20)] = 4
     """Width of the action embedding."""
     hidden: Annotated[int, Meta(ge=1, le=2**20)] = 32
@@ -37,17 +36,19 @@ class CPCAConfig(LossConfig):
 
 
 def binary_contrast(positive: Tensor, negative: Tensor) -> Tensor:
-    """``-ln sigma(positive) - ln(1 - sigma(negative))`` of two scores, nats: 2 ln 2 where nothing is known."""
+    """Compute ``-ln sigma(positive) - ln(1 - sigma(negative))`` of two scores, in nats: 2 ln 2 for uninformative
+    scores.
+    """
     return F.softplus(-positive) + F.softplus(negative)
 
 
 class CPCA(AuxiliaryLoss):
-    """A GRU begins with the memory c[t] and takes in the actions a[t] .. a[t + k - 1]; a classifier is told whether
-    z[t + k] follows, or some row of the rollout, drawn at random for each query and horizon.
+    """A GRU starts from the memory c[t] and receives the actions a[t] .. a[t + k - 1]; a classifier distinguishes z[t +
+    k] from a random row of the rollout, drawn for each query and horizon.
     """
 
     Config = CPCAConfig
-    paper = "whether an observation comes k steps later, given the actions until then (CPC|A, Guo et al. 2018)"
+    paper = "predicts whether an observation comes k steps later, given the actions until then (CPC|A, Guo et al. 2018)"
     steps: Tensor
 
     def __init__(self, config: CPCAConfig, spec: Spec, sizes: Sizes) -> None:
@@ -60,14 +61,14 @@ class CPCA(AuxiliaryLoss):
         self.length = self.horizons[0]
         self.register_buffer("steps", torch.tensor(self.horizons), persistent=False)
         self.actions = ActionContext(sizes.memory, spec.num_actions, config.embedding)
-        # The classifier's first layer, a half for each input: z is multiplied once a row, not once a pair.
+        # The classifier's first layer, one half per input: z is multiplied once per row, not once per pair.
         self.of_query = nn.Linear(sizes.memory, config.hidden)
         self.of_target = nn.Linear(sizes.vector, config.hidden, bias=False)
         self.output = nn.Linear(config.hidden, 1)
         self.draws = Draws()
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """[K, N] nats, by horizon that fits the unroll and query."""
+        """Return (value, mask) [K, N] in nats, by horizon that fits the unroll and by query."""
         rows, B = rollout.first.shape
         K, generator = usable_horizons(self.horizons, rows), self.draws.on(rollout.first.device)
         steps = self.steps[:K]
@@ -88,7 +89,7 @@ class CPCA(AuxiliaryLoss):
         return value, mask
 
     def _metrics(self, value: Tensor, mask: Tensor, correct: Tensor) -> dict[str, Metric]:
-        """Means over the pairs, of all and by horizon."""
+        """Compute means over the pairs, overall and by horizon."""
         return {
             "accuracy": average(correct, mask),
             "chance": value.new_full((), 0.5),

@@ -1,6 +1,5 @@
-"""Two crops of one frame are told to be the same among the crops of others.
-
-Laskin et al., "CURL: Contrastive unsupervised representations for reinforcement learning" (2020).
+"""CURL: match two crops of the same frame among the crops of other frames. Laskin et al., "CURL: Contrastive
+unsupervised representations for reinforcement learning" (2020).
 """
 
 from __future__ import annotations
@@ -34,21 +33,22 @@ class CURLConfig(LossConfig):
     pad: Annotated[int, Meta(ge=0, le=4096)] | None = None
     """Maximum shift of a crop in pixels. If not given: in proportion to the paper's (8 at 84x84)."""
     momentum: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    """Fraction of the new weights that enters the key encoder after each update."""
+    """Fraction by which the key encoder moves towards the current encoder after each update."""
     latent: Annotated[int, Meta(ge=1, le=2**20)] = 50
     """Width of the compared codes."""
 
 
 class CURL(AuxiliaryLoss):
-    """``-ln softmax(z_a W z_p^T)[n, n]``, nats: z_a the query's code of one crop, z_p the key's of another one.
+    """``-ln softmax(z_a W z_p^T)[n, n]``, nats: z_a is the query encoder's code of one crop, z_p the key encoder's code
+    of another.
 
-    The encoder takes frames as they are, so the paper's crops of a larger frame are made by padding its edges. A code
-    is linear in the map, then normalised; W begins small enough for scores of unit variance, where the paper's code
-    draws it from [0, 1]. Keys are constants: their encoder follows the query's.
+    The encoder needs frames of full size, so the paper's crops of a larger frame are made by padding its edges. A code
+    is a linear function of the map, then normalised; W is initialised small enough for scores of unit variance, whereas
+    the paper's code draws it from [0, 1]. Keys are constants: their encoder follows the query encoder.
     """
 
     Config = CURLConfig
-    paper = "two crops of a frame are told to be the same among those of others (Laskin et al. 2020, CURL)"
+    paper = "matches two crops of a frame among the crops of other frames (Laskin et al. 2020, CURL)"
     data = "transition_replay"
     length = 1
     key_encoder: Encoder
@@ -57,7 +57,7 @@ class CURL(AuxiliaryLoss):
         super().__init__(config)
         height, across, _ = image_shape(spec, "CURL")
         if config.batch < 2:
-            raise ValueError(f"CURL tells frames from each other: it needs a batch of 2 or more, not {config.batch}")
+            raise ValueError(f"CURL contrasts frames with others: it needs a batch of 2 or more, not {config.batch}")
         self.pad = scaled(8, height, across) if config.pad is None else config.pad
         if self.pad >= min(height, across):
             raise ValueError(f"crops of {height}x{across} frames move by less than their size, not by {self.pad}.")
@@ -68,12 +68,12 @@ class CURL(AuxiliaryLoss):
         self.draws = Draws()
 
     def attach(self, encoder: Encoder) -> None:
-        """Take the agent's encoder, and a copy of it for the keys."""
+        """Store the agent's encoder, and a copy of it for the keys."""
         super().attach(encoder)
         self.key_encoder = frozen(encoder)
 
     def forward(self, rollout: Rollout, features: Features | None = None) -> tuple[Tensor, Tensor]:
-        """Windows as columns -> [N] nats, of their first frame."""
+        """Return (value, mask) [N] in nats for the first frame of each window; windows are columns."""
         there = rollout.valid[0]
         frames = {k: x[:1] for k, x in rollout.observation.items()}
         query = self.projection(flat(self.encoder, self._crop(frames), there)).squeeze(0)  # [N, latent]
@@ -86,12 +86,12 @@ class CURL(AuxiliaryLoss):
         return value, there
 
     def after_update(self) -> None:
-        """The keys' weights move towards the query's."""
+        """Move the key encoder's weights towards the query encoder's."""
         follow(self.key_encoder, self.encoder, self.momentum)
         follow(self.key_projection, self.projection, self.momentum)
 
     def _crop(self, frames: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Another crop at each call, and for each frame."""
+        """Crop each frame differently, at each call."""
         image = frames["image"].squeeze(0)
         cropped = random_shift(image, self.pad, self.draws.on(image.device))
         return {**frames, "image": cropped.unsqueeze(0)}

@@ -1,4 +1,5 @@
-"""Feature control (Jaderberg et al. 2017, UNREAL): pixel control of the agent's own units instead of pixels."""
+"""Feature control (Jaderberg et al. 2017, UNREAL): like pixel control, but of the agent's own units instead of pixels.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +29,9 @@ class FeatureControlConfig(LossConfig):
 
 
 class FeatureControl(AuxiliaryLoss):
-    """Its own Q for each unit of the torso's output, whose reward is how much that unit changes. The learning is pixel
-    control's, the value is a sum over units. The rewards are constants to the gradient, yet move as the torso learns.
+    """A separate Q for each unit of the torso's output, whose reward is how much that unit changes. Learning is as in
+    pixel control, and the value is a sum over units. The rewards are constants to the gradient, but change as the torso
+    learns.
     """
 
     Config = FeatureControlConfig
@@ -46,14 +48,14 @@ class FeatureControl(AuxiliaryLoss):
         )
 
     def q(self, memory: Tensor) -> Tensor:
-        """Of every action for every unit: memory [..., D] -> [..., A, E], in the precision of the head."""
+        """Compute Q of every action for every unit: memory [..., D] -> [..., A, E], in the precision of the head."""
         with self.precision(memory.device):
             y: Tensor = self.head(memory.reshape(-1, memory.shape[-1])).reshape(-1, *self.shape)
         q = dueling(y[:, :1], y[:, 1:])
         return q.reshape(*memory.shape[:-1], *q.shape[1:])
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T, B]."""
+        """Return (value, mask) [T, B]."""
         vector = features.vector.detach()
         change = (vector[1:] - vector[:-1]).abs_()
         discount = discounts(rollout, self.gamma, self.timeout_terminates)

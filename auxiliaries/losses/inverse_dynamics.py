@@ -1,5 +1,6 @@
-"""Which action led from one observation to the next (Pathak et al., "Curiosity-driven exploration by self-supervised
-prediction", 2017): the inverse model of ICM, here to shape the encoder of the agent.
+"""Inverse dynamics: predict the action that led from one observation to the next (Pathak et al., "Curiosity-driven
+exploration by self-supervised prediction", 2017). This is the inverse model of ICM, used here to shape the agent's
+encoder.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class InverseDynamicsConfig(LossConfig):
 
 
 class InverseDynamics(AuxiliaryLoss):
-    """``-ln p(a[t] | z[t], z[t + 1])``: the encoder keeps what actions change. The memory is not asked: at row t + 1 it
-    has been told a[t].
+    """``-ln p(a[t] | z[t], z[t + 1])``: the encoder retains what actions change. The memory is not used: at row t + 1
+    its input includes a[t].
     """
 
     Config = InverseDynamicsConfig
-    paper = "which action led from one observation to the next (inverse model of ICM, Pathak et al. 2017)"
+    paper = "predicts the action between two observations (inverse model of ICM, Pathak et al. 2017)"
 
     def __init__(self, config: InverseDynamicsConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -43,7 +44,7 @@ class InverseDynamics(AuxiliaryLoss):
         )
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """[T, B] nats; a row that crosses a reset is no transition."""
+        """Return (value, mask) [T, B] in nats; a row that crosses a reset is not a transition."""
         valid, z = rollout.valid, features.vector
         both = torch.where(valid.unsqueeze(-1), torch.cat([z[:-1], z[1:]], dim=-1), 0.0)
         action = torch.where(valid, rollout.action, 0)
@@ -53,7 +54,7 @@ class InverseDynamics(AuxiliaryLoss):
         return value.view_as(action), valid
 
     def _metrics(self, logits: Tensor, action: Tensor, valid: Tensor) -> dict[str, Metric]:
-        """Accuracy, and that of always naming the action that was the commonest."""
+        """Compute the accuracy, and the accuracy of always predicting the most common action."""
         return {
             "accuracy": average((logits.argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),

@@ -1,4 +1,4 @@
-"""Input reconstruction (Jaderberg et al. 2017, UNREAL's baseline): from what the agent remembers, draw what it sees."""
+"""Input reconstruction (Jaderberg et al. 2017, UNREAL's baseline): reconstruct the current image from the memory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .parts.cells import newest_channels
 
 
 def convolved(side: int, kernel: int, stride: int) -> int:
-    """What a convolution without padding leaves of ``side``."""
+    """Return the output size of a convolution without padding over an input of size ``side``."""
     return (side - kernel) // stride + 1
 
 
 class PixelDecoder(nn.Module):
-    """A3C's convolutions backwards: linear and ReLU to 32 maps, transposed 4x4/2 to 16 and ReLU, transposed 8x8/4 to
+    """A3C's convolutions in reverse: linear and ReLU to 32 maps, transposed 4x4/2 to 16 and ReLU, transposed 8x8/4 to
     ``shape`` = (H, W, C).
 
-    At most 3 rows or columns at the lower and right edge, which the convolutions do not see, get the bias alone: none
-    of 84x84. ValueError for frames that are too small.
+    At most 3 rows or columns at the lower and right edge, which the convolutions do not cover, receive only the bias:
+    none for 84x84. ValueError for frames that are too small.
     """
 
     def __init__(self, inputs: int, shape: tuple[int, int, int]) -> None:
@@ -46,8 +46,8 @@ class PixelDecoder(nn.Module):
         self.second = nn.ConvTranspose2d(16, channels, 8, stride=4)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, D] -> [N, H, W, C]."""
-        # Channels last, as the torsos'.
+        """Decode vectors: [N, D] -> [N, H, W, C]."""
+        # Channels last, as in the torsos.
         y = F.relu(self.linear(x)).reshape(-1, *self.small).contiguous(memory_format=torch.channels_last)
         y = F.relu(self.first(y, output_size=self.middle))
         image: Tensor = self.second(y, output_size=self.size)
@@ -63,12 +63,12 @@ class ReconstructionConfig(LossConfig):
 
 
 class Reconstruction(AuxiliaryLoss):
-    """The picture in [0, 1] from the memory's output at the same row: squared error, a mean over pixels and channels.
-    Every row counts, first and last ones too. ValueError without images, or with ones too small.
+    """Predicts the image in [0, 1] from the memory's output at the same row: squared error, a mean over pixels and
+    channels. Every row counts, including first and last ones. ValueError without images, or if they are too small.
     """
 
     Config = ReconstructionConfig
-    paper = "draws the picture from memory: UNREAL's baseline (Jaderberg et al. 2017)"
+    paper = "reconstructs the current image from memory: UNREAL's baseline (Jaderberg et al. 2017)"
 
     def __init__(self, config: ReconstructionConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -77,13 +77,13 @@ class Reconstruction(AuxiliaryLoss):
         self.decoder = PixelDecoder(sizes.memory, (height, width, self.channels))
 
     def draw(self, memory: Tensor) -> Tensor:
-        """Pixels, in [0, 1] where it has learnt: memory [..., D] -> [..., H, W, C]."""
+        """Predict pixels, trained towards [0, 1]: memory [..., D] -> [..., H, W, C]."""
         with self.precision(memory.device):
             pixels: Tensor = self.decoder(memory.reshape(-1, memory.shape[-1])).float()
         return pixels.reshape(*memory.shape[:-1], *pixels.shape[1:])
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T + 1, B]."""
+        """Return (value, mask) [T + 1, B]."""
         image = rollout.observation["image"][..., -self.channels :]
         error = self.draw(features.memory) - image * (1 / 255)
         return error.square().mean((-3, -2, -1)), torch.ones_like(rollout.first)

@@ -1,6 +1,5 @@
-"""From three frames, the sign of the reward that comes after them.
-
-Jaderberg et al., "Reinforcement learning with unsupervised auxiliary tasks" (2017), section 3.2.
+"""Reward prediction: from three frames, predict the sign of the reward that follows. Jaderberg et al., "Reinforcement
+learning with unsupervised auxiliary tasks" (2017), section 3.2.
 """
 
 from __future__ import annotations
@@ -24,26 +23,25 @@ CLASSES = ("zero", "positive", "negative")
 
 
 def reward_class(reward: Tensor) -> Tensor:
-    """The sign as an index into CLASSES, int64; of the raw reward. NaN counts as zero, for a mask to leave out."""
+    """Return the sign of the raw reward as an index into CLASSES, int64. NaN counts as zero and has to be masked."""
     return (reward > 0).long() + 2 * (reward < 0).long()
 
 
 @dataclass(frozen=True)
 class RewardPredictionConfig(LossConfig):
-    """Reward prediction. The paper's weight is 1 beside losses summed over an unroll: 1 / unroll here."""
+    """Reward prediction. The paper's weight is 1 relative to losses summed over an unroll: 1 / unroll here."""
 
     batch: Annotated[int, Meta(ge=1, le=2**20)] = 64
     """Number of three-frame windows per update."""
 
 
 class RewardPrediction(AuxiliaryLoss):
-    """-ln p(class of reward[2] | observation[0], [1], [2]): no memory, and not the frame that the reward came with.
-
-    The head has a hidden layer of 128; that of the best-known public code is linear.
+    """-ln p(class of reward[2] | observation[0], [1], [2]): without memory, and without the frame that arrived with the
+    reward. The head has a hidden layer of 128; in the best-known public code it is linear.
     """
 
     Config = RewardPredictionConfig
-    paper = "from three frames, the sign of the reward after them (Jaderberg et al. 2017, UNREAL)"
+    paper = "predicts the sign of the reward after three frames (Jaderberg et al. 2017, UNREAL)"
     data = "transition_replay"
     length = 3
     skewed = True
@@ -55,7 +53,8 @@ class RewardPrediction(AuxiliaryLoss):
         self.head = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, len(CLASSES)))
 
     def forward(self, rollout: Rollout, features: Features | None = None) -> tuple[Tensor, Tensor]:
-        """Windows as columns -> [N] nats; the mask leaves out those that cross a reset."""
+        """Return (value, mask) [N] in nats of windows, which are columns; the mask leaves out those that cross a reset.
+        """
         there = rollout.valid.all(0)
         frames = {k: x[: self.length] for k, x in rollout.observation.items()}
         seen = flat(self.encoder, frames, there)  # [3, N, F]

@@ -1,7 +1,6 @@
-"""What the next frames will be to the encoder, given what is done meanwhile.
-
-Schwarzer et al., "Data-efficient reinforcement learning with self-predictive representations" (2021). Without
-augmentation it is the latent prediction of BYOL: a target that follows slowly instead of differing views.
+"""SPR: predict the encoder's output for future frames from the actions in between. Schwarzer et al., "Data-efficient
+reinforcement learning with self-predictive representations" (2021). Without augmentation it is the latent prediction of
+BYOL, with a slowly following target instead of differing views.
 """
 
 from __future__ import annotations
@@ -29,28 +28,30 @@ from .parts.augment import random_intensity, random_shift, scaled
 from .parts.target_network import follow, frozen
 
 PROJECTION = 256
-"""Width of what is compared."""
+"""Width of the compared projections."""
 AUGMENTED = "SPR with augmentation (--aux.spr.no-augment is without)"
-"""The loss, where it is augmentation that does not fit."""
+"""Subject of error messages about augmentation."""
 INTENSITY = 0.05
-"""Standard deviation of the brightness that augmentation multiplies a frame by."""
+"""Standard deviation of the factor by which augmentation changes a frame's brightness."""
 
 
 def renormalised(z: Tensor) -> Tensor:
-    """``(z - min z) / (max z - min z)`` over all of an item [N, ...]; 0 where it is constant."""
+    """Compute ``(z - min z) / (max z - min z)`` over each item of [N, ...]; 0 where it is constant."""
     low, high = z.flatten(1).aminmax(dim=1)
     low, spread = (x.view(-1, *[1] * (z.dim() - 1)) for x in (low, high - low))
     return (z - low) / torch.where(spread > 0, spread, 1.0)
 
 
 def cosine_loss(x: Tensor, y: Tensor) -> Tensor:
-    """``|x / |x| - y / |y||^2 = 2 - 2 cos(x, y)``, [..., D] -> [...]: 0 for the same direction, 4 for opposite ones."""
+    """Compute ``|x / |x| - y / |y||^2 = 2 - 2 cos(x, y)``, [..., D] -> [...]: 0 for the same direction, 4 for opposite
+    ones.
+    """
     return 2 - 2 * F.cosine_similarity(x, y, dim=-1)
 
 
 class Transition(nn.Module):
     """The latent map after an action, in [0, 1]: convolution of the map and one-hot action planes, ReLU, convolution,
-    ReLU, renormalised. The paper's batch normalisation is left out: items do not depend on each other.
+    ReLU, renormalised. The paper's batch normalisation is omitted, so that items do not depend on each other.
     """
 
     def __init__(self, channels: int, num_actions: int, kernel: int) -> None:
@@ -60,7 +61,7 @@ class Transition(nn.Module):
         self.second = nn.Conv2d(channels, channels, kernel, padding="same")
 
     def forward(self, z: Tensor, action: Tensor) -> Tensor:
-        """[M, c, h, w], [M] int64 -> [M, c, h, w]."""
+        """Predict the next latent map: [M, c, h, w], [M] int64 -> [M, c, h, w]."""
         planes = one_hot(action, self.num_actions).to(z.dtype)[..., None, None].expand(-1, -1, *z.shape[2:])
         return renormalised(F.relu(self.second(F.relu(self.first(torch.cat([z, planes], dim=1))))))
 
@@ -77,20 +78,21 @@ class SPRConfig(LossConfig):
     """Shift and brighten frames, differently for prediction and target;
     the target is then the encoder itself."""
     momentum: Annotated[float, Meta(ge=0, le=1)] = 0.01
-    """Fraction of the new weights that enters the target encoder after each update;
+    """Fraction by which the target encoder moves towards the current encoder after each update;
     used only without augmentation."""
 
 
 class SPR(AuxiliaryLoss):
-    """``2 - 2 cos(q(g(z_k)), g'(z'[t + k]))`` for k = 1 to K: z_k is the latent of row t, k actions on; z' that of the
-    frame that did come; g a projection, q a predictor, g' and z' without gradient.
+    """``2 - 2 cos(q(g(z_k)), g'(z'[t + k]))`` for k = 1 to K: z_k is the latent predicted from row t after k actions;
+    z' the latent of the actual frame; g a projection, q a predictor, g' and z' without gradient.
 
-    A latent is the torso's map, or its vector as a map of one place, renormalised. Augmented, z_0 is the encoder's
-    look at frames of its own; otherwise it is that of the agent's unroll, and the target a slow copy.
+    A latent is the torso's map, or its vector as a map of one location, renormalised. With augmentation, z_0 is the
+    encoder's output for separately augmented frames; otherwise it is taken from the agent's unroll, and the target is a
+    slow copy.
     """
 
     Config = SPRConfig
-    paper = "latents of the next frames from the present one and the actions (Schwarzer et al. 2021, SPR)"
+    paper = "predicts latents of the next frames from the current one and the actions (Schwarzer et al. 2021, SPR)"
     steps: Tensor
     target_encoder: Encoder
 
@@ -112,7 +114,7 @@ class SPR(AuxiliaryLoss):
         self.draws = Draws()
 
     def attach(self, encoder: Encoder) -> None:
-        """Take the agent's encoder and, without augmentation, a copy of it for targets."""
+        """Store the agent's encoder and, without augmentation, a copy of it for targets."""
         super().attach(encoder)
         if not self.augment:
             self.target_encoder = frozen(encoder)
@@ -120,7 +122,9 @@ class SPR(AuxiliaryLoss):
             raise ValueError(f"{AUGMENTED} brightens images, and torso grid reads them as codes")
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """[K, M] each, of M start rows; 0 where a reset or the end of the rollout lies between."""
+        """Return (value, mask) [K, M] for M start rows; 0 and masked where a reset or the end of the rollout lies in
+        between.
+        """
         first, B = rollout.first, rollout.first.shape[1]
         steps = self.steps[: usable_horizons(range(1, len(self.steps) + 1), len(first))]
         pairs = pair_mask(first, steps, torch.ones_like(first)).flatten(1)  # [K, (T + 1) B], row t B + b
@@ -141,13 +145,13 @@ class SPR(AuxiliaryLoss):
         return loss, there
 
     def after_update(self) -> None:
-        """Without augmentation the target moves towards what it is a copy of."""
+        """Move the target towards the networks it copies; without augmentation only."""
         if not self.augment:
             follow(self.target_encoder, self.encoder, self.momentum)
             follow(self.target_projection, self.projection, self.momentum)
 
     def _latent(self, rollout: Rollout, features: Features, start: Tensor, there: Tensor) -> Tensor:
-        """[M, c, h, w] of rows ``start`` [M]; those that are not there may be NaN, and zeros are taken instead."""
+        """Return latents [M, c, h, w] of rows ``start`` [M]; missing rows may be NaN, and zeros are used instead."""
         if self.augment:
             return _as_map(*self.encoder(self._look(rollout, start.unsqueeze(0))))
         if features.map is not None:
@@ -157,7 +161,7 @@ class SPR(AuxiliaryLoss):
 
     @torch.no_grad()
     def _target(self, rollout: Rollout, ahead: Tensor) -> Tensor:
-        """[K, M, PROJECTION] of rows ``ahead`` [K, M]."""
+        """Compute targets [K, M, PROJECTION] of rows ``ahead`` [K, M]."""
         encoder, projection = (
             (self.encoder, self.projection) if self.augment else (self.target_encoder, self.target_projection)
         )
@@ -166,7 +170,7 @@ class SPR(AuxiliaryLoss):
         return y.view(*ahead.shape, PROJECTION)
 
     def _look(self, rollout: Rollout, rows: Tensor) -> dict[str, Tensor]:
-        """Observations [*rows.shape, ...] of ``rows``, numbered t B + b; augmented anew at each call."""
+        """Return observations [*rows.shape, ...] of ``rows``, numbered t B + b; newly augmented at each call."""
         seen = {k: x.flatten(0, 1)[rows] for k, x in rollout.observation.items()}
         if self.augment:
             generator = self.draws.on(rows.device)
@@ -176,6 +180,8 @@ class SPR(AuxiliaryLoss):
 
 
 def _as_map(maps: Tensor | None, vector: Tensor) -> Tensor:
-    """[N, c, h, w] in [0, 1]: a map [N, c, h, w], or else a vector [T, B, E] as N = T B maps of one place."""
+    """Return maps [N, c, h, w] in [0, 1]: from a map [N, c, h, w], or from a vector [T, B, E] as N = T B maps of one
+    location.
+    """
     latent = vector.flatten(0, 1)[..., None, None] if maps is None else maps.float()
     return renormalised(latent)

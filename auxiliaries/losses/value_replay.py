@@ -24,21 +24,20 @@ class ValueReplayConfig(LossConfig):
     gamma: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Discount per step. If not given: the learner's."""
     correct: bool = True
-    """Correct for the difference between the replayed and the present policy with V-trace;
-    the paper does not."""
+    """Correct for the difference between the replayed and the current policy with V-trace; the paper does not."""
     timeout_terminates: bool | None = None
     """Treat time limits as terminations. If not given: the learner's setting."""
     rho_bar: Annotated[float, Meta(gt=0)] | None = None
-    """V-trace's clip of the importance ratios. If not given: the learner's."""
+    """Upper limit of V-trace's importance ratios. If not given: the learner's."""
     c_bar: Annotated[float, Meta(gt=0)] | None = None
-    """V-trace's clip of the trace coefficients. If not given: the learner's."""
+    """Upper limit of V-trace's trace coefficients. If not given: the learner's."""
     vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] | None = None
-    """V-trace's mixing of return lengths. If not given: the learner's."""
+    """V-trace's lambda, which mixes returns of different lengths. If not given: the learner's."""
 
 
 class ValueReplay(AuxiliaryLoss):
-    """The value of the extrinsic reward once more, on replayed unrolls: half the squared error to the return that they
-    and the present values give, without a policy gradient. ValueError without a discount.
+    """The extrinsic value loss on replayed unrolls: half the squared error to the return computed from them and the
+    current values, without a policy gradient. ValueError without a discount.
     """
 
     Config = ValueReplayConfig
@@ -54,7 +53,7 @@ class ValueReplay(AuxiliaryLoss):
         self.trace = {name: value for name, value in given.items() if value is not None}
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T, B]."""
+        """Return (value, mask) [T, B]."""
         value, valid = features.value["extrinsic"], rollout.valid
         log_rho = torch.zeros_like(rollout.reward)
         if self.correct:

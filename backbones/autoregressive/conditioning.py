@@ -1,4 +1,4 @@
-"""What a model is told besides the events: p(x given y)."""
+"""Side information y of a model of p(x given y)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from .orderings import Ordering
 
 
 class Given(NamedTuple):
-    """Side information about a batch of items, each part optional: a model built for a part that is not given takes
-    a learned vector for "unknown" instead, so that p(x) and p(x given y) are one network.
+    """Side information about a batch of items, each part optional.
+
+    Where a part that the model was built for is not given, the model uses a learned "unknown" vector instead, so that
+    p(x) and p(x given y) are one network.
     """
 
-    glob: Tensor | None = None  # [B, G], about the item: a class, a latent code, an action
+    glob: Tensor | None = None  # [B, G], about the whole item: a class, a latent code, an action
     local: Tensor | None = None  # [B, *places, L], about each event's place: a picture, an upsampled code
-    memory: Tensor | None = None  # [B, M, D], to look things up in: a text, past frames
-    mask: Tensor | None = None  # [B, M] bool, which of them are there; None: all
+    memory: Tensor | None = None  # [B, M, D], entries to attend to: a text, past frames
+    mask: Tensor | None = None  # [B, M] bool, True for entries that are present; None: all
 
 
 class Rows(NamedTuple):
-    """The same as networks take it, in the order of the events."""
+    """Side information in the form that networks take, in the order of the events."""
 
     rows: Tensor | None = None  # [T, B, C]
     memory: Tensor | None = None  # [B, M, D]
@@ -32,7 +34,7 @@ class Rows(NamedTuple):
 
 
 class GivenSizes(NamedTuple):
-    """Widths of what a model is built for; 0: not at all."""
+    """Widths of the parts of side information that a model is built for; 0: without that part."""
 
     glob: int = 0
     local: int = 0
@@ -40,7 +42,7 @@ class GivenSizes(NamedTuple):
 
 
 class Conditioner(nn.Module):
-    """`Given` -> `Rows` of ``size`` numbers an event: a linear map of each part that is known, summed."""
+    """Map from `Given` to `Rows` of ``size`` numbers per event: the sum of a linear map of each part."""
 
     def __init__(self, ordering: Ordering, sizes: GivenSizes, size: int) -> None:
         super().__init__()
@@ -54,7 +56,10 @@ class Conditioner(nn.Module):
         self.blank = nn.Parameter(0.1 * torch.randn(1, sizes.memory)) if sizes.memory else None
 
     def forward(self, given: Given, batch: int) -> Rows:
-        """Of ``batch`` items. ValueError for a part that the model was not built for, and for one of another shape."""
+        """Return the rows of ``batch`` items.
+
+        Raises ValueError for a part that the model was not built for, or of the wrong shape.
+        """
         places: dict[str, tuple[int | str, ...]] = {"glob": (), "local": self.ordering.places, "memory": ("M",)}
         for name, between in places.items():
             part, size = getattr(given, name), getattr(self.sizes, name)
@@ -65,10 +70,10 @@ class Conditioner(nn.Module):
         memory, mask = given.memory, given.mask
         if mask is not None:
             if memory is None:
-                raise ValueError("a mask says which entries of a memory are there: give memory as well")
+                raise ValueError("a mask says which entries of the memory are present: give memory as well")
             check_shape("the mask of this memory", mask, *memory.shape[:2])
             if mask.dtype != torch.bool:
-                raise ValueError(f"a mask is bool, True for what is there, not {mask.dtype}")
+                raise ValueError(f"a mask is bool, True for entries that are present, not {mask.dtype}")
         if self.blank is not None and memory is None:
             memory, mask = self.blank.expand(batch, 1, -1), None
         return Rows(self._rows(given, batch), memory, mask)
@@ -86,14 +91,14 @@ class Conditioner(nn.Module):
 
 
 class Attention(nn.Module):
-    """Looks things up: queries [T, B, Q] in a memory [B, M, D] -> [T, B, Q]."""
+    """Attention of queries [T, B, Q] to a memory [B, M, D], giving [T, B, Q]."""
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__()
         self.query, self.key, self.value = nn.Linear(query, query), nn.Linear(memory, query), nn.Linear(memory, query)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """Scaled dot products (Vaswani et al. 2017), one head."""
+        """Apply scaled dot-product attention (Vaswani et al. 2017) with one head."""
         there = None if mask is None else mask.unsqueeze(1)
         query = self.query(x).transpose(0, 1)
         found = F.scaled_dot_product_attention(query, self.key(memory), self.value(memory), attn_mask=there)

@@ -1,4 +1,4 @@
-"""Probability, event by event: an ordering, a causal network and an output head."""
+"""Autoregressive model of items, event by event: an ordering, a causal network and an output head."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ NOTHING = Given()
 
 
 class PartialItem(NamedTuple):
-    """An item that is being told: what the next event's probability depends on."""
+    """State of step-by-step generation: what the distribution of the next event depends on."""
 
-    t: int  # events told so far
+    t: int  # number of events so far
     parameters: Tensor  # [B, size], of the distribution of event t
     cond: Rows
     state: State
 
 
 class Autoregressive(nn.Module):
-    """``p(x) = prod_t p(x_t given x_<t, y)`` of items [B, *shape] in the order of ``ordering``.
+    """Model ``p(x) = prod_t p(x_t given x_<t, y)`` of items [B, *shape] in the order of ``ordering``.
 
-    ``network(ordering, width, cond, memory)`` builds the causal network; ``given`` are the widths of side information y
-    and ``cond`` how wide it reaches the network.
+    ``network(ordering, width, cond, memory)`` builds the causal network; ``given`` holds the widths of the side
+    information y, and ``cond`` is the width at which it enters the network.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class Autoregressive(nn.Module):
         self.output = nn.Linear(self.network.size, head.size)
 
     def features(self, x: Tensor, given: Given = NOTHING) -> Tensor:
-        """[T, B, size], of each event from those before it, in the order of the events."""
+        """Return features [T, B, size] of each event from those before it, in the order of the events."""
         e = self.head.embed(self.ordering.to_sequence(x))
         features: Tensor = self.network(e, self.conditioner(given, len(x)))
         return features
 
     def parameters_of(self, x: Tensor, given: Given = NOTHING) -> Tensor:
-        """[T, B, head.size], in parallel: the distribution of each event given those before it."""
+        """Return the parameters [T, B, head.size] of each event's distribution given those before it, in parallel."""
         return self._distribution(self.features(x, given))
 
     def _distribution(self, features: Tensor) -> Tensor:
         return at_least_float32(self.output(features))
 
     def log_prob(self, x: Tensor, given: Given = NOTHING, reduce: Literal["sum", "none"] = "sum") -> Tensor:
-        """Nats: [B], or with ``reduce="none"`` the terms at their places [B, *places], a map of surprise."""
+        """Return log-probabilities in nats, [B], or with ``reduce="none"`` their terms by place, [B, *places]."""
         if reduce not in ("sum", "none"):
             raise ValueError(f"reduce is 'sum' or 'none', not {reduce!r}")
         terms = self.head.log_prob(self.parameters_of(x, given), self.ordering.to_sequence(x))
@@ -73,20 +73,23 @@ class Autoregressive(nn.Module):
     forward = log_prob  # for torch.func.functional_call: a step on a functional copy
 
     def begin(self, batch: int, given: Given = NOTHING) -> PartialItem:
-        """``batch`` items of which nothing has been told."""
+        """Return the state of ``batch`` items before their first event."""
         cond = self.conditioner(given, batch)
         nothing = self.output.weight.new_zeros(batch, self.head.width)
         return self._next(0, nothing, cond, self.network.initial_state(batch))
 
     def tell(self, x: Tensor, stream: PartialItem) -> PartialItem:
-        """The next event ``x`` [B, *event] is told. ValueError if all have been, and for x of another shape."""
+        """Return the state after the next event ``x`` [B, *event].
+
+        Raises ValueError if the item is complete, and for x of another shape.
+        """
         if stream.t == self.ordering.length:
-            raise ValueError(f"all {self.ordering.length} events have been told")
+            raise ValueError(f"all {self.ordering.length} events have been given already")
         check_shape("the next event of this stream", x, len(stream.parameters), *self.head.event)
         return self._next(stream.t + 1, self.head.embed(x), stream.cond, stream.state)
 
     def _next(self, t: int, previous: Tensor, cond: Rows, state: State) -> PartialItem:
-        if t == self.ordering.length:  # all is told
+        if t == self.ordering.length:  # the item is complete
             return PartialItem(t, self.output.weight.new_empty(0), cond, state)
         features, state = self.network.step(t, previous, cond, state)
         return PartialItem(t, self._distribution(features), cond, state)
@@ -101,8 +104,9 @@ class Autoregressive(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """``count`` items [count, *shape], event by event. ``prefix`` [count, t, *event] are the first t events, told
-        beforehand.
+        """Sample ``count`` items [count, *shape], event by event.
+
+        ``prefix`` [count, t, *event] holds the first t events, which are kept and not sampled.
         """
         check_temperature(temperature)
         if prefix is not None:
@@ -120,13 +124,15 @@ class Autoregressive(nn.Module):
         return self.ordering.from_sequence(torch.stack(told))
 
     def fit(self, x: Tensor, optimizer: torch.optim.Optimizer, given: Given = NOTHING) -> tuple[Tensor, Tensor]:
-        """One step on ``x``: its log-probability before and after, [B] each. The difference is the prediction gain
-        (Bellemare et al., "Unifying count-based exploration and intrinsic motivation", NIPS 2016).
+        """Take one gradient step on ``x`` and return its log-probability before and after, [B] each.
+
+        The difference is the prediction gain (Bellemare et al., "Unifying count-based exploration and intrinsic
+        motivation", NIPS 2016).
         """
         before = self.log_prob(x, given)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(-before.mean())
         optimizer.step()
-        torch.clear_autocast_cache()  # or under autocast the weights from before the step are used once more
+        torch.clear_autocast_cache()  # without this, autocast would reuse the weights from before the step
         with torch.no_grad():
             return before.detach(), self.log_prob(x, given)

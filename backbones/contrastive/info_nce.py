@@ -1,4 +1,4 @@
-"""Which of M candidates belongs to the query: a loss, and the mutual information that it proves.
+"""InfoNCE: loss of identifying the positive among M candidates, and the mutual-information bound that it implies.
 
 van den Oord et al., "Representation learning with contrastive predictive coding" (2018).
 """
@@ -10,17 +10,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 LEAD = 1e-4
-"""Nats by which a positive must lead: less is rounding, which would tell apart what is the same."""
+"""Nats by which a positive must lead; smaller differences are rounding errors between equal candidates."""
 
 
 def info_nce(
     scores: Float[Tensor, "*K N M"], positive: Int[Tensor, "*K N"], mask: Bool[Tensor, "*K N M"]
 ) -> tuple[Float[Tensor, "*K N"], Bool[Tensor, "*K N"]]:
-    """``L = ln sum_m exp(s[m] - s[positive])`` over the candidates m that ``mask`` names (equation 4), in nats, summed
-    in float32; and whether the positive leads all others. A tie is a miss: constant scores tell nothing apart.
+    """Return the loss and whether the positive leads all other candidates.
 
-    Scores outside the mask may be NaN: they reach neither value nor gradient. Where the positive itself is no
-    candidate the loss is 0, without gradient, and the answer False.
+    The loss is ``L = ln sum_m exp(s[m] - s[positive])`` over the candidates m in ``mask`` (equation 4), in nats, summed
+    in float32. A tie counts as a miss, so that constant scores are never correct. Scores outside the mask may be NaN:
+    they affect neither value nor gradient. Where the positive is not a candidate, the loss is 0, without gradient, and
+    the second result False.
     """
     at = positive.unsqueeze(-1)
     there = mask.gather(-1, at)
@@ -36,10 +37,11 @@ def info_nce(
 def mutual_information_bound(
     loss: Float[Tensor, "*K N"], candidates: Int[Tensor, "*K N"]
 ) -> Float[Tensor, "*K N"]:
-    """``ln N - L``, nats: its mean is at most I(target; context) (section 2.3), and never more than ln N is shown.
+    """Return ``ln N - L`` in nats, whose mean is a lower bound of I(target; context) (section 2.3), capped at ln N.
 
-    ``candidates`` are N for each query, the positive included. It is a bound where negatives are drawn independently,
-    of each other too, from the distribution of positives. Negatives that resemble the positive, as its neighbours in
-    time do, lower it; those that resemble each other, or that no positive can be (an episode's first row), raise it.
+    ``candidates`` holds N for each query, the positive included. The bound holds if negatives are drawn independently,
+    also of each other, from the distribution of positives. Negatives that resemble the positive, such as its neighbours
+    in time, lower it; negatives that resemble each other, or that can never be a positive (an episode's first row),
+    raise it.
     """
     return candidates.clamp(min=1).float().log() - loss

@@ -1,4 +1,4 @@
-"""Which rows of a batch of sequences make pairs, and drawing some of them, in shapes that do not depend on data."""
+"""Pairs of rows in a batch of sequences, and random draws of rows, with shapes that do not depend on data."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from torch.nn import functional as F
 
 
 def from_row_0(x: Tensor) -> Tensor:
-    """``first`` [T, B] bool for rows x [T, B, ...]: each sequence begins at its row 0."""
+    """Return ``first`` [T, B] bool for rows x [T, B, ...] where each sequence begins at its row 0."""
     first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
     first[0] = True
     return first
 
 
 def usable_horizons(horizons: Sequence[int], rows: int) -> int:
-    """How many of ``horizons`` (in steps) to look at in sequences of so many ``rows``: up to the last that can have a
-    pair, and one at least.
+    """Return how many of ``horizons`` (in steps) are usable in sequences of ``rows`` rows.
+
+    This counts up to the last horizon that can have a pair, and is at least 1.
     """
     return 1 + max((i for i, k in enumerate(horizons) if k < rows), default=0)
 
 
 def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
-    """[K, T, B] bool: rows t and t + k, for each k of ``steps`` [K], are both there and of one episode.
+    """Return which rows t and t + k, for each k of ``steps`` [K], are present and of one episode, [K, T, B] bool.
 
-    ``first`` [T, B] bool: an episode begins at this row, so none in t + 1 to t + k; ``valid`` [T, B] bool: the row is
-    there.
+    ``first`` [T, B] bool marks rows at which an episode begins, of which there must be none in t + 1 to t + k;
+    ``valid`` [T, B] bool marks rows that are present.
     """
     T = len(first)
     later = torch.arange(T, device=first.device) + steps.unsqueeze(-1)  # [K, T]
@@ -37,15 +38,18 @@ def pair_mask(first: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
 
 
 def rows_of(x: Tensor, index: Tensor) -> Tensor:
-    """``x[index]``, [M, D] and [...] int64 -> [..., D], whose gradient is summed up in the same order every time: that
-    of an index is not, where there are several threads.
+    """Return ``x[index]``, [..., D], for x [M, D] and index [...] int64, with a deterministic gradient.
+
+    The gradient of plain indexing is summed in varying order where there are several threads.
     """
     return F.embedding(index, x)
 
 
 def draw(allowed: Tensor, count: int | None, generator: torch.Generator | None) -> Tensor:
-    """``count`` different indices into dim 0 of ``allowed`` [N, ...] bool -> [count, ...] int64, uniformly from those
-    that are allowed; if these are too few, the rest are others. All of them, in order, for None or ``count >= N``.
+    """Draw ``count`` distinct indices into dim 0 of ``allowed`` [N, ...] bool, [count, ...] int64.
+
+    They are uniform over the allowed ones; if these are too few, the rest are indices that are not allowed. For None or
+    ``count >= N``, all indices are returned in order.
     """
     if count is None or count >= len(allowed):
         rows = torch.arange(len(allowed), device=allowed.device)

@@ -1,4 +1,4 @@
-"""CPC over anything that an encoder makes a sequence of: audio, text, frames."""
+"""CPC over the sequences of codes that an encoder produces, from audio, text or frames."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from .pairs import from_row_0
 
 
 class WaveEncoder(nn.Module):
-    """Samples [B, S] -> [T, B, size]: a row for every 160, 10 ms at 16 kHz, with ReLUs (van den Oord et al. 2018,
-    section 3.1). Padding makes T = S / 160 where 160 divides S.
+    """Convolutional encoder of audio samples [B, S] to [T, B, size], with ReLUs.
+
+    There is one row for every 160 samples, 10 ms at 16 kHz (van den Oord et al. 2018, section 3.1). Padding makes
+    T = S / 160 where 160 divides S.
     """
 
     def __init__(
@@ -28,13 +30,13 @@ class WaveEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, S] -> [T, B, size]."""
+        """Map samples [B, S] to codes [T, B, size]."""
         rows: Tensor = self.layers(x.unsqueeze(1)).permute(2, 0, 1)
         return rows
 
 
 class SequenceCPC(nn.Module):
-    """``encoder`` makes z [T, B, E] of what there is, ``memory`` the contexts of z; ``cpc`` stands between them."""
+    """CPC with its own networks: ``encoder`` computes z [T, B, E], ``memory`` the contexts of z, ``cpc`` the loss."""
 
     def __init__(self, encoder: nn.Module, memory: SequenceModel, cpc: CPC) -> None:
         super().__init__()
@@ -44,11 +46,13 @@ class SequenceCPC(nn.Module):
         self, x: Tensor, first: Tensor | None = None, valid: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Contrast:  # fmt: skip
-        """``first`` and ``valid`` [T, B] bool; None: each sequence begins at its row 0 and is all there. What rows that
-        are not there hold is not read, but x is finite there too: NaN would reach the encoder's gradients.
+        """Return the results for inputs ``x`` of the encoder.
+
+        ``first`` and ``valid`` are [T, B] bool; None: each sequence begins at its row 0, and all rows are present. The
+        values of absent rows are not used, but x must be finite there too: NaN would reach the encoder's gradients.
         """
         z = self.encoder(x)
-        if valid is not None:  # or later contexts would be made of what is not there
+        if valid is not None:  # else later contexts would depend on absent rows
             z = torch.where(valid.unsqueeze(-1), z, 0.0)
         first = from_row_0(z) if first is None else first
         c, _ = self.memory(z, self.memory.initial_state(z.shape[1]), first)

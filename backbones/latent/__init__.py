@@ -1,4 +1,4 @@
-"""Latent variable models: encoder, posterior, prior, decoder and what a loss makes of the KL."""
+"""Latent variable models: encoder, posterior, prior, decoder and the treatment of the KL in the loss."""
 
 from .decoders import AutoregressiveDecoder, Decoder, FactorisedDecoder
 from .kl import KL_POLICIES, KLPolicy

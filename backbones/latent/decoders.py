@@ -1,4 +1,4 @@
-"""p(x given z): what a code says of its item."""
+"""Decoders p(x given z): distributions of an item given its code."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from .layers import dtype_of, perceptron
 
 
 class Decoder(nn.Module, abc.ABC):
-    """A distribution over items [B, *shape] given codes [B, Z]."""
+    """Distribution over items [B, *shape] given codes [B, Z]."""
 
     size: int | None = None  # Z; None: not known beforehand
 
     @abc.abstractmethod
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """[B], nats."""
+        """Return ``ln p(x given z)``, [B] in nats."""
 
     @abc.abstractmethod
     def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """[B, *shape]; ``temperature`` 0: the likeliest, event by event."""
+        """Sample items [B, *shape]; ``temperature`` 0 gives the likeliest, event by event."""
 
 
 class FactorisedDecoder(Decoder):
-    """Events that are independent given the code: all that they have in common, it must say.
+    """Decoder whose events are independent given the code, so that the code must carry all their dependence.
 
-    ``network(Z, places, head.size)`` builds what makes the head's parameters [B, *places, head.size] from codes.
+    ``network(Z, places, head.size)`` builds the module that maps codes to the head's parameters
+    [B, *places, head.size].
     """
 
     def __init__(
@@ -45,37 +46,38 @@ class FactorisedDecoder(Decoder):
         self.network = network(codes, ordering.places, head.size)
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """[B], nats."""
+        """Return ``ln p(x given z)``, [B] in nats."""
         return self.head.log_prob(self.parameters_of(z), self.ordering.to_sequence(x)).sum(0)
 
     @torch.no_grad()
     def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """[B, *shape]."""
+        """Sample items [B, *shape]."""
         check_temperature(temperature)
         return self.ordering.from_sequence(self.head.sample(self.parameters_of(z), temperature, generator))
 
     def parameters_of(self, z: Tensor) -> Tensor:
-        """[T, B, head.size]."""
+        """Return the head's parameters [T, B, head.size]."""
         return at_least_float32(self.ordering.to_sequence(self.network(z.to(dtype_of(self)))))
 
 
 class AutoregressiveDecoder(Decoder):
-    """Events told one after the other, each from the code and from those before it, by an autoregressive ``model``
-    that was built with ``GivenSizes(glob=Z)``.
+    """Decoder by an autoregressive ``model``: each event depends on the code and on the events before it.
+
+    The model must be built with ``GivenSizes(glob=Z)``.
     """
 
     def __init__(self, model: Autoregressive) -> None:
         super().__init__()
         self.model, self.size = model, model.conditioner.sizes.glob
         if not self.size:
-            raise ValueError("an autoregressive decoder hears its code as glob: build it with GivenSizes(glob=Z)")
+            raise ValueError("an autoregressive decoder takes its code as glob: build it with GivenSizes(glob=Z)")
 
     def log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """[B], nats."""
+        """Return ``ln p(x given z)``, [B] in nats."""
         return self.model.log_prob(x, self._given(z))
 
     def sample(self, z: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """[B, *shape]."""
+        """Sample items [B, *shape]."""
         return self.model.sample(len(z), self._given(z), temperature=temperature, generator=generator)
 
     def _given(self, z: Tensor) -> Given:
@@ -83,7 +85,7 @@ class AutoregressiveDecoder(Decoder):
 
 
 class Flat(nn.Module):
-    """A perceptron from codes to parameters at any places."""
+    """Perceptron from codes to parameters, for places of any shape."""
 
     def __init__(self, codes: int, places: tuple[int, ...], size: int, *, hidden: Sequence[int] = (64,)) -> None:
         super().__init__()
@@ -91,13 +93,13 @@ class Flat(nn.Module):
         self.shape = (*places, size)
 
     def forward(self, z: Tensor) -> Tensor:
-        """[B, Z] -> [B, *places, size]."""
+        """Map codes [B, Z] to parameters [B, *places, size]."""
         parameters: Tensor = self.layers(z)
         return parameters.reshape(-1, *self.shape)
 
 
 class Deconvolution(nn.Module):
-    """A linear layer and two 4 x 4 transposed convolutions of stride 2, to images [H, W] or [H, W, C] of any size."""
+    """Linear layer and two 4 x 4 transposed convolutions of stride 2, to images [H, W] or [H, W, C] of any size."""
 
     def __init__(self, codes: int, places: tuple[int, ...], size: int, *, channels: int = 32) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class Deconvolution(nn.Module):
         self.second = nn.ConvTranspose2d(channels, math.prod(self.each), 4, stride=2, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """[B, Z] -> [B, *places, size]."""
+        """Map codes [B, Z] to parameters [B, *places, size]."""
         y = F.relu(self.linear(z)).reshape(-1, *self.small)
         y = self.second(F.relu(self.first(y)))
         image: Tensor = y[..., : self.height, : self.width]

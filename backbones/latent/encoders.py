@@ -1,4 +1,4 @@
-"""Items of integer levels to features [B, F]."""
+"""Encoders from items of integer levels to features [B, F]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layers import dtype_of, perceptron
 
 
 class FlatEncoder(nn.Module):
-    """A perceptron over items [B, *shape] of any shape."""
+    """Perceptron over items [B, *shape] of any shape."""
 
     def __init__(self, shape: Sequence[int], size: int = 64, levels: int = 256, hidden: Sequence[int] = (64,)) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class FlatEncoder(nn.Module):
         self.layers = perceptron(math.prod(shape), hidden, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, *shape] -> [B, size]."""
+        """Map items [B, *shape] to features [B, size]."""
         return F.relu(self.layers(scaled(x.flatten(1), self.levels, dtype_of(self))))
 
 
 class ConvolutionalEncoder(nn.Module):
-    """Images [B, H, W, C] of any height and width: two 3 x 3 convolutions of stride 2, then a linear layer."""
+    """Two 3 x 3 convolutions of stride 2, then a linear layer, over images [B, H, W, C] of any height and width."""
 
     def __init__(self, shape: tuple[int, int, int], size: int = 64, levels: int = 256, channels: int = 32) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ConvolutionalEncoder(nn.Module):
         self.linear = nn.Linear(channels * math.ceil(height / 4) * math.ceil(width / 4), size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, size]."""
+        """Map images [B, H, W, C] to features [B, size]."""
         y = scaled(x.permute(0, 3, 1, 2), self.levels, dtype_of(self))
         y = F.relu(self.second(F.relu(self.first(y))))
         return F.relu(self.linear(y.flatten(1)))

@@ -1,4 +1,4 @@
-"""What encoders, priors and decoders are made of."""
+"""Layers shared by encoders, priors and decoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
-    """[..., inputs] -> [..., outputs], through ReLU layers of the widths ``hidden``; none: a linear map."""
+    """Build a map [..., inputs] to [..., outputs] with ReLU layers of the widths ``hidden``; none: a linear map."""
     layers: list[nn.Module] = []
     for a, b in pairwise([inputs, *hidden]):
         layers += [nn.Linear(a, b), nn.ReLU()]
@@ -18,5 +18,5 @@ def perceptron(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequentia
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
-    """That of its weights, which is what it reads."""
+    """Return the dtype of the module's weights, which its inputs must have."""
     return next(module.parameters()).dtype

@@ -1,4 +1,4 @@
-"""Items told by way of a code: autoencoders, variational autoencoders and what is built on them."""
+"""Models of items through a latent code: autoencoders, variational autoencoders and models built on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .priors import Prior
 
 
 class Terms(NamedTuple):
-    """What telling each of B items costs, in nats, by one code drawn for each."""
+    """Terms of the coding cost of each of B items, in nats, with one code sampled for each."""
 
     rec: Tensor  # [B], -ln p(x given z)
     log_q: Tensor  # [B], ln q(z given x); infinite for an autoencoder
@@ -26,7 +26,7 @@ class Terms(NamedTuple):
 
 
 class LatentModel(nn.Module):
-    """``p(x) = integral of p(x given z) p(z)`` with ``q(z given x)`` in place of the true posterior.
+    """Model ``p(x) = integral of p(x given z) p(z)`` with ``q(z given x)`` in place of the true posterior.
 
     ``encoder`` maps items [B, *shape] to features [B, F]. An autoencoder has a `Deterministic` posterior and no
     prior; a VAE a Gaussian one and any prior.
@@ -37,12 +37,12 @@ class LatentModel(nn.Module):
         if isinstance(posterior, Deterministic) != (prior is None):
             raise ValueError("a deterministic posterior goes with no prior, every other one with a prior")
         sizes = [getattr(part, "size", None) for part in (posterior, prior, decoder)]
-        if len({*sizes} - {None}) > 1:  # or a narrower prior would be broadcast
-            raise ValueError("posterior, prior and decoder have codes of one size, not {}, {} and {}".format(*sizes))
+        if len({*sizes} - {None}) > 1:  # else a narrower prior would be broadcast
+            raise ValueError("posterior, prior and decoder need codes of one size, not {}, {} and {}".format(*sizes))
         self.encoder, self.posterior, self.prior, self.decoder = encoder, posterior, prior, decoder
 
     def encode(self, x: Tensor) -> Code:
-        """[B, *shape] -> q over [B, Z]."""
+        """Return q over codes [B, Z] of items [B, *shape]."""
         code: Code = self.posterior(self.encoder(x))
         return code
 
@@ -54,7 +54,10 @@ class LatentModel(nn.Module):
         *,
         code: Code | None = None,
     ) -> Terms:
-        """Of items [B, *shape]. ``context`` [B, C] is the prior's; ``code`` is ``encode(x)`` where that is known."""
+        """Return the terms of items [B, *shape].
+
+        ``context`` [B, C] is the prior's; ``code`` is ``encode(x)`` where it is already known.
+        """
         if self.prior is None and context is not None:
             raise ValueError("an autoencoder has no prior to read a context")
         code = self.encode(x) if code is None else code
@@ -69,7 +72,10 @@ class LatentModel(nn.Module):
     def reconstruct(
         self, x: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """[B, *shape], from one code drawn for each item: a mean may say more than the nats that are paid for."""
+        """Reconstruct items [B, *shape] from one code sampled for each.
+
+        Codes are not posterior means, which may carry more information than the KL accounts for.
+        """
         return self.decoder.sample(self.encode(x).sample(generator), temperature, generator)
 
     @torch.no_grad()
@@ -80,30 +86,31 @@ class LatentModel(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """[count, *shape]: codes from the prior, items from them. ``temperature`` is the decoder's."""
+        """Sample items [count, *shape] from codes of the prior; ``temperature`` is the decoder's."""
         if self.prior is None:
             raise ValueError("an autoencoder has no prior to draw codes from")
         return self.decoder.sample(self.prior.sample(count, context, generator), temperature, generator)
 
 
 def loss(terms: Terms, policy: KLPolicy, step: int = 0) -> Tensor:
-    """[], nats an item: ``mean_b rec_b`` and what the policy makes of the KL. With ``Beta()``: -ELBO."""
+    """Return the loss [], in nats per item: ``mean_b rec_b`` plus the policy's term. With ``Beta()`` it is -ELBO."""
     nats: Tensor = terms.rec.mean() + policy(terms.kl, step)
     return nats
 
 
 def elbo(terms: Terms) -> Tensor:
-    """[B], nats: ``ln p(x given z) - KL(q || p)``, whose mean over codes is at most ln p(x).
+    """Return ``ln p(x given z) - KL(q || p)``, [B] in nats, whose mean over codes is at most ln p(x).
 
-    Minus infinity for an autoencoder: telling a real number takes infinitely many digits.
+    It is minus infinity for an autoencoder, since coding a real number exactly takes infinitely many digits.
     """
     kl = terms.kl.sum(1) if terms.kl.shape[1] else terms.log_q - terms.log_p
     return -terms.rec - kl
 
 
 def log_weight(terms: Terms) -> Tensor:
-    """[B], nats: ``ln p(x given z) + ln p(z) - ln q(z given x)``, the ELBO without an analytic KL. It is ln p(x),
-    whichever the code, where q is the true posterior.
+    """Return ``ln p(x given z) + ln p(z) - ln q(z given x)``, [B] in nats: the ELBO without an analytic KL.
+
+    It equals ln p(x) for every code if q is the true posterior.
     """
     return -terms.rec + terms.log_p - terms.log_q
 
@@ -115,11 +122,12 @@ def iwae(
     context: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """[B], nats: ``ln 1/k sum_i w_i`` over k codes: in the mean at most ln p(x), and higher the more codes (Burda,
-    Grosse and Salakhutdinov, "Importance weighted autoencoders", ICLR 2016).
+    """Return ``ln 1/k sum_i w_i`` over k codes, [B] in nats: in the mean at most ln p(x), and increasing with k.
+
+    Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (ICLR 2016).
     """
     if k < 1:
-        raise ValueError(f"a bound is made of 1 code or more, not {k}")
+        raise ValueError(f"the bound needs 1 code or more, not {k}")
     code = model.encode(x)
     weights = [log_weight(model.terms(x, context, generator, code=code)) for _ in range(k)]
     return torch.stack(weights).logsumexp(0) - math.log(k)

@@ -1,4 +1,4 @@
-"""q(z given x), from an encoder's features."""
+"""Posteriors q(z given x), from an encoder's features."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .codes import Code, Delta, Gaussian, UnitGaussian
 
 
 class Posterior(nn.Module, abc.ABC):
-    """Built as ``Class(features, size)``: features [B, F] -> a distribution over codes [B, Z], linearly."""
+    """Linear map from features [B, F] to a distribution over codes [B, Z]; built as ``Class(features, size)``."""
 
     size: int | None = None  # Z; None: not known beforehand
 
     @abc.abstractmethod
     def forward(self, features: Tensor) -> Code:
-        """[B, F] -> q over [B, Z]."""
+        """Map features [B, F] to q over codes [B, Z]."""
 
 
 class Deterministic(Posterior):
-    """The code of an autoencoder: one point."""
+    """Point mass: the code of an autoencoder."""
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Deterministic(Posterior):
         self.mean = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Delta:
-        """[B, F] -> q over [B, Z]."""
+        """Map features [B, F] to q over codes [B, Z]."""
         return Delta(self.mean(features))
 
 
 class DiagonalGaussian(Posterior):
-    """Mean and scale of each number (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014)."""
+    """Mean and scale of each component (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014)."""
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
@@ -41,13 +41,14 @@ class DiagonalGaussian(Posterior):
         self.mean, self.log_scale = nn.Linear(features, size), nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Gaussian:
-        """[B, F] -> q over [B, Z]."""
+        """Map features [B, F] to q over codes [B, Z]."""
         return Gaussian(self.mean(features), self.log_scale(features))
 
 
 class UnitVarianceGaussian(Posterior):
-    """The mean of each number; its variance is 1 (Graves, Menick and van den Oord, "Associative compression networks
-    for representation learning", 2018).
+    """Mean of each component, with variance 1.
+
+    Graves, Menick and van den Oord, "Associative compression networks for representation learning" (2018).
     """
 
     def __init__(self, features: int, size: int) -> None:
@@ -56,7 +57,7 @@ class UnitVarianceGaussian(Posterior):
         self.mean = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> UnitGaussian:
-        """[B, F] -> q over [B, Z]."""
+        """Map features [B, F] to q over codes [B, Z]."""
         return UnitGaussian(self.mean(features))
 
 

@@ -1,4 +1,4 @@
-"""p(z), or p(z given context): what is expected of a code before its item is seen."""
+"""Priors p(z), or p(z given context), of codes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from .layers import dtype_of, perceptron
 
 
 class Prior(nn.Module, abc.ABC):
-    """A density over codes [B, Z], given a ``context`` [B, C] if it was built for one."""
+    """Density over codes [B, Z], given a ``context`` [B, C] if it was built for one."""
 
     size: int | None = None  # Z; None: not known beforehand
 
     @abc.abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """[B, Z] -> [B], nats."""
+        """Return the log-density, [B] in nats, of codes [B, Z]."""
 
     @abc.abstractmethod
     def sample(
         self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """[count, Z]."""
+        """Sample codes [count, Z]."""
 
     def kl(self, code: Code, context: Tensor | None = None) -> Tensor | None:
-        """KL(q || p) of each item and group [B, G], nats; None where it has no closed form: then it is estimated, for
-        the whole code at once, by the ``ln q(z) - ln p(z)`` of the code that is drawn.
+        """Return KL(q || p) of each item and group, [B, G] in nats, or None where it has no closed form.
+
+        It is then estimated, for the whole code at once, by ``ln q(z) - ln p(z)`` of the sampled code.
         """
         return None
 
 
 class GaussianPrior(Prior):
-    """Independent Gaussian numbers, in ``groups`` of equal size, neighbours together; None: each is its own group."""
+    """Independent Gaussian components, in ``groups`` of adjacent ones, of equal size; None: one group each."""
 
     def __init__(self, size: int, groups: int | None = None) -> None:
         super().__init__()
@@ -46,21 +47,24 @@ class GaussianPrior(Prior):
 
     @abc.abstractmethod
     def gaussian(self, context: Tensor | None) -> Gaussian:
-        """[B, Z], or [Z] for whichever item. ValueError for a context that is missing, or that is not read."""
+        """Return the prior [B, Z], or [Z] if it is the same for all items.
+
+        Raises ValueError for a context that is missing or not used.
+        """
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """[B, Z] -> [B]."""
+        """Return the log-density, [B] in nats, of codes [B, Z]."""
         return self.gaussian(context).log_prob(z)
 
     def sample(
         self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """[count, Z]; of a context [count, C], one of each of its rows."""
+        """Sample codes [count, Z], with a context [count, C] one for each of its rows."""
         mean, log_scale = self.gaussian(context)
         return Gaussian(mean.expand(count, -1), log_scale).sample(generator)
 
     def kl(self, code: Code, context: Tensor | None = None) -> Tensor | None:
-        """[B, G], against Gaussians."""
+        """Return the KL [B, G] of Gaussian codes, None for others."""
         prior = self.gaussian(context)
         if isinstance(code, Gaussian):
             each = gaussian_kl(code.mean, code.log_scale, prior.mean, prior.log_scale)
@@ -72,7 +76,7 @@ class GaussianPrior(Prior):
 
 
 class Standard(GaussianPrior):
-    """N(0, I)."""
+    """Standard normal prior N(0, I)."""
 
     zeros: Tensor
 
@@ -81,27 +85,29 @@ class Standard(GaussianPrior):
         self.register_buffer("zeros", torch.zeros(size), persistent=False)
 
     def gaussian(self, context: Tensor | None) -> Gaussian:
-        """[Z]."""
+        """Return the prior [Z]."""
         _nothing(context)
         return Gaussian(self.zeros, self.zeros)
 
 
 class Learned(GaussianPrior):
-    """A mean and a scale a number, which training fits to the codes of all items; N(0, I) at first."""
+    """Prior with a trained mean and scale of each component, shared by all items; N(0, I) at initialisation."""
 
     def __init__(self, size: int, groups: int | None = None) -> None:
         super().__init__(size, groups)
         self.mean, self.log_scale = nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size))
 
     def gaussian(self, context: Tensor | None) -> Gaussian:
-        """[Z]."""
+        """Return the prior [Z]."""
         _nothing(context)
         return Gaussian(self.mean, self.log_scale)
 
 
 class Conditional(GaussianPrior):
-    """Mean and scale by a perceptron from a context [B, C]: a neighbour's code (an associative compression network), a
-    code one level up, a memory of what came before (a world model).
+    """Prior whose mean and scale are computed by a perceptron from a context [B, C].
+
+    The context may be a neighbour's code (an associative compression network), a code one level up, or a memory of the
+    past (a world model).
     """
 
     def __init__(
@@ -111,7 +117,7 @@ class Conditional(GaussianPrior):
         self.layers = perceptron(context, hidden, 2 * size)
 
     def gaussian(self, context: Tensor | None) -> Gaussian:
-        """[B, Z]."""
+        """Return the prior [B, Z]."""
         if context is None:
             raise ValueError("a conditional prior needs a context [B, C]")
         mean, log_scale = self.layers(context.to(dtype_of(self))).chunk(2, dim=-1)

@@ -1,4 +1,4 @@
-"""Sources whose likelihood is known exactly: what density models and contrastive estimates are tested against."""
+"""Sources with exactly known likelihood, against which density models and contrastive estimates are tested."""
 
 from .base import Source
 from .channels import AutoregressivePairs, Channel, GaussianChannel, SymmetricChannel

@@ -1,4 +1,4 @@
-"""Images of a few classes: a template each, and noise."""
+"""Images of a few classes, each a template with noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .symmetric import check_error, disturb, told_entropy, told_log_prob
 
 
 class NoisyTemplate(Source):
-    """A binary image [H, W, 1], each pixel flipped with probability ``error``."""
+    """Binary image [H, W, 1] with each pixel flipped with probability ``error``."""
 
     symbols = 2
 
@@ -22,21 +22,22 @@ class NoisyTemplate(Source):
         self.bounds = {}
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count, H, W, 1]."""
+        """Sample images [count, H, W, 1]."""
         return disturb(self.template.expand(count, *self.shape), self.error, 2, generator)
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """[count], the sum over pixels."""
+        """Return the log-probabilities [count], summed over pixels."""
         return told_log_prob(x == self.template, self.error, 2).flatten(1).sum(-1)
 
     def entropy(self) -> tuple[float, float]:
-        """``D h(error)`` for D pixels."""
+        """Return ``D h(error)`` for D pixels, and 0."""
         return self.template.numel() * told_entropy(self.error, 2), 0.0
 
 
 class ClassMixture(Mixture):
-    """Images [H, W, 1] of ``classes`` random templates; the bound "independent" is for a model that takes each pixel
-    by itself.
+    """Images [H, W, 1] of ``classes`` random templates.
+
+    The bound "independent" is for a model of independent pixels.
     """
 
     def __init__(

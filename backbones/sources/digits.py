@@ -1,6 +1,6 @@
-"""Handwritten digits that come with scikit-learn (Alpaydin & Kaynak, UCI, 1998): small, real and on the disk already.
+"""Handwritten digits that come with scikit-learn (Alpaydin & Kaynak, UCI, 1998): small, real and available offline.
 
-Their entropy is not known. They are no ``Source``, but a fixed set of items.
+Their entropy is not known. They are not a ``Source`` but a fixed set of items.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ LEVELS = 17
 
 
 def load_digits() -> tuple[Tensor, Tensor]:
-    """Images [1797, 8, 8, 1] int64 of ``LEVELS`` grey levels, 0 to 16, and labels [1797] int64, 0 to 9."""
+    """Load images [1797, 8, 8, 1] int64 of ``LEVELS`` grey levels, 0 to 16, and labels [1797] int64, 0 to 9.
+
+    Raises ImportError without scikit-learn.
+    """
     try:
         from sklearn import datasets
     except ImportError as error:

@@ -1,5 +1,6 @@
-"""Images whose pixels depend on the ones to the left and above (Abend, Harley & Kanal, "Classification of binary
-random patterns", 1965).
+"""Images whose pixels depend on the ones to the left and above.
+
+Abend, Harley & Kanal, "Classification of binary random patterns" (1965).
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from ..checks import check_shape
 from .base import Source, dirichlet, draw, entropy_of, estimating, mean_and_error, seeded
 
 EXACT_UP_TO = 2**14
-"""States: rows of an image, of which the exact entropy keeps the law."""
+"""Largest number of states (rows of an image) for which the entropy is computed exactly."""
 ESTIMATED_FROM = 4096
-"""Items, where there are more states."""
+"""Number of items from which the entropy is estimated where there are more states."""
 
 
 class MarkovMesh(Source):
-    """Images [H, W, C] by ``table`` [C, V, V, V, V]: channel; the same channel to the left and above; the channel
-    before, of the same pixel; the law of the symbol. What lies outside the image, or before channel 0, reads 0.
+    """Images [H, W, C] whose symbols are distributed by ``table`` [C, V, V, V, V].
 
-    Without a ``table`` its laws are drawn from a Dirichlet distribution, for 1 channel of 2 symbols unless said
-    otherwise; a table brings its own ``channels`` and ``symbols``. ``MESH`` is one for binary images.
+    The axes of the table are the channel; the same channel of the pixel to the left, and of the one above; the previous
+    channel of the same pixel; and the symbol itself. Positions outside the image, or before channel 0, read 0.
+
+    Without a ``table``, distributions are sampled from a Dirichlet distribution, by default for 1 channel of 2 symbols;
+    ``channels`` and ``symbols`` default to those of a given table. ``MESH`` is a table for binary images.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class MarkovMesh(Source):
         self.exact = symbols ** (width * channels) <= EXACT_UP_TO
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count, H, W, C], symbol by symbol."""
+        """Sample images [count, H, W, C], symbol by symbol."""
         H, W, C = self.shape
         x = torch.zeros(count, H + 1, W + 1, C + 1, dtype=torch.int64)  # a border of zeros before the image
         for i in range(1, H + 1):
@@ -59,16 +62,19 @@ class MarkovMesh(Source):
         return x[:, 1:, 1:, 1:]
 
     def laws(self, x: Tensor) -> Tensor:
-        """Items -> the law each of their symbols was drawn from, [count, H, W, C, V]."""
+        """Return the distribution from which each symbol of items was sampled, [count, H, W, C, V]."""
         left, up, lower = F.pad(x, (0, 0, 1, -1)), F.pad(x, (0, 0, 0, 0, 1, -1)), F.pad(x, (1, -1))
         return self.table[torch.arange(self.shape[-1]), left, up, lower]
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """The sum over symbols of the log of the table."""
+        """Return the log-probabilities [count]: the sum over symbols of the log of the table."""
         return self.laws(x).gather(-1, x.unsqueeze(-1)).log().flatten(1).sum(-1)
 
     def entropy(self) -> tuple[float, float]:
-        """Exact where the law of one row of pixels can be kept, else the mean of laws' entropies over items."""
+        """Return the entropy, exact if the distribution of one row is small enough to be stored.
+
+        It is otherwise estimated by the mean over items of the entropies of their symbols' distributions.
+        """
         if self.exact:
             return mesh_entropy(self.table, *self.shape[:2]), 0.0
         x = self.sample(ESTIMATED_FROM, estimating(self.seed))
@@ -76,10 +82,10 @@ class MarkovMesh(Source):
 
 
 def mesh_entropy(table: Tensor, height: int, width: int) -> float:
-    """``sum E[H(symbol given left, up, lower)]``, nats an image.
+    """Return ``sum E[H(symbol given left, up, lower)]``, in nats per image.
 
-    The law of the last ``width * channels`` symbols, as numbers in base V with the latest symbol last, is carried
-    along the image. The one above is the oldest of them, so that one drops out.
+    The distribution of the last ``width * channels`` symbols, encoded as a number in base V with the latest symbol
+    last, is updated along the image. The symbol above is the oldest of them and is dropped at each update.
     """
     channels, symbols = table.shape[:2]
     states = symbols ** (width * channels)
@@ -88,7 +94,7 @@ def mesh_entropy(table: Tensor, height: int, width: int) -> float:
     up, left, lower = state // oldest, state // symbols ** (channels - 1) % symbols, state % symbols
     nothing = torch.zeros_like(state)
     law = torch.zeros(states, dtype=torch.float64)
-    law[0] = 1  # above the image all is 0
+    law[0] = 1  # above the image all symbols are 0
     total = 0.0
     for _ in range(height):
         for j in range(width):
@@ -100,7 +106,7 @@ def mesh_entropy(table: Tensor, height: int, width: int) -> float:
 
 
 def binary_table(one: Tensor) -> Tensor:
-    """``p(1 given left, up)`` [2, 2] -> the table of binary images of one channel, [1, 2, 2, 2, 2]."""
+    """Return the table [1, 2, 2, 2, 2] of binary images of one channel, from ``p(1 given left, up)`` [2, 2]."""
     return torch.stack([1 - one, one], dim=-1).unsqueeze(2).expand(2, 2, 2, 2).unsqueeze(0)
 
 

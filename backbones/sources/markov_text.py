@@ -1,7 +1,7 @@
-"""Text from a Markov chain, and the ladder of what models with short contexts can reach.
+"""Text from a Markov chain, and the ladder of bounds for models with short contexts.
 
-The rungs are the conditional block entropies of Shannon, "Prediction and entropy of printed English" (1951): where a
-model's nats stand among them says how many symbols back it looks.
+Its rungs are the conditional block entropies of Shannon, "Prediction and entropy of printed English" (1951). A model's
+nats, compared with them, show how many symbols back it looks.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .base import Source, dirichlet, draw, entropy_of, seeded
 
 
 class MarkovText(Source):
-    """Text [T] whose symbol depends on the ``order`` before it, by a table of Dirichlet rows.
+    """Text [T] in which a symbol depends on the ``order`` symbols before it, by a table of Dirichlet rows.
 
-    The chain is stationary: the first ``order`` symbols are drawn from the law that contexts have in the long run, so
-    that one place is like another and no model gains from knowing where it is.
+    The chain is stationary: the first ``order`` symbols are sampled from the stationary distribution of contexts, so
+    that knowing the position gives a model no advantage.
     """
 
     symbols: int
@@ -35,7 +35,7 @@ class MarkovText(Source):
         self.bounds = ladder(self.grams, length)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count, T]."""
+        """Sample texts [count, T]."""
         x = torch.empty(count, *self.shape, dtype=torch.int64)
         context = draw(self.start.expand(count, -1), generator)
         for k in range(self.order):
@@ -46,38 +46,40 @@ class MarkovText(Source):
         return x
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """``log p(x_1 .. x_k) + sum_t log p(x_t given the k symbols before it)``."""
+        """Return ``log p(x_1 .. x_k) + sum_t log p(x_t given the k symbols before it)``, [count]."""
         place = self.symbols ** torch.arange(self.order, -1, -1)
-        window = (x.unfold(1, self.order + 1, 1) * place).sum(-1)  # [count, T - order]: context and symbol, a number
+        window = (x.unfold(1, self.order + 1, 1) * place).sum(-1)  # [count, T - order]: context and symbol, one number
         first = window[:, 0] // self.symbols
         return self.start.log()[first] + self.table.log().flatten()[window].sum(-1)
 
     def entropy(self) -> tuple[float, float]:
-        """Exact: the ladder's last rung."""
+        """Return the exact entropy, which is the ladder's last rung, and 0."""
         return block_bound(self.grams, self.order, self.shape[0]), 0.0
 
 
 def stationary(table: Tensor, symbols: int) -> Tensor:
-    """The law of contexts [contexts] that one more symbol, by ``table`` [contexts, symbols], leaves as it is."""
+    """Return the stationary distribution of contexts [contexts] under ``table`` [contexts, symbols]."""
     count = len(table)
     before = torch.arange(count).unsqueeze(-1).expand(-1, symbols)
     after = (before * symbols + torch.arange(symbols)) % count  # the oldest symbol drops out
     step = torch.zeros(count, count, dtype=torch.float64).index_put_((before, after), table, accumulate=True)
     balance = step.T - torch.eye(count, dtype=torch.float64)
-    balance[-1] = 1  # one balance equation follows from the others; this one says that the law sums to 1
+    balance[-1] = 1  # one balance equation is redundant; it is replaced by the condition that the sum is 1
     total = torch.zeros(count, dtype=torch.float64)
     total[-1] = 1
     law: Tensor = torch.linalg.solve(balance, total)
-    return law.clamp(min=0)  # what is next to never seen may come out as -1e-20
+    return law.clamp(min=0)  # very small probabilities may come out as -1e-20
 
 
 def block_entropy(grams: Tensor, size: int) -> float:
-    """Nats in ``size`` symbols in a row, given the law [V, ..., V] of at least so many."""
+    """Return the entropy in nats of ``size`` adjacent symbols, given the distribution [V, ..., V] of at least as many.
+    """
     return entropy_of(grams.reshape(grams.shape[0] ** size, -1).sum(-1)).item() if size else 0.0
 
 
 def block_bound(grams: Tensor, context: int, length: int) -> float:
-    """``H_k + (T - k)(H_{k+1} - H_k)`` nats in T symbols of a stationary text of which a model sees k at a time.
+    """Return ``H_k + (T - k)(H_{k+1} - H_k)``: nats of T symbols of a stationary text for a model that sees k symbols
+    back.
 
     ``H_k`` are block entropies.
     """
@@ -86,7 +88,10 @@ def block_bound(grams: Tensor, context: int, length: int) -> float:
 
 
 def ladder(grams: Tensor, length: int) -> dict[str, float]:
-    """``block_bound`` for every context the law of blocks [V, ..., V] is long enough for, and for none at all."""
+    """Return ``block_bound`` for every context length that the distribution of blocks [V, ..., V] allows.
+
+    The bound of uniform symbols comes first.
+    """
     names = ["unigram", "bigram", *(f"order {k}" for k in range(2, grams.ndim))]
     rungs = {name: block_bound(grams, k, length) for k, name in enumerate(names[: grams.ndim])}
     return {"uniform": length * math.log(grams.shape[0]), **rungs}

@@ -1,8 +1,8 @@
-"""Video of a sprite that moves, bounces and now and then turns, under noise; its likelihood by Bayes filter.
+"""Video of a sprite that moves, bounces and sometimes turns, under noise, with its likelihood by a Bayes filter.
 
-As in Moving MNIST (Srivastava et al., "Unsupervised learning of video representations using LSTMs", 2015), but with so
-few states that a hidden Markov model's forward algorithm (Rabiner, "A tutorial on hidden Markov models", 1989) sums
-over all of them.
+The source resembles Moving MNIST (Srivastava et al., "Unsupervised learning of video representations using LSTMs",
+2015), but has so few states that a hidden Markov model's forward algorithm (Rabiner, "A tutorial on hidden Markov
+models", 1989) can sum over all of them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .base import Source, estimating, mean_and_error, seeded
 from .symmetric import disturb, told_entropy, told_log_prob
 
 ESTIMATED_FROM = 1024
-"""So many videos."""
+"""Number of videos from which the entropy is estimated."""
 MOST = 7
-"""Pixels along a sprite's side: its picture is drawn as one int64."""
+"""Largest side of a sprite in pixels: its picture is sampled as the bits of one int64."""
 
 
 class MovingSprite(Source):
     """Binary videos [F, side, side, 1]; a pixel is flipped with probability ``error``.
 
-    A state is (sprite, row, column, one of four diagonal velocities), the first uniform. Between frames the velocity
-    is drawn anew with probability ``turning``; then the sprite moves by one pixel along each axis, or where that axis
-    ends stays and turns round. Moves permute the states, so every frame's state is uniform.
+    A state is (sprite, row, column, one of four diagonal velocities); the first is uniform. Between frames a new
+    velocity is sampled with probability ``turning``; then the sprite moves by one pixel along each axis, or at the
+    border stays in place and reverses. Moves permute the states, so every frame's state is uniform.
     """
 
     symbols = 2
@@ -42,7 +42,7 @@ class MovingSprite(Source):
         seed: int = 0,
     ) -> None:
         if not 0 < error < 1:
-            raise ValueError(f"the filter would divide by 0 at a video that cannot be: error > 0 and < 1, not {error}")
+            raise ValueError(f"the filter would divide by 0 for impossible videos: error > 0 and < 1, not {error}")
         if not 0 <= turning <= 1:
             raise ValueError(f"a sprite turns with a probability, 0 to 1, not {turning}")
         if not 1 <= sprite_side <= min(side, MOST):
@@ -55,15 +55,15 @@ class MovingSprite(Source):
         self.after = moves(self.grid)
         self.before = self.after.argsort()
         self.conditional_entropy = frames * side**2 * told_entropy(error, 2)
-        """H(x given the states), the noise, nats an item."""
+        """H(x given the states), the entropy of the noise, in nats per item."""
         self.bounds = {"uniform": frames * side**2 * math.log(2)}
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count, F, side, side, 1]."""
+        """Sample videos [count, F, side, side, 1]."""
         return self.sample_labelled(count, generator)[0]
 
     def sample_labelled(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Videos [count, F, side, side, 1] and the states of their frames [count, F] int64."""
+        """Sample videos [count, F, side, side, 1] and the states of their frames [count, F] int64."""
         state = torch.randint(self.states, (count,), generator=generator)
         path = [state]
         for _ in range(self.shape[0] - 1):
@@ -75,18 +75,19 @@ class MovingSprite(Source):
         return disturb(self.pictures[states // 4], self.error, 2, generator), states
 
     def frame_log_prob(self, x: Tensor) -> Tensor:
-        """``log p(frame given the frames before it)``, [count, F]."""
+        """Return ``log p(frame given the frames before it)``, [count, F]."""
         belief = torch.full((len(x), self.states), -math.log(self.states), dtype=torch.float64)  # log p(state)
         terms = []
         for frame in x.unbind(1):
-            joint = belief + self.picture_log_prob(frame).repeat_interleave(4, dim=-1)  # velocity does not show
+            joint = belief + self.picture_log_prob(frame).repeat_interleave(4, dim=-1)  # the velocity is not visible
             terms.append(joint.logsumexp(-1))
             belief = self.move(joint - terms[-1].unsqueeze(-1))
         return torch.stack(terms, dim=-1)
 
     def picture_log_prob(self, frame: Tensor) -> Tensor:
-        """Frames [count, side, side, 1] -> [count, pictures]: ``log p(frame given picture)``, from the number of
-        pixels in which they differ.
+        """Return ``log p(frame given picture)``, [count, pictures], of frames [count, side, side, 1].
+
+        It is computed from the number of pixels in which they differ.
         """
         seen, clean = frame.flatten(1).double(), self.pictures.flatten(1).double()
         differ = seen @ (1 - clean).T + (1 - seen) @ clean.T
@@ -95,7 +96,7 @@ class MovingSprite(Source):
         return log_p
 
     def move(self, belief: Tensor) -> Tensor:
-        """Log-probabilities of states [count, states], one frame on."""
+        """Advance log-probabilities of states [count, states] by one frame."""
         if self.turning:
             same = belief.reshape(len(belief), -1, 4)
             new = same.logsumexp(-1, keepdim=True) - math.log(4)
@@ -104,11 +105,14 @@ class MovingSprite(Source):
         return belief[:, self.before]
 
     def _log_prob(self, x: Tensor) -> Tensor:
-        """The filter's terms, summed over frames."""
+        """Return the filter's terms summed over frames, [count]."""
         return self.frame_log_prob(x).sum(-1)
 
     def entropy(self) -> tuple[float, float]:
-        """``H(x given s) + I(x; s)``; the second is estimated, as the mean of ``log p(x given s) - log p(x)``."""
+        """Return ``H(x given s) + I(x; s)`` and its standard error.
+
+        I(x; s) is estimated by the mean of ``log p(x given s) - log p(x)``.
+        """
         x, states = self.sample_labelled(ESTIMATED_FROM, estimating(self.seed))
         noise = told_log_prob(x == self.pictures[states // 4], self.error, 2).flatten(1).sum(-1)
         information, error = mean_and_error(noise - self.log_prob(x))
@@ -116,14 +120,14 @@ class MovingSprite(Source):
 
 
 def draw_sprites(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """[count, side, side] int64 of 0 and 1: any but the empty one."""
+    """Sample sprites [count, side, side] int64 of 0 and 1, uniform over all but the empty one."""
     bits = side**2
     number = torch.randint(1, 2**bits, (count,), generator=generator)
     return ((number.unsqueeze(-1) >> torch.arange(bits)) & 1).reshape(-1, side, side)
 
 
 def render(sprites: Tensor, side: int) -> Tensor:
-    """Sprites [N, n, n] at every place -> pictures [N * places, side, side, 1], places row by row."""
+    """Draw sprites [N, n, n] at every place: pictures [N * places, side, side, 1], places row by row."""
     n = sprites.shape[-1]
     reach = side - n + 1
     pictures = torch.zeros(len(sprites), reach, reach, side, side, 1, dtype=torch.int64)
@@ -134,8 +138,10 @@ def render(sprites: Tensor, side: int) -> Tensor:
 
 
 def moves(grid: tuple[int, ...]) -> Tensor:
-    """The state after each state [states], a permutation; ``grid`` is (sprites, rows, columns, 2, 2), the last two the
-    directions, down and right, 0 for back.
+    """Return the successor of each state, [states], which is a permutation.
+
+    ``grid`` is (sprites, rows, columns, 2, 2), the last two being the directions down and right, with 0 for the
+    opposite.
     """
     sprite, *place, down, right = torch.unravel_index(torch.arange(math.prod(grid)), grid)
     moved, turned = [], []

@@ -1,6 +1,6 @@
-"""Text with a topic: a fact about the whole item that no short window shows.
+"""Text with a topic: a property of the whole item that no short window reveals.
 
-What a text-model with a global code should put into it (Chen et al., "Variational lossy autoencoder", ICLR 2017).
+A text model with a global code should encode the topic in it (Chen et al., "Variational lossy autoencoder", ICLR 2017).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from .mixture import Mixture
 
 
 class TopicText(Mixture):
-    """Text [T] from one of ``topics`` Markov chains. The ladder is that of all texts together: a model reaches its
-    last rung with ``order`` symbols of context, and gets below it only by telling the topic from more.
+    """Text [T] from one of ``topics`` Markov chains.
+
+    The ladder is that of the mixture: a model reaches its last rung with ``order`` symbols of context, and gets below
+    it only by inferring the topic from a longer context.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""How near density models come to sources whose entropy is known."""
+"""Benchmark of density models on sources of known entropy."""

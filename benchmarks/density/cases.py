@@ -1,4 +1,4 @@
-"""What ``morello bench density`` fits: a density model each to a source whose entropy is known, or to recorded data."""
+"""Cases of ``morello bench density``: a density model with a source of known entropy, or with recorded data."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ Batch = tuple[Tensor, Given]
 
 @dataclass(frozen=True)
 class Data:
-    """Where items come from, and what is known of them."""
+    """Data of a case: how items are sampled, and their exact probabilities where known."""
 
     name: str
-    sample: Callable[[int, torch.Generator], Batch]  # items, and what the model is told about them
-    log_prob: Callable[[Batch], Tensor] | None = None  # [count] nats, exact; None: not known
-    bounds: dict[str, float] | None = None  # of models that see only so much, nats an item
-    test: Batch | None = None  # held out, where there is no end of samples but a set
-    levels: int = 2  # of a pixel, for pictures
+    sample: Callable[[int, torch.Generator], Batch]  # items, and the side information for the model
+    log_prob: Callable[[Batch], Tensor] | None = None  # [count] nats, exact; None: unknown
+    bounds: dict[str, float] | None = None  # for models with a limited view, nats per item
+    test: Batch | None = None  # held out, where the data are a finite set
+    levels: int = 2  # levels of a pixel, for images
     text: bool = False
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model on one source. ``bound``: the least nats an item for a model that sees no more than this one."""
+    """One model on one source. ``bound`` names the least nats per item for a model that sees as little as this one."""
 
     about: str
-    data: Callable[[int], Data]  # by seed: another source, where there is more than one
+    data: Callable[[int], Data]  # by seed, which selects among sources where there are several
     model: Callable[[], Autoregressive]
     steps: int = 500
     learning_rate: float = 3e-3
@@ -54,7 +54,7 @@ class Case:
 
 
 def stream(source: Source, *, levels: int = 2, text: bool = False) -> Data:
-    """Fresh samples for ever."""
+    """Return data that are sampled from ``source`` without end."""
     return Data(
         type(source).__name__,
         lambda count, generator: (source.sample(count, generator), Given()),
@@ -63,7 +63,7 @@ def stream(source: Source, *, levels: int = 2, text: bool = False) -> Data:
 
 
 def labelled(source: ClassMixture) -> Data:
-    """Items of which the model is told the class."""
+    """Return data whose class is given to the model."""
     classes = len(source.components)
 
     def sample(count: int, generator: torch.Generator) -> Batch:
@@ -80,8 +80,8 @@ def labelled(source: ClassMixture) -> Data:
 
 
 def fixed(name: str, items: Tensor, held_out: int, levels: int) -> Data:
-    """A set of items, shuffled; its last part is for the test."""
-    items = torch.unique(items, dim=0)  # or a twin of what is held out may be taught
+    """Return data from a finite set of items, shuffled, of which the last ``held_out`` are for the test."""
+    items = torch.unique(items, dim=0)  # else a duplicate of a held-out item may be trained on
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))
     train, test = items[order[:-held_out]], items[order[-held_out:]]
 
@@ -95,43 +95,43 @@ def model(
     ordering: Callable[[], Ordering], head: Callable[[], Head], network: str,
     given: GivenSizes = GivenSizes(), **options: Any,  # noqa: B008
 ) -> Callable[[], Autoregressive]:  # fmt: skip
-    """A recipe for an autoregressive model."""
+    """Return a function that builds an autoregressive model."""
     return lambda: Autoregressive(ordering(), head(), partial(NETWORKS[network], **options), given)
 
 
 def text(seed: int) -> Data:
-    """A language of 8 letters, each depending on two before it."""
+    """Return text of 8 letters, each depending on the two before it."""
     return stream(MarkovText(length=48, seed=seed), text=True)
 
 
 def audio(seed: int) -> Data:
-    """Copies of what was 8 samples before, or 7 or 6."""
+    """Return audio that copies the sample 8 before, or 7 or 6, depending on the seed."""
     return stream(LagCopy(symbols=16, lag=8 - seed % 3, length=48))
 
 
 def mesh(seed: int) -> Data:
-    """Seed 0 has a table of its own; others are drawn."""
+    """Return Markov mesh images; seed 0 uses the fixed table ``MESH``, others sample a table."""
     return stream(MarkovMesh(table=MESH) if seed == 0 else MarkovMesh(concentration=1.0, seed=seed))
 
 
 def shift(seed: int) -> Data:
-    """Copies from two columns to the right, or three or four: all beyond what stacked 3x3 filters see."""
+    """Return images that copy from two, three or four columns to the right, all out of reach of stacked 3x3 filters."""
     return stream(ShiftCopy(offset=2 + seed % 3))
 
 
 def classes(seed: int) -> ClassMixture:
-    """Four templates of 16 pixels."""
+    """Return a mixture of four templates of 16 pixels."""
     return ClassMixture(classes=4, height=4, width=4, seed=seed)
 
 
 def shuffled(side: int, seed: int) -> Ordering:
-    """A square's pixels in an order drawn at random."""
+    """Return an ordering of a square's pixels in random order."""
     order = torch.randperm(side * side, generator=torch.Generator().manual_seed(seed))
     return permuted(raster(side, side, 1), order)
 
 
 def columns(side: int) -> Ordering:
-    """A square's pixels column by column."""
+    """Return an ordering of a square's pixels, column by column."""
     return permuted(raster(side, side, 1), torch.arange(side * side).view(side, side).T.flatten())
 
 
@@ -191,4 +191,4 @@ CASES: dict[str, Case] = {
         model(partial(raster, 12, 12, 3, whole_pixels=True),
               partial(DiscretisedLogisticMixture, 16, 3, 5), "gated-pixel-cnn", **PIXELS), 500),
 }  # fmt: skip
-"""By source and model. What is not in the name is the network's default."""
+"""Cases by source and model. Settings not given here are the network's defaults."""

@@ -1,4 +1,4 @@
-"""``morello bench density``: how near density models come to the entropy of sources where it is known."""
+"""``morello bench density``: nats of density models compared with the exact entropy of sources."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ TEST, BATCH, DRAWN = 4096, 64, 256
 
 @dataclass(frozen=True)
 class DensityFlags:
-    """Nats an item that density models reach beside the exact entropy, how far their samples drift from the source, and
-    what they cost. Writes density-cpu.json and .png; of some cases only, density-part-cpu.json and .png.
+    """Fit density models to sources of known entropy and report their nats per item, the exact entropy, the drift of
+    their samples from the source and the cost. Writes density-cpu.json and .png; for a selection of cases,
+    density-part-cpu.json and .png.
     """
 
     cases: Positional[tuple[str, ...]] = ()
-    """Those to run, such as text/rnn or mesh for all of a source; none: all."""
+    """Cases to run, such as text/rnn, or mesh for all cases of that source; by default all."""
     effort: float = 1.0
-    """Times the steps of each case."""
+    """Factor on the number of training steps of each case."""
     seeds: tuple[int, ...] = (0,)
-    """Of weights, samples and the source itself: each its own."""
+    """Seeds to run each case with; a seed determines the weights, the samples and the source."""
     out: str = "benchmarks/results"
-    """Folder the result goes to."""
+    """Folder in which the result is written."""
 
 
 def main(words: list[str]) -> int:
-    """Fit, compare, show, write. Raises UserError for what the user got wrong."""
+    """Fit, compare, print and write the results; raise UserError for invalid arguments."""
     settings = parse(DensityFlags, words, "morello bench density")
     if not 0 < settings.effort < math.inf:
         raise UserError("--effort must be more than 0.")
@@ -60,7 +61,7 @@ def main(words: list[str]) -> int:
         if not any(_named(name, case) for name in CASES):
             raise UserError(f"no case {case!r}: {suggest(case, CASES)}")
     folder, console = output_folder(settings.out), Console()
-    console.width = max(console.width, 130)  # a narrow terminal wraps; it is not to cut numbers
+    console.width = max(console.width, 130)  # a narrow terminal should wrap lines, not cut numbers
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
     pictures: dict[str, dict[str, Tensor]] = {}
     with progress_line(console) as tell:
@@ -87,7 +88,7 @@ def _named(name: str, asked: str) -> bool:
 def run(
     case: Case, seed: int, effort: float, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """One case, one seed: its record, and images of data and of samples where it has images."""
+    """Run one case with one seed; return its record, and images of data and samples if its items are images."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     data, model = case.data(seed), case.model()
@@ -114,7 +115,7 @@ def run(
 def fit(
     model: Autoregressive, data: Data, steps: int, learning_rate: float, generator: torch.Generator, tell: Any
 ) -> None:
-    """Adam with a rate that falls linearly to 0 and gradients clipped at 1, on fresh batches."""
+    """Train by Adam on new batches, with a learning rate that falls linearly to 0 and gradients clipped at norm 1."""
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -130,15 +131,16 @@ def fit(
 
 @torch.no_grad()
 def log_prob(model: Autoregressive, batch: Batch) -> Tensor:
-    """[count] nats, in portions."""
+    """Return log-probabilities, [count] in nats, computed in chunks."""
     x, given = batch
     portions = [slice(i, i + 128) for i in range(0, len(x), 128)]
     return torch.cat([model.log_prob(x[p], Given(*(g if g is None else g[p] for g in given))) for p in portions])
 
 
 def score(model: Autoregressive, data: Data, test: Batch) -> dict[str, float]:
-    """Nats an item and, on the same items, the exact ones: their difference has far less noise than either. What is
-    below the exact ones by more than noise has seen what it must not.
+    """Return nats per item and, on the same items, the exact ones, whose difference has far less noise than either.
+
+    A model that is below the exact nats by more than noise must depend on something that it should not see.
     """
     nats = -log_prob(model, test).double()
     found = {"nats": nats.mean().item(), "nats_error": nats.std().item() / math.sqrt(len(nats))}
@@ -154,10 +156,11 @@ def score(model: Autoregressive, data: Data, test: Batch) -> dict[str, float]:
 
 
 def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any]) -> dict[str, float]:
-    """How much less likely under the source free-running samples are than the source's own items, nats an item: what
-    teacher forcing does not show. Where the source is not known, ``drift_by_itself``: how much less likely samples are
-    by the model itself, which is its own entropy less its cross-entropy with the data, and no measure of drift: it is
-    0 for the source, and below 0 for a model that has become too sure.
+    """Return how much less likely free-running samples are under the source than its own items, in nats per item.
+
+    This shows errors that teacher forcing hides. For an unknown source, return ``drift_by_itself`` instead: how much
+    less likely samples are than data under the model itself, that is, its entropy minus its cross-entropy with the
+    data. This is not a measure of drift: it is 0 for the source, and below 0 for an overconfident model.
     """
     if data.log_prob is not None:
         surprise = -data.log_prob(drawn)
@@ -168,8 +171,8 @@ def drift(model: Autoregressive, data: Data, drawn: Batch, record: dict[str, Any
 
 
 def show(found: dict[str, list[dict[str, Any]]], console: Console) -> None:
-    """A row a case: the median seed, and the largest gap."""
-    table = Table(title="density, nats an item", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    """Print a table with one row per case: the median seed, and the largest gap."""
+    table = Table(title="density, nats per item", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("case", no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
@@ -182,7 +185,10 @@ COLUMNS = ("nats", "exact", "gap", "largest", "bound", "perplexity", "drift", "s
 
 
 def cells(records: list[dict[str, Any]]) -> list[str]:
-    """Of one case, as text in the order of `COLUMNS`: the seed whose gap is the middle one (of two, the larger)."""
+    """Return the row of one case as text, in the order of `COLUMNS`.
+
+    It is that of the seed whose gap is the median (of two, the larger).
+    """
     r = sorted(records, key=lambda r: r.get("gap", r["nats"]))[len(records) // 2]
     gap = f"{r['gap']:.3f} ± {r['gap_error']:.3f}" if "gap" in r else "-"
     largest = f"{max(r['gap'] for r in records):.3f}" if "gap" in r else "-"

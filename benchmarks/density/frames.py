@@ -1,4 +1,4 @@
-"""Frames recorded from Labyrinth: images from a world whose factors are known, for density models and encoders."""
+"""Recording of frames from Labyrinth, for density models and encoders."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ...envs import make
 
 
 def record(level: str, count: int, size: int, *, seed: int = 0, num_envs: int = 16, every: int = 8) -> Tensor:
-    """[count, size, size, 3] uint8 of ``labyrinth:level``: what random play sees, a frame in ``every`` steps of each
-    environment, an action held so long.
+    """Record frames [count, size, size, 3] uint8 of random play in ``labyrinth:level``.
+
+    Each environment gives one frame every ``every`` steps, during which its action is repeated.
     """
     env = make(f"labyrinth:{level}", num_envs, seed=seed, frame_size=(size, size))
     generator = torch.Generator().manual_seed(seed)
@@ -25,5 +26,5 @@ def record(level: str, count: int, size: int, *, seed: int = 0, num_envs: int = 
 
 
 def levels_of(frames: Tensor, levels: int) -> Tensor:
-    """uint8 in 0 to 255 -> int64 in 0 to ``levels - 1``, in equal steps."""
+    """Map uint8 in 0 to 255 to int64 in 0 to ``levels - 1``, in equal steps."""
     return frames.long() * levels // 256

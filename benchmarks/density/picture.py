@@ -1,4 +1,4 @@
-"""The picture of ``morello bench density``: gaps to the exact entropy, and samples beside data."""
+"""Figure of ``morello bench density``: gaps to the exact entropy, and samples next to data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor
 
 
 def draw(found: dict[str, list[dict[str, Any]]], pictures: dict[str, dict[str, Tensor]], path: Path) -> None:
-    """Gaps, in nats an item on a logarithmic scale: a bar to the largest of a case, a dot a seed. Below, for each case
-    with images, a row of data and one of samples.
+    """Draw the gaps in nats per item on a logarithmic scale: a bar for the largest of a case, a dot for each seed.
+
+    Below, for each case with images, draw a row of data and a row of samples.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def draw(found: dict[str, list[dict[str, Any]]], pictures: dict[str, dict[str, T
         axes.bar_label(bars, [f"{gap:.3f}" for gap in largest], padding=5, fontsize=8)
         for name, each in gaps.items():
             axes.plot([max(gap, 1e-3) for gap in each], [name] * len(each), "o", color="#3c0f18", markersize=3)
-        axes.set(xscale="log", xlabel="nats an item above the exact entropy")
+        axes.set(xscale="log", xlabel="nats per item above the exact entropy")
         axes.set_xlim(1e-3, 4 * max(1e-2, *largest))
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)
@@ -45,7 +46,10 @@ def draw(found: dict[str, list[dict[str, Any]]], pictures: dict[str, dict[str, T
 
 
 def sheet(above: Tensor, below: Tensor) -> Any:
-    """Two rows of images [N, H, W, C] in [0, 1] with white lines between -> [H', W', C] or [H', W'] of numpy."""
+    """Tile two rows of images [N, H, W, C] in [0, 1], separated by white lines, into a NumPy image.
+
+    It is [H', W', C], or [H', W'] for one channel.
+    """
     rows = [torch.nn.functional.pad(x, (0, 0, 1, 1, 1, 1), value=1.0) for x in (above, below)]
     tiled = torch.cat([torch.cat(list(row), dim=1) for row in rows])
     return tiled.squeeze(-1).numpy()

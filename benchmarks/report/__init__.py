@@ -1,1 +1,1 @@
-"""Stored results as pictures and tables."""
+"""Figures and tables of stored results."""

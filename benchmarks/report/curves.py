@@ -1,4 +1,4 @@
-"""``morello bench curves RUN...``: finished runs of one environment as a record that stays, with its picture."""
+"""``morello bench curves RUN...``: a permanent record of finished runs of one environment, with a figure."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ COLUMNS = (
 )  # fmt: skip
 SCORE = {"mean": float, "low": float, "high": float, "episodes": int}
 EVALUATED = {"agent": SCORE, "random": SCORE, "oracle?": SCORE}
-"""What the record and its picture read of ``evaluation.json``."""
+"""Fields that the record and its figure read from ``evaluation.json``."""
 SHARE = "/gradient_share"
-"""How the columns end that say how much each loss has of the encoder's gradient."""
+"""Suffix of the columns with each loss's share of the encoder's gradient."""
 PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
-"""Settings that may differ between runs that stand side by side."""
+"""Settings that may differ between the runs of one record."""
 
 
 @dataclass(frozen=True)
 class CurvesFlags:
     """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores, and
-    what ``morello eval`` found of the finished agents. Of several such records, draw learning-<environment>.png.
+    the results of ``morello eval``. Given several such records instead of runs, draw learning-<environment>.png.
     """
 
     runs: Positional[tuple[str, ...]]
-    """Folders of finished runs of one environment with the same settings and different seeds; or .json records."""
+    """Folders of finished runs of one environment, with the same settings and different seeds; or .json records."""
     out: str = "benchmarks/results"
-    """Folder the record goes to."""
+    """Folder in which the record is written."""
 
 
 def main(words: list[str]) -> int:
-    """Collect, draw, write. UserError if the runs are not seeds of one experiment."""
+    """Collect, draw and write the record; raise UserError if the runs are not seeds of one experiment."""
     flags = parse(CurvesFlags, words, "morello bench curves")
     paths, folder = [named(run) for run in flags.runs], output_folder(str(named(flags.out)))
     if paths and all(path.suffix == ".json" for path in paths):
@@ -75,7 +75,7 @@ def main(words: list[str]) -> int:
 
 
 def collect(folders: list[Path]) -> dict[str, Any]:
-    """Everything worth keeping of the runs in ``folders``, as plain JSON."""
+    """Return the record of the runs in ``folders`` as plain JSON."""
     if not folders:
         raise UserError("Name the folders of the runs: morello bench curves runs/a runs/b.")
     shared: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         config, spec = read_checked(folder)
         for name in ("env", "preset", "seed"):
             if name not in config:
-                raise UserError(f"The settings of {folder} lack '{name}': they are of no run of morello train.")
+                raise UserError(f"The settings of {folder} lack '{name}': this is not a run of morello train.")
         settings = {k: v for k, v in config.items() if k not in PER_SEED}
         for name, value in settings.items():
             if shared and value != shared.get(name):
@@ -94,10 +94,10 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         table = _numbers(folder, spec.tasks)
         if "episode_return" not in table or np.isnan(table["episode_return"]).all():
             raise UserError(f"No episode ended in {folder}, or not one in each environment: there is no curve to keep.")
-        # There is no return before every environment has ended an episode.
+        # There is no return until every environment has ended an episode.
         ended = ~np.isnan(table["episode_return"])
         first = _first_start(folder)
-        code = first["git"].get("morello")  # none where morello was installed without its history
+        code = first["git"].get("morello")  # None where morello was installed without its git history
         seeds.append({
             "seed": config["seed"],
             "commit": code and code["commit"],
@@ -119,13 +119,13 @@ def collect(folders: list[Path]) -> dict[str, Any]:
 
 
 def _kept(column: str, tasks: tuple[str, ...]) -> bool:
-    """Whether a column of metrics is kept: of `COLUMNS`, for all tasks or for one, or a share of the gradient."""
+    """Return whether a column of metrics is kept: one of `COLUMNS`, for all tasks or one, or a gradient share."""
     name, _, task = column.partition("/")
     return column in COLUMNS or (name in COLUMNS and task in tasks) or column.endswith(SHARE)
 
 
 def _numbers(folder: Path, tasks: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """The columns of a run that a record may keep. UserError where they hold anything but numbers."""
+    """Return the columns of a run that a record may keep; raise UserError if they hold anything but numbers."""
     table = read_runs(folder)
     kept = {k: v for k, v in table.items() if _kept(k, tasks) or k == "time/seconds"}
     for name, column in kept.items():
@@ -138,7 +138,7 @@ def _numbers(folder: Path, tasks: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 
 def _first_start(folder: Path) -> dict[str, Any]:
-    """Where a run came from, when it was begun."""
+    """Return the provenance of a run's first start."""
     path = folder / PROVENANCE
     starts = read_provenance(path)["starts"]
     if not starts or not starts[0].keys() >= {"git", "hardware", "versions"}:
@@ -148,15 +148,16 @@ def _first_start(folder: Path) -> dict[str, Any]:
 
 
 def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
-    """What ``morello eval`` found of the agent after ``step``, without single episodes; empty if it was not asked.
-    UserError for a file that ``morello eval`` did not write.
+    """Return the results of ``morello eval`` for the agent after ``step``, without single episodes; empty if none.
+
+    Raises UserError for a file that ``morello eval`` did not write.
     """
     path = folder / EVALUATION
     try:
-        found = read_json(path, {"env?": str, "step?": int}, "morello eval writes it anew")
+        found = read_json(path, {"env?": str, "step?": int}, "morello eval writes it again")
         if (found.get("env"), found.get("step")) != (env, step):
             return {}
-        found = read_json(path, EVALUATED, "morello eval writes it anew")
+        found = read_json(path, EVALUATED, "morello eval writes it again")
     except FileNotFoundError:
         return {}
     single = ("returns", "lengths", "task")
@@ -165,7 +166,7 @@ def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """UserError where results cannot be written."""
+    """Raise UserError where results cannot be written."""
     try:
         yield
     except OSError as error:
@@ -178,8 +179,10 @@ def _name(env: str) -> str:
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Return over steps, a line a seed in the 95 % interval of its window's mean, where that was kept, and at its end
-    the evaluation; random and oracle play as levels.
+    """Draw the return over steps: a line for each seed, with its evaluation at the end.
+
+    Each line has the 95 % interval of its window's mean, where that was kept; random and oracle play are horizontal
+    lines.
     """
     figure, axes = blank()
     colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
@@ -190,7 +193,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
         if (half := margin(curve)) is not None:
             axes.fill_between(steps / 1e6, returns - half, returns + half, color=colour, alpha=0.15, linewidth=0)
         if agent := seed["evaluation"].get("agent"):
-            # Of equal returns the three may differ in their last bits.
+            # Where all returns are equal, mean, low and high may differ by rounding.
             ends = [[max(0.0, agent["mean"] - agent["low"])], [max(0.0, agent["high"] - agent["mean"])]]
             end = curve["step"][-1] / 1e6
             axes.errorbar([end], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)

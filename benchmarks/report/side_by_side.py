@@ -1,4 +1,4 @@
-"""Records of several experiments in one picture: a colour each, the mean of its seeds in the band that they span."""
+"""Records of several experiments in one figure: for each, the mean over seeds and the band that they span."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from .smoothing import drawn
 
 CURVE = {"step": [float], "episode_return": [float], "episodes?": [float]}
 RECORD = {"env": str, "preset": str, "seeds": [{"curve": CURVE}]}
-"""What the picture reads of a record."""
+"""Fields that the figure reads from a record."""
 COLOURS = ("#555555", "#c2334d", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 
 
 def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
-    """Records by what tells them apart: their preset, with their folder where two have the same. UserError for files
-    that are none, or of several environments.
+    """Read records by name: their preset, with their folder where two have the same preset.
+
+    Raises UserError for files that are not records, or are of several environments.
     """
     records = {}
     for path in paths:
@@ -30,10 +31,10 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
             records[path] = parse(read_regular(path, LARGEST), RECORD)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise UserError(f"{path} is no record of morello bench curves: {why}.") from error
+            raise UserError(f"{path} is not a record of morello bench curves: {why}.") from error
         curves = [seed["curve"] for seed in records[path]["seeds"]]
         if not curves or not all(map(_is_whole, curves)):
-            raise UserError(f"{path} is no record of morello bench curves: it lacks a curve.")
+            raise UserError(f"{path} is not a record of morello bench curves: it lacks a curve.")
     if len(envs := sorted({record["env"] for record in records.values()})) > 1:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
@@ -49,7 +50,7 @@ def _is_whole(curve: Mapping[str, Any]) -> bool:
 
 
 def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Return over steps. Between two records of a run it is on the straight line that joins them."""
+    """Draw the return over steps, interpolated linearly between a run's recorded steps."""
     figure, axes = blank()
     for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
         curves = [drawn(seed["curve"]) for seed in record["seeds"]]

@@ -1,4 +1,4 @@
-"""What is drawn of a training curve: means over enough episodes, each as much as the others."""
+"""Smoothing of training curves: means over enough episodes, equally weighted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Floats = NDArray[np.float64]
 
 
 def drawn(curve: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """Steps and returns of a kept curve.
+    """Return steps and returns to draw for a stored curve.
 
-    Records of today are of a window of episodes, and are drawn as they are. Those of earlier versions are of the
-    episodes that ended in the interval, be they two or two hundred, and the first ones of those that ended early: where
-    their numbers were kept, each point is the mean over the last `EPISODES` or more, from the first point on that has
-    so many behind it. Where nothing was kept but the means, these are drawn.
+    Current records hold means over a window of episodes, which are drawn unchanged. Earlier versions stored means over
+    the episodes that ended in each interval, however many, which at the beginning are biased towards short episodes.
+    Where their numbers were stored, each point is the mean over the last `EPISODES` episodes or more, starting at the
+    first point that has as many; otherwise the stored means are drawn.
     """
     steps, returns = (np.array(curve[name], dtype=np.float64) for name in ("step", "episode_return"))
     if "window_episodes" in curve or "episodes" not in curve:
@@ -31,18 +31,19 @@ def drawn(curve: Mapping[str, Any]) -> tuple[Floats, Floats]:
 
 
 def margin(curve: Mapping[str, Any]) -> Floats | None:
-    """Half the 95 % interval of each point, from the spread and the number of the episodes behind it; None where these
-    were not kept.
-    """
+    """Return half the 95 % interval of each point, from the spread and number of its episodes; None if not stored."""
     if not {"window_episodes", "episode_return_std"} <= curve.keys():
         return None
     count, spread = (np.array(curve[name], dtype=np.float64) for name in ("window_episodes", "episode_return_std"))
     half = 1.96 * spread / np.sqrt(np.maximum(count, 1))
-    return np.where(count > 1, half, np.nan)  # one episode says nothing of the spread
+    return np.where(count > 1, half, np.nan)  # one episode gives no estimate of the spread
 
 
 def trailing_mean(x: Floats, weight: Floats, least: float) -> tuple[Floats, Floats]:
-    """``sum w x / sum w`` over the fewest last points that weigh ``least``, or over all; and their weight."""
+    """Return trailing means ``sum w x / sum w``, and their total weights.
+
+    Each is over the fewest last points of total weight ``least`` or more, or over all points so far.
+    """
     weights, totals = (np.concatenate([[0.0], np.cumsum(y)]) for y in (weight, weight * x))
     begin = np.maximum(np.searchsorted(weights, weights[1:] - least, side="right") - 1, 0)
     behind = weights[1:] - weights[begin]

@@ -1,4 +1,4 @@
-"""``morello bench adapters``: what our adapters cost, beside the simulators as their own packages step them."""
+"""``morello bench adapters``: overhead of our adapters compared with stepping the simulators directly."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from ..timing import Part, measure
 from .tables import as_json, show
 
 ROWS = 16
-"""Rows of the rollout that answers are written into, one after the other."""
+"""Number of rows of the rollout that time steps are written into in turn."""
 POOLS = {"vizdoom:MyWayHome": 16, "atari:Breakout": 64, "minigrid:DoorKey-5x5": 64}
-"""What EnvPool simulates, and in how many environments; each of ViZDoom's is a process."""
+"""Numbers of environments of the tasks that EnvPool simulates; each ViZDoom environment is a process."""
 WORLDS = ("miniworld:OneRoom", "miniworld:MazeS3")
-"""The second takes as long over a reset as over many steps, and the other worker waits."""
+"""MiniWorld's tasks; in the second a reset takes as long as many steps, during which the other worker waits."""
 COPIES = 32
 
 
 @dataclass(frozen=True)
 class AdaptersFlags:
-    """Steps per second of EnvPool's ViZDoom, Atari and MiniGrid through our adapter and as EnvPool gives them, and of
-    MiniWorld in one process and in two workers: medians of repeats that take turns. Writes adapters-cpu.json.
+    """Measure steps per second of EnvPool's ViZDoom, Atari and MiniGrid through our adapter and through EnvPool alone,
+    and of MiniWorld in one process and in two workers: medians of interleaved repeats. Writes adapters-cpu.json.
     """
 
     threads: int = 1
-    """Threads of each of EnvPool's pools."""
+    """Threads of each EnvPool pool."""
     repeats: int = 7
-    """Times each part is measured."""
+    """Number of times each part is measured."""
     seconds: float = 3.0
-    """Length of one measurement."""
+    """Length of one measurement in seconds."""
     out: str = "benchmarks/results"
-    """Folder the result goes to."""
+    """Folder in which the result is written."""
 
 
 def main(words: list[str]) -> int:
-    """Measure, show, write. Raises UserError for what the user got wrong."""
+    """Measure, print and write the results; raise UserError for invalid arguments."""
     settings = parse(AdaptersFlags, words, "morello bench adapters")
     if settings.threads < 1 or settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
         raise UserError("--threads and --repeats must be at least 1 and --seconds more than 0.")
@@ -74,7 +74,7 @@ def main(words: list[str]) -> int:
     found = as_json(timed.measurements)
     median = {name: m.median for name, m in timed.measurements.items()}
     found["ratios"] = ratios(median)
-    show(found, "adapters beside the simulators alone", console)
+    show(found, "adapters compared with the simulators alone", console)
     for name, ratio in found["ratios"].items():
         console.print(Text(f"{name:72} {ratio:6.2f}"), soft_wrap=True)
     for note in notes:
@@ -89,14 +89,14 @@ def main(words: list[str]) -> int:
 
 
 def ratios(median: dict[str, float]) -> dict[str, float]:
-    """Each adapter over the simulator alone, and two workers over one process."""
+    """Return the ratios of each adapter to the simulator alone, and of two workers to one process."""
     pairs = [(name, f"{name}, EnvPool alone") for name in POOLS]
     pairs += [(f"{name}, two workers", f"{name}, one process") for name in WORLDS]
     return {f"{a} / {b.partition(', ')[2]}": median[a] / median[b] for a, b in pairs if {a, b} <= median.keys()}
 
 
 def pool_parts(name: str, count: int, threads: int) -> dict[str, Part]:
-    """EnvPool's own ``step`` with actions drawn beforehand, and our adapter's, of one pool, into a rollout's rows."""
+    """Return the parts of one pool: EnvPool's own ``step``, with pre-sampled actions, and our adapter's."""
     made = make(name, count, threads=threads)
     task = (made.parts[0][1] if isinstance(made, Alternating) else made).task  # type: ignore[attr-defined]
     made.close()
@@ -108,7 +108,7 @@ def pool_parts(name: str, count: int, threads: int) -> dict[str, Part]:
 
 
 def alone(task: Task, count: int, threads: int) -> Callable[[int], None]:
-    """``envpool.make(...).step``; ours only keeps what simulators write out of the way."""
+    """Return a function that calls EnvPool's own ``step``; our adapter only redirects the simulators' output."""
     ours = EnvPool(task, count, torch.device("cpu"), 0, threads=threads)
     ours.pool.reset()
     number: NDArray[Any] = np.random.default_rng(0).integers(len(task.actions), size=(64, count))
@@ -123,9 +123,9 @@ def alone(task: Task, count: int, threads: int) -> Callable[[int], None]:
 
 
 def stepped(env: VectorEnv) -> Callable[[int], None]:
-    """``env.step`` into rows."""
+    """Return a function that calls ``env.step`` into the rows of a rollout."""
     first = env.reset()
-    state = AgentState((), first.task, first.reward)  # nobody acts here
+    state = AgentState((), first.task, first.reward)  # no agent acts here
     rollout = empty_rollout(env.spec, first, ROWS, state)
     rows = [rollout.row(t + 1) for t in range(ROWS)]
     actions = torch.randint(env.spec.num_actions, (64, env.num_envs), generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def stepped(env: VectorEnv) -> Callable[[int], None]:
 
 
 def world_parts(name: str) -> dict[str, Part]:
-    """A MiniWorld in this process, as its users run it, and in two workers."""
+    """Return the parts of a MiniWorld task: in this process, as its users run it, and in two workers."""
     parts = {}
     for about, workers in (("one process", 0), ("two workers", 2)):
         env = make(name, COPIES, env_workers=workers)

@@ -1,4 +1,4 @@
-"""``morello bench throughput``: steps a second of every part of training, and beside what a user would pick instead."""
+"""``morello bench throughput``: steps per second of every part of training, compared with alternatives."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from .stages import own_parts
 from .tables import as_json, show, show_sweep
 
 SWEEP = (1024, 2048, 4096, 8192, 16384)
-"""Numbers of environments that --sweep goes through."""
+"""Numbers of environments measured by --sweep."""
 
 LONG = 10**12
-"""Budget in steps that no benchmark nears, so that the learning rate stays as it is."""
+"""Budget in steps that no benchmark comes near, so that the learning rate stays constant."""
 
 
 @dataclass(frozen=True)
 class ThroughputFlags:
-    """Steps per second of the environment, acting, learning and training, in one process: medians of repeats that
-    take turns. Writes throughput-cpu.json or throughput-cuda.json.
+    """Measure steps per second of the environment, acting, learning and training, in one process: medians of
+    interleaved repeats. Writes throughput-cpu.json or throughput-cuda.json.
     """
 
     env: str = "labyrinth:seekavoid_arena_01"
     """Environment as family:name."""
     num_envs: int | None = None
-    """Environments side by side; 64 on a CPU and 1,024 on a GPU if not given."""
+    """Number of parallel environments; by default 64 on a CPU and 1,024 on a GPU."""
     unroll: int = 20
-    """Steps of each environment in a rollout."""
+    """Number of steps of each environment in a rollout."""
     frame_size: tuple[int, int] = (84, 84)
     """Height and width of images."""
     torso: Literal["auto", *TORSOS] = "nature"  # type: ignore[valid-type]
@@ -54,27 +54,27 @@ class ThroughputFlags:
     memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
     """Memory module: none, LSTM, GRU, causal convolution or transformer."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto is cuda where there is one."""
+    """cpu, cuda, cuda:1, ...; auto is cuda if available, else cpu."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the torso; auto is bfloat16 where the processor multiplies it in hardware."""
+    """Precision of the torso; auto is bfloat16 where the hardware supports it."""
     threads: int | None = None
-    """CPU threads; all cores if not given."""
+    """Number of CPU threads; by default one per core."""
     repeats: int = 5
-    """Times each part is measured."""
+    """Number of times each part is measured."""
     seconds: float = 3.0
-    """Length of one measurement."""
+    """Length of one measurement in seconds."""
     peers: bool = True
-    """Measure MiniWorld and Stable-Baselines3 beside it, where they are installed."""
+    """Also measure MiniWorld and Stable-Baselines3, where they are installed."""
     sweep: bool = False
     """On a GPU, also measure 1,024 to 16,384 environments."""
     aux: tuple[str, ...] = ()
-    """Instead, training with each of these auxiliary losses beside training without; all is every one."""
+    """Measure only training, without and with each of these auxiliary losses; all is every loss."""
     out: str = "benchmarks/results"
-    """Folder the result goes to."""
+    """Folder in which the result is written."""
 
 
 def main(words: list[str]) -> int:
-    """Measure, show, write. Raises UserError for what the user got wrong."""
+    """Measure, print and write the results; raise UserError for invalid arguments."""
     settings = parse(ThroughputFlags, words, "morello bench throughput")
     config = _config(settings)
     folder = output_folder(settings.out)
@@ -89,7 +89,7 @@ def main(words: list[str]) -> int:
 
 
 def run(settings: ThroughputFlags, config: Config, console: Console) -> dict[str, Any]:
-    """The measurements of ``settings``, whose resolved ``config`` is given, as JSON; shown on the way."""
+    """Measure with ``settings`` and their resolved ``config``, print tables, and return the results as JSON."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     synchronize = _synchronizer(config)
     notes: list[str] = []
@@ -128,14 +128,14 @@ def run(settings: ThroughputFlags, config: Config, console: Console) -> dict[str
 
 
 def _config(settings: ThroughputFlags) -> Config:
-    """What ``morello train`` would make of the settings."""
+    """Return the settings as ``morello train`` would resolve them."""
     if settings.repeats < 1 or not 0 < settings.seconds < float("inf"):
         raise UserError("--repeats must be at least 1 and --seconds more than 0.")
     device = resolve_device(settings.device)
     if settings.sweep and device.type != "cuda":
         raise UserError(f"--sweep measures {SWEEP[0]:,} to {SWEEP[-1]:,} environments on a GPU; this is a CPU.")
     if settings.sweep and settings.aux:
-        raise UserError("--sweep and --aux are measured apart: leave one of them out.")
+        raise UserError("--sweep and --aux cannot be combined: leave one of them out.")
     losses.names_of(settings.aux)
     shared = {f.name for f in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(ThroughputFlags)}
     shared -= {"aux"}
@@ -145,13 +145,13 @@ def _config(settings: ThroughputFlags) -> Config:
 
 
 def _described(settings: ThroughputFlags, config: Config) -> dict[str, Any]:
-    """The settings with every "auto" decided."""
+    """Return the settings with every "auto" resolved."""
     given = dataclasses.asdict(settings)
     return {k: getattr(config, k, v) for k, v in given.items() if k != "out"}
 
 
 def _peers(config: Config, notes: list[str]) -> dict[str, Part]:
-    """The peers that can be measured here; ``notes`` gets a line for each that cannot."""
+    """Return the peers that can be measured here; add a line to ``notes`` for each that cannot."""
     found = {}
     for name, build in (("miniworld", peers.miniworld), ("stable_baselines3", peers.stable_baselines3)):
         try:
@@ -165,8 +165,8 @@ def _point(
     settings: ThroughputFlags, config: Config, num_envs: int, synchronize: Callable[[], None], tell: Tell,
     notes: list[str],
 ) -> dict[str, Any]:
-    """One number of environments of the sweep, without peers."""
-    gc.collect()  # graphs and rollouts of the last point
+    """Measure one number of environments of the sweep, without peers."""
+    gc.collect()  # frees graphs and rollouts of the previous point
     torch.cuda.empty_cache()
     try:
         parts = own_parts(dataclasses.replace(config, num_envs=num_envs))
@@ -183,7 +183,7 @@ def _point(
 
 
 def _synchronizer(config: Config) -> Callable[[], None]:
-    """Waits until the device has done all it was told to."""
+    """Return a function that waits until the device has finished its work."""
     if torch.device(config.device).type == "cpu":
         return lambda: None
     return lambda: torch.cuda.synchronize(config.device)

@@ -1,4 +1,4 @@
-"""``morello bench throughput --aux``: what each auxiliary loss costs in training, beside the agent without one."""
+"""``morello bench throughput --aux``: cost of each auxiliary loss in training, compared with the agent without."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ..timing import Part
 from .stages import repeated
 
 PLAIN = "plain"
-"""The part without a loss."""
+"""Name of the part without an auxiliary loss."""
 HALF = " 1:2"
-"""After the name of a loss that replays one step for each two fresh ones."""
+"""Suffix of the name of a loss that replays one step for every two new ones."""
 
 
 def names_of(asked: Sequence[str]) -> list[str]:
-    """The losses that ``--aux`` names; "all" is every one. UserError for one that there is not."""
+    """Return the names of the losses in ``--aux``, where "all" is every loss; raise UserError for an unknown one."""
     names = list(AUXILIARY_LOSSES) if "all" in asked else list(asked)
     for name in names:
         if name not in AUXILIARY_LOSSES:
@@ -39,8 +39,10 @@ def names_of(asked: Sequence[str]) -> list[str]:
 
 
 def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
-    """Training, without a loss and with each of ``names`` at its default settings: one model, one actor and one replay
-    for all. Losses on replayed unrolls are there twice, with as many replayed steps as fresh ones and with half.
+    """Return the parts: training without a loss, and with each of ``names`` at its default settings.
+
+    All share one model, one actor and one replay. Losses on replayed unrolls have two parts, with as many replayed
+    steps as new ones and with half as many.
     """
     _, model, actor, plain = build(config)
     steps = config.unroll * config.num_envs
@@ -53,7 +55,7 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
         if data != "rollout" and replay is None:
             replay = Replay(actor.rollout, config.replay, config.seed)
             rollout = actor.collect()
-            for _ in range(replay.slots):  # as it is in all but the beginning of a run
+            for _ in range(replay.slots):  # full, as it is except at the beginning of a run
                 replay.add(rollout)
         ratios = {name: 1.0, name + HALF: 0.5} if data == "sequence_replay" else {name: 1.0}
         for label, ratio in ratios.items():
@@ -73,13 +75,13 @@ def _part(about: str, steps: int, actor: Actor, learner: Learner) -> Part:
 
 
 def overheads(parts: Mapping[str, Any]) -> dict[str, float]:
-    """Of each part, how much longer than the plain agent's its step takes, as a share of that."""
+    """Return the relative increase of each part's step time over that of the plain agent."""
     plain = parts[PLAIN]["median"]
     return {name: plain / part["median"] - 1 for name, part in parts.items() if name != PLAIN}
 
 
 def show(found: Mapping[str, Any], title: str, console: Console) -> None:
-    """A row a loss."""
+    """Print a table with one row per loss."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, expand=True)
     table.add_column("training with", no_wrap=True)
     for column in ("steps/s", "spread", "overhead"):

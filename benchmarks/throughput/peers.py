@@ -1,4 +1,4 @@
-"""What a user would pick instead: MiniWorld's maze, and Stable-Baselines3's A2C on our environments."""
+"""Alternatives to compare with: MiniWorld's maze, and Stable-Baselines3's A2C on our environments."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ...agents.config.config import Config
 from ..timing import Part
 
 PEERS = {"stable_baselines3": "Stable-Baselines3", "miniworld": "MiniWorld"}
-"""Modules and what they are called."""
+"""Names of the peers by module."""
 
 MAZE = "MiniWorld-MazeS3-v0"
-"""MiniWorld's small maze, the faster one: 3 x 3 rooms, episodes of at most 216 steps."""
+"""MiniWorld's small maze, the faster of its mazes: 3 x 3 rooms, episodes of at most 216 steps."""
 
 OPENGL = "apt-get install libgl1 libegl1 libglu1-mesa (or, for an X server: xvfb)"
 
 
 class UnavailableError(Exception):
-    """A peer cannot be measured here; the message says why, and the way out."""
+    """A peer cannot be measured here; the message gives the reason and the remedy."""
 
 
 def _installed(module: str) -> None:
@@ -35,19 +35,19 @@ def _installed(module: str) -> None:
 
 
 def miniworld(config: Config) -> Part:
-    """One process of MiniWorld's maze with a random policy, as its users run it; a step is one frame of it.
+    """Return the part of MiniWorld's maze with a random policy in one process; a step is one of its frames.
 
-    Mesa may draw with several threads: "per core" is then generous to it. Raises UnavailableError.
+    Mesa may render with several threads, so a comparison per core may favour it. Raises UnavailableError.
     """
     _installed("miniworld")
-    import_module("pyglet").options["headless"] = "DISPLAY" not in os.environ  # heeded when a window is first opened
+    import_module("pyglet").options["headless"] = "DISPLAY" not in os.environ  # read when a window is first opened
     height, width = config.frame_size or (84, 84)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints how many samples a pixel it settled for
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the number of samples per pixel
             import_module("miniworld")
             env: Any = import_module("gymnasium").make(MAZE, obs_height=height, obs_width=width)
             env.reset(seed=config.seed)
-    except Exception as error:  # ctypes, EGL, GLX or Mesa: each fails in its own way
+    except Exception as error:  # ctypes, EGL, GLX and Mesa raise different exceptions
         reason = " ".join(str(error).split())
         raise UnavailableError(
             f"MiniWorld could not draw and was not measured ({type(error).__name__}: {reason}). It needs a system "
@@ -66,7 +66,10 @@ def miniworld(config: Config) -> Part:
 
 
 def stable_baselines3(config: Config) -> Part:
-    """Stable-Baselines3's A2C, with its defaults, on the same level, network and batch. Raises UnavailableError."""
+    """Return the part of Stable-Baselines3's A2C, with its defaults, on the same level, network and batch.
+
+    Raises UnavailableError.
+    """
     _installed("stable_baselines3")
     env = environment(config, config.num_envs, config.seed)
     if set(env.spec.observation) != {"image"} or config.torso not in ("auto", "nature") or config.memory != "none":

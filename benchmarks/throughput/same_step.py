@@ -14,8 +14,9 @@ from ...envs.vector_env import VectorEnv
 class SameStep:
     """A `VectorEnv` of images in Stable-Baselines3's convention, in NumPy.
 
-    There an environment that ends answers with the first observation of its next episode, and the last one is in
-    ``infos[i]["terminal_observation"]``. Two answers take turns, since the observation before a step must outlive it.
+    In that convention, an environment that ends returns the first observation of its next episode, and its last
+    observation is in ``infos[i]["terminal_observation"]``. Two buffers are used in turn, since the observation before a
+    step must remain valid after it.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -26,11 +27,14 @@ class SameStep:
         self._nothing: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
 
     def reset(self, seed: int | None = None) -> Any:
-        """Images [B, H, W, C] uint8."""
+        """Reset all environments and return images [B, H, W, C] uint8."""
         return self.env.reset(seed).observation["image"].cpu().numpy().copy()
 
     def step(self, action: Any) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
-        """Actions [B] -> images, rewards [B] float32, dones [B] bool, infos; valid until the step after the next."""
+        """Take actions [B]; return images, rewards [B] float32, dones [B] bool and infos.
+
+        They are valid until the step after the next.
+        """
         self._answers.reverse()
         answer = self.env.step(torch.from_numpy(action).to(self._device), out=self._answers[0])
         image, done = answer.observation["image"].cpu().numpy(), answer.last.cpu().numpy()

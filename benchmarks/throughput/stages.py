@@ -1,4 +1,4 @@
-"""The parts of training, each to be run alone at the same batch: environment, acting, learning, torso; and training."""
+"""Parts of training, each run alone at the same batch size: environment, acting, learning, torso; and training."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..timing import Part
 
 
 def own_parts(config: Config) -> dict[str, Part]:
-    """Our parts, of a resolved config; a call is one rollout of ``unroll`` x ``num_envs`` steps.
+    """Return our parts for a resolved config; a call is one rollout of ``unroll`` x ``num_envs`` steps.
 
-    On several CPU threads the environment is also measured on one. On CUDA a capturable environment, and acting beside
+    With several CPU threads, the environment is also measured on one. On CUDA a capturable environment, and acting with
     it, run as CUDA graphs, as they do in training.
     """
     _, model, actor, learner = build(config)
     threads = torch.get_num_threads()
     steps = config.unroll * config.num_envs
-    # Nobody collects with this actor again, so the rollout it lends stays as it is.
+    # This actor does not collect again, so the rollout that it owns stays unchanged.
     fixed = _actor(config, model).collect()
     graph = model.device.type == "cuda" and actor.env.capturable
     trained = Learner(copy.deepcopy(model), config.learner, config.steps)
@@ -51,7 +51,7 @@ def own_parts(config: Config) -> dict[str, Part]:
 
 
 def repeated(call: Callable[[], object]) -> Callable[[int], None]:
-    """``run`` of a Part: n calls."""
+    """Return the ``run`` of a Part, which makes n calls."""
 
     def run(calls: int) -> None:
         for _ in range(calls):
@@ -61,7 +61,7 @@ def repeated(call: Callable[[], object]) -> Callable[[int], None]:
 
 
 def environment_steps(config: Config, model: ActorCritic, threads: int, graph: bool) -> Callable[[], None]:
-    """A rollout of random actions, drawn before its first step, into the rows of a rollout on ``threads`` threads."""
+    """Return a function that steps through a rollout with pre-sampled random actions, on ``threads`` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)  # environments take as many threads as torch has when they are made
     actor = _actor(config, model)
@@ -86,7 +86,7 @@ def environment_steps(config: Config, model: ActorCritic, threads: int, graph: b
 
 
 def acting_steps(model: ActorCritic, rollout: Rollout, graph: bool) -> Callable[[], None]:
-    """What an actor does between environment steps, for every row of ``rollout``."""
+    """Return a function that does an actor's work between environment steps, for every row of ``rollout``."""
     noise, logits, action = (torch.zeros_like(x) for x in (rollout.logits, rollout.logits, rollout.action))
     generator = torch.Generator(noise.device).manual_seed(0)
 
@@ -109,7 +109,7 @@ def acting_steps(model: ActorCritic, rollout: Rollout, graph: bool) -> Callable[
 
 
 def torso_pass(encoder: nn.Module, rollout: Rollout) -> Callable[[], None]:
-    """Forward and backward of the encoder alone over all T + 1 rows: the least that learning from pixels costs."""
+    """Return a forward and backward pass of the encoder over all T + 1 rows: the least cost of learning from pixels."""
     encoder = copy.deepcopy(encoder)
     with torch.no_grad():
         direction = torch.randn_like(encoder(rollout.observation)[1])
@@ -122,7 +122,7 @@ def torso_pass(encoder: nn.Module, rollout: Rollout) -> Callable[[], None]:
 
 
 def captured(steps: Callable[[], None]) -> Callable[[], None]:
-    """``steps`` as one CUDA graph; the tensors it works on are those of now."""
+    """Return ``steps`` captured as one CUDA graph, which keeps working on the same tensors."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -139,5 +139,5 @@ def captured(steps: Callable[[], None]) -> Callable[[], None]:
 
 
 def _actor(config: Config, model: ActorCritic) -> Actor:
-    """An actor with an environment of its own, not captured."""
+    """Return an actor with its own environment, not captured."""
     return Actor(environment(config, config.num_envs, config.seed), model, config.unroll, seed=config.seed)

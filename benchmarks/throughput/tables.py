@@ -1,4 +1,4 @@
-"""What was measured: ratios to the ceiling and to peers, as JSON and as tables."""
+"""Results as JSON and as tables, with ratios to the composed ceiling and to peers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ RATIOS = {
 
 
 def composed_ceiling(environment: float, acting: float, learning: float) -> float:
-    """Steps per second of training if its parts ran one after the other, each as fast as alone, and nothing else."""
+    """Return steps per second of training if only its parts ran, one after the other, each as fast as alone."""
     return 1 / (1 / environment + 1 / acting + 1 / learning)
 
 
 def derived(median: Mapping[str, float]) -> dict[str, float]:
-    """The ceiling in steps per second and the `RATIOS`, from the medians of the parts that were measured."""
+    """Return the ceiling in steps per second and the `RATIOS`, from the medians of the measured parts."""
     found: dict[str, float] = {}
     if median.keys() >= {"environment", "acting", "learning"}:
         found["composed_ceiling"] = composed_ceiling(median["environment"], median["acting"], median["learning"])
@@ -44,7 +44,7 @@ def derived(median: Mapping[str, float]) -> dict[str, float]:
 
 
 def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
-    """``parts``, every repeat of each, and what is ``derived`` from their medians."""
+    """Return ``parts``, with every repeat of each, and the values ``derived`` from their medians."""
     parts = {
         name: {
             "about": m.about,
@@ -62,7 +62,7 @@ def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, Any], title: str, console: Console) -> None:
-    """One batch's parts and ratios, of `as_json`, as a table."""
+    """Print the parts and ratios of one batch size, as returned by `as_json`, as a table."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, expand=True)
     table.add_column("part", no_wrap=True)
     for column in ("threads", "steps/s", "spread"):
@@ -83,7 +83,7 @@ def show(found: Mapping[str, Any], title: str, console: Console) -> None:
 
 
 def show_sweep(points: list[dict[str, Any]], console: Console) -> None:
-    """Steps per second by the number of environments."""
+    """Print a table of steps per second by number of environments."""
     names = list(dict.fromkeys(name for point in points for name in point["parts"]))
     table = Table(title="steps/s by number of environments", title_justify="left", box=SIMPLE_HEAD)
     for column in ("environments", *names):

@@ -1,4 +1,4 @@
-"""Labyrinth's batched stepping for Stable-Baselines3. Imports that library: import this only where it is installed."""
+"""Adapter from our batched environments to Stable-Baselines3; importing this module requires that library."""
 
 # mypy: disable-error-code="import-not-found, import-untyped", disallow-subclassing-any = False
 
@@ -16,7 +16,7 @@ from .same_step import SameStep
 
 
 class BatchedVecEnv(VecEnv):
-    """A `VectorEnv` of images as a VecEnv: one call a step for the whole batch, no copies on a CPU."""
+    """A `VectorEnv` of images as a VecEnv: one call per step for the whole batch, without copies on a CPU."""
 
     def __init__(self, env: VectorEnv) -> None:
         self.batch = SameStep(env)
@@ -25,35 +25,38 @@ class BatchedVecEnv(VecEnv):
         super().__init__(env.num_envs, Box(0, 255, shape, np.uint8), Discrete(env.spec.num_actions))
 
     def reset(self) -> Any:
-        """Images [B, H, W, C]. The seed of environment 0 is the batch's: its environments differ by their index."""
+        """Reset all environments and return images [B, H, W, C].
+
+        The seed of environment 0 is that of the batch, whose environments differ by their index.
+        """
         seed = self._seeds[0]
         self._reset_seeds()
         return self.batch.reset(seed)
 
     def step_async(self, actions: Any) -> None:
-        """Keep the actions [B]."""
+        """Store the actions [B] for ``step_wait``."""
         self.actions = actions
 
     def step_wait(self) -> Any:
-        """(images, rewards, dones, infos)."""
+        """Take the stored actions; return images, rewards, dones and infos."""
         return self.batch.step(self.actions)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Environments of a batch share their attributes."""
+        """Return an attribute, which all environments of a batch share."""
         value = None if attr_name == "render_mode" else getattr(self.batch.env, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Not possible for one environment of a batch."""
+        """Raise NotImplementedError: this is not possible for one environment of a batch."""
         raise NotImplementedError("environments of a batch have no attributes of their own")
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
-        """Not possible for one environment of a batch."""
+        """Raise NotImplementedError: this is not possible for one environment of a batch."""
         raise NotImplementedError("environments of a batch have no methods of their own")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> Sequence[bool]:
-        """They are not."""
+        """Return False for each environment."""
         return [False for _ in self._get_indices(indices)]

@@ -1,1 +1,1 @@
-"""Other people's environments as a `VectorEnv`, one file each."""
+"""Third-party environments as a `VectorEnv`, one file for each source."""

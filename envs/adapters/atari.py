@@ -1,4 +1,4 @@
-"""Atari 2600 games (Bellemare et al. 2013) as EnvPool simulates them."""
+"""Atari 2600 games (Bellemare et al. 2013) through EnvPool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACTIONS = (
     "none", "fire", "up", "right", "left", "down", "up right", "up left", "down right", "down left", "up fire",
     "right fire", "left fire", "down fire", "up right fire", "up left fire", "down right fire", "down left fire",
 )  # fmt: skip
-"""All there are, in the Arcade Learning Environment's order."""
+"""All actions, in the Arcade Learning Environment's order."""
 
 MINIMAL: dict[str, str] = {
     "0 1 3 4 11 12": "AirRaid Carnival DemonAttack Galaxian NameThisGame Pong SirLancelot SpaceInvaders",
@@ -44,11 +44,11 @@ MINIMAL: dict[str, str] = {
     "1 6 7 8 9": "VideoCheckers",
     "0 1 2 3 4 5 10 11 12": "VideoPinball",
 }
-"""Which actions the games heed that do not heed all, as the Arcade Learning Environment says of them."""
+"""Minimal action sets, by number, of the games that do not use all actions, from the Arcade Learning Environment."""
 
 
 class LifeLoss:
-    """Discount 0 at the step that loses a life, while the episode goes on."""
+    """Sets discount 0 at the step that loses a life, while the episode goes on."""
 
     def __init__(self, num_envs: int) -> None:
         self.lives = np.zeros(num_envs, int)
@@ -56,18 +56,18 @@ class LifeLoss:
     def __call__(
         self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """[B] reward as it is, [B] bool discount."""
+        """Return [B] unchanged reward, [B] bool discount."""
         lost = (info["lives"] < self.lives) & ~first
         self.lives = info["lives"]
         return reward, ~(terminated | lost)
 
     def begin(self, chosen: NDArray[Any], info: Info) -> None:
-        """New episodes where ``chosen``."""
+        """Begin new episodes where ``chosen``."""
         self.lives = info["lives"]
 
 
 def heeded(name: str) -> tuple[str, ...]:
-    """The actions of a game."""
+    """Return the actions of a game."""
     few = next((numbers for numbers, games in MINIMAL.items() if name in games.split()), None)
     return ACTIONS if few is None else tuple(ACTIONS[int(k)] for k in few.split())
 
@@ -77,8 +77,8 @@ def task(
     sticky_actions: float, life_loss: bool, time_limit: int | None = None,
 ) -> Task:  # fmt: skip
     """Return the task ``atari:name``. Each action is held for ``action_repeat`` frames, of which the last two are
-    joined by their maximum; an episode begins with up to 30 frames of doing nothing and, where a game waits for it, a
-    press of fire. ``time_limit`` is in steps, or else 108,000 frames. UserError for unknown names.
+    combined by their maximum; an episode begins with up to 30 frames without action and, where a game requires it, a
+    press of fire. ``time_limit`` is in steps; the default is 108,000 frames. UserError for unknown names.
     """
     names = {i.removesuffix("-v5"): i for i in tasks("atari")}
     chosen = names[known(name, names, "atari")]

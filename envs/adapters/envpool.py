@@ -1,4 +1,4 @@
-"""Environments that EnvPool simulates on threads of its own: ViZDoom, Atari, MiniGrid."""
+"""Environments that EnvPool simulates on its own threads: ViZDoom, Atari, MiniGrid."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ Info = Mapping[str, NDArray[Any]]
 
 
 class Rewards(Protocol):
-    """Rewards and discounts of B environments as they should be, from what EnvPool says."""
+    """Corrected rewards and discounts of B environments, computed from EnvPool's answers."""
 
     def __call__(
         self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """[B] each -> reward [B], discount [B], of the next row."""
+        """Return reward [B] and discount [B] of the next row from arguments of shape [B]."""
         ...
 
     def begin(self, chosen: NDArray[Any], info: Info) -> None:
-        """``reset`` began new episodes where ``chosen``."""
+        """Begin new episodes where ``chosen``, after a ``reset``."""
         ...
 
 
 class Task(NamedTuple):
-    """One EnvPool task, and how to read it."""
+    """One EnvPool task and the interpretation of its answers."""
 
     id: str  # EnvPool's
     name: str  # ours
     settings: dict[str, Any]  # of ``envpool.make``
     actions: tuple[str, ...]
     frames_per_step: int
-    variables: tuple[str, ...] = ()  # of EnvPool's info, that something below needs
-    buttons: NDArray[np.float64] | None = None  # [A, buttons]: what action a presses; None: EnvPool numbers them too
+    variables: tuple[str, ...] = ()  # entries of EnvPool's info to read
+    buttons: NDArray[np.float64] | None = None  # [A, buttons]: buttons of each action; None: EnvPool's numbering
     rewards: Callable[[int], Rewards] | None = None  # made for B environments; None: EnvPool's
-    side: int | None = None  # of the grid in which "agent_pos" is a cell
-    # Steps of an episode at the most. Where EnvPool's own limit strikes, an episode that the task ended on that very
-    # step looks cut short, unless it was paid for: None, EnvPool's own, is for tasks that never end unpaid.
+    side: int | None = None  # side of the grid in which "agent_pos" is a cell
+    # Maximum steps of an episode. If EnvPool's own limit is reached on the step on which the task ends an episode, the
+    # episode appears truncated unless it was paid: None, EnvPool's limit, is for tasks that never end unpaid.
     limit: int | None = None
-    goal: bool = False  # is an episode that terminates on a positive reward a success?
-    # For simulators that start in a folder and write there: what to lay into it, and settings that follow.
+    goal: bool = False  # True if termination on a positive reward is a success
+    # For simulators that run in a folder: a function that prepares the folder and returns additional settings.
     prepare: Callable[[Path], dict[str, Any]] | None = None
 
 
@@ -66,12 +66,11 @@ class EnvPool(Pool):
     """B environments of one EnvPool task, stepped together by its thread pool.
 
     Environment i has seed ``seed + env_offset + i``, modulo 2^31. EnvPool takes seeds only when it is made: another
-    ``reset(seed)`` makes the pool anew, and cannot be asked for some environments alone. An image is uint8 [H, W, C],
-    the frames of a stack oldest first; numbers are one-hot in "vector"; text is for people and left out. A time limit
-    leaves discount 1.
+    ``reset(seed)`` recreates the pool, and is not available for some environments alone. An image is uint8 [H, W, C];
+    its frames are stacked oldest first; numbers are one-hot in "vector"; text is omitted. Time limits leave discount 1.
 
     ``send`` and ``recv`` are the two halves of ``step``: in between, the simulation runs and the caller is free. They
-    speak to EnvPool's compiled part as its own Python does, which spends as long on a small step as the simulation.
+    call EnvPool's compiled part directly, since its Python layer takes as long as the simulation on small steps.
     """
 
     def __init__(
@@ -86,14 +85,14 @@ class EnvPool(Pool):
         render: bool = False,
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
-        self.codes = task.side is not None  # is its image a grid of codes, and not of colours?
+        self.codes = task.side is not None  # True if the image is a grid of codes rather than colours
         self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
         if task.limit is not None:
-            self._settings["max_episode_steps"] = task.limit + 2  # out of reach
+            self._settings["max_episode_steps"] = task.limit + 2  # never reached
         if render:
             self._settings["render_mode"] = "rgb_array"
         self._offset = env_offset
-        self._held: list[Any] = []  # the pool, referred to from nowhere else
+        self._held: list[Any] = []  # the only reference to the pool
         self._end: Callable[[], object] = lambda: None
         self._make(seed)
         space = self.pool.observation_space
@@ -112,11 +111,11 @@ class EnvPool(Pool):
         )
         places = {"position": torch.zeros(num_envs, 2), "cell": torch.zeros(num_envs, dtype=torch.int64)}
         info = {} if task.side is None else places
-        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)  # what numpy writes for other devices
+        self._own = empty_timestep(self.spec, num_envs, "cpu", **info)  # written by numpy for other devices
         self._leaves = leaves(self._own)
-        self._pending = False  # is an answer on its way?
+        self._pending = False  # True while an answer is awaited
         self._ids = np.arange(num_envs, dtype=np.int32)
-        # The parts of what EnvPool says, by its names, and those that are looked at, by ours.
+        # Indices of all parts of an answer by EnvPool's names, and EnvPool's names of the parts read by our names.
         self._keys = {key: i for i, key in enumerate(self.pool._state_keys)}
         self._looked = {name: f"obs:{name}" for name in ("image", *self._numbers)}
         if len(self._parts) == 1:
@@ -127,11 +126,11 @@ class EnvPool(Pool):
         self._pressed = np.arange(len(task.actions), dtype=np.int32) if task.buttons is None else task.buttons
         self._hot = {name: np.eye(count, dtype=np.float32) for name, count in self._numbers.items()}
         self._rewards = task.rewards(num_envs) if task.rewards else None
-        self._seen: dict[str, NDArray[Any]] = {}  # by EnvPool, at the present row
+        self._seen: dict[str, NDArray[Any]] = {}  # EnvPool's answer for the current row
         self._reward, self._discount = np.zeros(num_envs), np.ones(num_envs, bool)
         self._first = self._last = np.zeros(num_envs, bool)
-        self._cut: NDArray[np.bool_] | None = None  # ended by the limit, while in EnvPool they go on; None: nobody
-        self._quiet_steps = 0  # in which nobody can reach the limit
+        self._cut: NDArray[np.bool_] | None = None  # ended by the limit but still running in EnvPool; None: none
+        self._quiet_steps = 0  # steps in which no environment can reach the limit
 
     def _make(self, seed: int) -> None:
         if seed < 0:
@@ -150,10 +149,10 @@ class EnvPool(Pool):
 
     @property
     def pool(self) -> Any:
-        """EnvPool's own. UserError once closed, and in a forked child, where it would never answer."""
+        """EnvPool's object. UserError once closed, and in a forked child, where it would never answer."""
         forked.refuse(self._process, self.task.name)
         if not self._held:
-            raise UserError(f"{self.task.name} is closed; make another")
+            raise UserError(f"{self.task.name} is closed; create a new one")
         return self._held[0]
 
     def _observation(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -164,14 +163,14 @@ class EnvPool(Pool):
         return {"image": (shape, torch.uint8), **numbers}
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` makes the pool anew."""
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` recreates the pool."""
         chosen = as_mask(mask, self.num_envs).numpy()
         if not chosen.all() and not self._seen:
             raise UserError("reset every environment before resetting only some")
         if not chosen.all() and seed is not None:
             raise UserError("EnvPool gives a new seed to all environments or to none")
         self._expect(False)
-        if seed is not None and (self._seen or seed != self._seed):  # untouched, it is what it would be made anew
+        if seed is not None and (self._seen or seed != self._seed):  # an unused pool is already in that state
             self._make(seed)
         if chosen.any():
             self.pool._reset(self._ids[chosen])
@@ -184,34 +183,34 @@ class EnvPool(Pool):
         return self._write(self._rows(None), None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
-        rows = self._rows(out)  # what is wrong with them is said before anything has happened
+        """Act: ``action`` [B] int64. Ended environments begin a new episode instead."""
+        rows = self._rows(out)  # validated before any state changes
         self.send(action)
         return self._receive(rows, out)
 
     def send(self, action: Tensor) -> None:
-        """Let the environments act; ``recv`` has the answer."""
+        """Start a step; ``recv`` returns the answer."""
         if not self._seen:
             raise UserError("reset the environment before its first step")
         self._expect(False)
         if isinstance(action, Tensor) and action.dtype == torch.int64 and action.shape == (self.num_envs,):
             numbers = action.cpu().numpy()
-            if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: a negative number is a large one here
+            if numbers.view(np.uint64).max() >= len(self._pressed):  # one pass: negative numbers become large ones
                 raise UserError(f"actions must lie in [0, {self.spec.num_actions}), got {numbers.tolist()}")
         else:
             numbers = as_action(action, self.num_envs, self.spec.num_actions).numpy()
-        if self._cut is not None:  # what is ignored decides nothing
+        if self._cut is not None:  # ignored actions must not have an effect
             numbers = np.where(self._cut, 0, numbers)
         self.pool._send([self._ids, self._ids, self._pressed[numbers]])
         self._pending = True
 
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """The answer to what was sent."""
+        """Return the answer to the actions sent."""
         self._expect(True)
         return self._receive(self._rows(out), out)
 
     def _rows(self, out: Timestep | None) -> Timestep:
-        """What numpy writes: on a CPU the caller's rows themselves. UserError for rows that do not fit."""
+        """Return the rows for numpy to write: on a CPU the caller's own. UserError for rows that do not match."""
         if out is not None:
             matching_rows(self._leaves, out)
         if self.device.type != "cpu":
@@ -226,15 +225,15 @@ class EnvPool(Pool):
         done, reward = said[self._keys["done"]], said[self._keys["reward"]]
         if self.task.limit is None:
             late = said[self._keys["trunc"]] & (reward == 0)
-            done = done ^ late  # what is cut short is done
+            done = done ^ late  # truncated episodes are also "done"
         else:
             cut = self._cut
-            if cut is not None and cut.any():  # they took one more step, of which nothing is seen
+            if cut is not None and cut.any():  # they took one more step, which is discarded
                 self.pool._reset(self._ids[cut])
                 self._look(self.pool._recv(), cut)
                 done, reward = done & ~cut, np.where(cut, 0, reward)
             self._cut = late = self._late(self.task.limit, done)
-        # A copy: EnvPool's own memory would be held for two steps, and it would have to find more.
+        # A copy: keeping EnvPool's own memory for two steps would make it allocate more.
         self._first, self._last = self._last, done.copy() if late is None else done | late
         self._reward, self._discount = reward, ~done
         if self._rewards is not None:
@@ -242,7 +241,9 @@ class EnvPool(Pool):
         return self._write(rows, out)
 
     def _late(self, limit: int, done: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """[B], whose time is up though the task goes on; None if it is nobody's. Looked at only when it may be."""
+        """Return [B], the environments at the limit whose task continues; None if there are none. Checked only if
+        needed.
+        """
         if self._quiet_steps > 0:
             self._quiet_steps -= 1
             return None
@@ -254,12 +255,12 @@ class EnvPool(Pool):
         return None
 
     def _expect(self, pending: bool) -> None:
-        """UserError unless an answer is on its way, or none is."""
+        """Raise UserError unless an answer is ``pending``, or unless none is."""
         if self._pending != pending:
             raise UserError("send actions first" if pending else "receive the answer to the last actions first")
 
     def _look(self, said: list[NDArray[Any]], chosen: NDArray[Any] | None = None) -> None:
-        """Remember what is seen now: everywhere, or where ``chosen``, whose rows alone are given."""
+        """Store the answer: for all environments, or for those ``chosen``, whose rows alone are given."""
         seen = {name: said[self._keys[key]] for name, key in self._looked.items()}
         if chosen is not None and not chosen.all():
             some, seen = seen, {k: v.copy() for k, v in self._seen.items()}
@@ -268,12 +269,12 @@ class EnvPool(Pool):
         self._seen = seen
 
     def _write(self, step: Timestep, out: Timestep | None) -> Timestep:
-        """Fill ``step``; it, or what it becomes on another device."""
+        """Fill ``step`` and return it, or its copy on another device."""
         rows = {name: tensor.numpy() for name, tensor in leaves(step).items()}  # the same memory
         rows["reward"][:], rows["discount"][:] = self._reward, self._discount
         rows["first"][:], rows["last"][:], rows["task"][:] = self._first, self._last, 0
         if len(self._parts) == 1:
-            for channel in range(rows["image"].shape[-1]):  # five times faster than to move the axis of all at once
+            for channel in range(rows["image"].shape[-1]):  # five times faster than moving the axis of all at once
                 rows["image"][..., channel] = self._seen["image"][:, channel]
         else:
             rows["image"][:] = self._seen["image"]
@@ -287,18 +288,18 @@ class EnvPool(Pool):
         return step if self.device.type == "cpu" else write_rows(step, out, self.device)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """uint8 [H, W, 3]: environment 0 for people; None unless made with ``render``."""
+        """Draw environment 0 for human viewers, uint8 [H, W, 3]; None unless made with ``render``."""
         return self.pool.render(0)[0] if "render_mode" in self._settings else None
 
     def close(self) -> None:
-        """End its threads and simulators."""
+        """End EnvPool's threads and simulators."""
         self._end()
 
 
 def pools(
     task: Task, num_envs: int, device: torch.device, seed: int, *, pools: int, env_offset: int = 0, **options: Any
 ) -> Alternating | EnvPool:
-    """Two ``pools`` that take turns, so that slow simulators and the agent work at the same time; or one."""
+    """Make two alternating ``pools``, so that slow simulators and the agent work at the same time; or one."""
 
     def make(count: int, offset: int) -> EnvPool:
         return EnvPool(task, count, device, seed, env_offset=offset, **options)
@@ -309,10 +310,10 @@ def pools(
 
 
 def package() -> Any:
-    """EnvPool. UserError where it is not installed."""
+    """Import EnvPool. UserError where it is not installed."""
     try:
-        # Its import keeps a traceback for ever, and with it every caller's frame and what lies there, environments
-        # with their simulators too. In a thread nobody has called.
+        # Importing it keeps a traceback alive, and with it the frames of all callers and their local variables, such as
+        # environments with their simulators. In a separate thread there are no such callers.
         with ThreadPoolExecutor(1) as apart:
             return apart.submit(import_module, "envpool").result()
     except ImportError as error:
@@ -320,13 +321,13 @@ def package() -> Any:
 
 
 def tasks(module: str) -> list[str]:
-    """The ids that EnvPool's ``module`` ("atari", ...) registers."""
+    """Return the ids that EnvPool's ``module`` ("atari", ...) registers."""
     specs = package().registration.registry.specs
     return [name for name, (path, *_) in specs.items() if path == f"envpool.{module}"]
 
 
 def known(name: str, names: Iterable[str], family: str) -> str:
-    """``name``. UserError with near misses if ``names`` lacks it."""
+    """Return ``name``. UserError with close matches if ``names`` lacks it."""
     if name not in names:
         raise UserError(f"no environment {family}:{name}; {suggest(name, names)}")
     return name

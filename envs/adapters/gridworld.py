@@ -1,4 +1,4 @@
-"""MiniGrid's gridworlds (Chevalier-Boisvert et al. 2023) as EnvPool simulates them: an egocentric 7x7 view in codes."""
+"""MiniGrid's gridworlds (Chevalier-Boisvert et al. 2023) through EnvPool: an egocentric 7x7 view in codes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .envpool import Info, Task, known, package, tasks
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
 SIDE = 25
-"""Of the largest grid."""
+"""Side of the largest grid, in cells."""
 ROOMS_AND_SIZE = ((7, 4), (7, 8), (10, 4), (10, 10), (12, 10))
 """N and S of the tasks ``MultiRoom-N7-S4`` and so on, which no package registers: exactly N rooms, each 4 to S cells
-wide and high, walls and all (RIDE, Raileanu and Rocktaeschel 2020, and those after it)."""
+wide and high, including walls (RIDE, Raileanu and Rocktaeschel 2020, and subsequent work)."""
 
 
 class GoalReward:
-    """``1 - 0.9 steps / max_steps`` at the goal. EnvPool's has a ``max_steps`` of its own, beyond reach here."""
+    """Pays ``1 - 0.9 steps / max_steps`` at the goal; EnvPool's own ``max_steps`` is set out of reach."""
 
     def __init__(self, max_steps: int) -> None:
         self.max_steps = max_steps
@@ -27,22 +27,22 @@ class GoalReward:
     def __call__(
         self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """[B] reward, [B] bool discount."""
+        """Return [B] reward, [B] bool discount."""
         won = reward > 0
         if won.any():
             reward = np.where(won, 1 - 0.9 * (info["elapsed"] / self.max_steps), reward)
         return reward, ~terminated
 
     def begin(self, chosen: NDArray[Any], info: Info) -> None:
-        """New episodes where ``chosen``: nothing is remembered."""
+        """Begin new episodes where ``chosen``; there is no state to reset."""
 
 
 MAY_FAIL = ("DistShift", "Fetch", "GoTo", "Lava", "Memory", "PutNear", "RedBlueDoors")
-"""How tasks begin that can end unpaid: in lava, with the wrong thing, at the wrong place."""
+"""Prefixes of tasks that can terminate without reward: in lava, with the wrong object, at the wrong place."""
 
 
 def known_tasks() -> dict[str, tuple[str, dict[str, int]]]:
-    """Ours -> EnvPool's and its settings. Ours is without the prefix, and without the version where it is the first."""
+    """Map our task names to EnvPool's and its settings. Ours omit the prefix, and the version where it is the first."""
     ids = [i for i in tasks("minigrid") if i.startswith("MiniGrid-")]
     names = {i.removeprefix("MiniGrid-").removesuffix("-v0"): (i, dict[str, int]()) for i in ids}
     for rooms, size in ROOMS_AND_SIZE:
@@ -53,10 +53,10 @@ def known_tasks() -> dict[str, tuple[str, dict[str, int]]]:
 
 
 def task(name: str) -> Task:
-    """The task ``minigrid:name``. An episode pays 1 - 0.9 steps / max_steps at its goal. UserError for unknown names.
+    """Return the task ``minigrid:name``, which pays 1 - 0.9 steps / max_steps at its goal. UserError for unknown names.
 
-    "image" [7, 7, 3] holds an object, a colour and a state a cell as small numbers, "vector" the agent's direction. The
-    mission is text and left out: GoToDoor, Fetch and others whose mission changes cannot be solved without it.
+    "image" [7, 7, 3] holds object, colour and state of each cell as small numbers, "vector" the agent's direction. The
+    mission is text and omitted: GoToDoor, Fetch and others whose mission changes cannot be solved without it.
     """
     names = known_tasks()
     theirs, settings = names[known(name, names, "minigrid")]

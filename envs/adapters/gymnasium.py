@@ -1,4 +1,4 @@
-"""Any registered Gymnasium environment with discrete actions, in this process (`Workers` spreads it over several)."""
+"""Any registered Gymnasium environment with discrete actions, in this process (`Workers` distributes them)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from .gym_interface import episode_limit, first_observation, old_interface, step
 
 FLAGS = (bool, np.bool_, int)
 LARGEST = float(np.finfo(np.float32).max)
-"""Reward: what float32 can hold; no NaN is below it."""
+"""Largest reward that float32 can hold; comparisons with NaN are false."""
 OURS = (KeyboardInterrupt, GeneratorExit)
-"""What is not the environment's doing. It may raise all else: some call ``sys.exit``, others panic in Rust."""
+"""Exceptions that are not the environment's. All others may come from it: some call ``sys.exit`` or panic in Rust."""
 
 PACKAGES = {
     "MiniGrid-": ("minigrid", "pip install 'morello[envs]'"),
@@ -36,24 +36,24 @@ PACKAGES = {
     "MiniWorld-": ("miniworld", "pip install 'morello[envs]'"),
     "ALE/": ("ale_py", "pip install ale-py"),
 }
-"""How ids begin that only a package knows: the module to import, and how to get it."""
+"""Prefixes of ids that only a package registers: the module to import, and how to install it."""
 
 
 class Gymnasium(VectorEnv):
     """B environments ``gymnasium.make(name)``, stepped one after the other.
 
-    Environment i begins with seed ``seed + env_offset + i`` and then goes on with its own generator, as Gymnasium's
-    vector environments do. Its termination is discount 0, its truncation leaves 1.
+    Environment i begins with seed ``seed + env_offset + i`` and then continues with its own generator, as vector
+    environments of Gymnasium do. Termination sets discount 0, truncation leaves 1.
 
-    An environment that raises, or answers with what is not finite or of another shape or type than its space, is a
-    `BrokenEnvironmentError` that names it; with ``restart_envs`` it is made anew instead and its episode counts as
-    truncated where it broke, with reward 0 (``restarts`` [B] counts). One that breaks `EPISODES` times without a whole
-    episode is given up. One that never answers hangs the process, and one that crashes ends it: `Workers` survives
-    both. Finite numbers beyond the bounds of their Box are taken, with one warning that names environment, seed and
-    step.
+    An environment that raises, or returns values that are not finite or differ in shape or type from its space, leads
+    to a `BrokenEnvironmentError` that names it; with ``restart_envs`` it is recreated instead and its episode counts as
+    truncated where it broke, with reward 0 (``restarts`` [B] counts). An environment that breaks `EPISODES` times
+    without a complete episode is abandoned. One that never answers hangs the process, and one that crashes ends it:
+    `Workers` survives both. Finite numbers beyond the bounds of their Box are accepted, with one warning that names
+    environment, seed and step.
 
-    ``time_limit`` takes the place of the limit an environment was registered with; UserError for one beyond what the
-    environment counts itself. With ``render`` environment 0 is made so that it can be drawn, if it can.
+    ``time_limit`` replaces the limit an environment was registered with; UserError if it exceeds the environment's own
+    internal limit. With ``render`` environment 0 is made so that it can be drawn, if possible.
     """
 
     adopts = True
@@ -74,7 +74,7 @@ class Gymnasium(VectorEnv):
         if not 0 <= seed < 2**62:
             raise UserError(f"Gymnasium's seeds are 0 or more (and below 2 ** 62), not {seed}")
         self.name, self.num_envs, self.device = name, num_envs, device
-        self.codes = name.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-"))  # not colours
+        self.codes = name.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-"))  # codes, not colours
         if time_limit is not None:
             arguments["max_episode_steps"] = time_limit
         self._arguments, self._restart, self._drawn = arguments, restart_envs, render
@@ -83,7 +83,7 @@ class Gymnasium(VectorEnv):
         self._reader = Reader(one.observation_space, name)
         self._start, names = actions(one.action_space, one, name)
         limit = episode_limit(one)
-        if time_limit is not None and limit != time_limit:  # it has another one inside
+        if time_limit is not None and limit != time_limit:  # it has another internal limit
             raise UserError(beyond_limit(name, limit))
         self.spec = Spec(
             observation=self._reader.observation,
@@ -95,12 +95,12 @@ class Gymnasium(VectorEnv):
             resumable=False,
             success=(has_goal(name),),
         )
-        self._told = False  # that numbers are beyond their bounds
-        self._seeded = [False] * num_envs  # has its generator been given its seed?
+        self._told = False  # whether the warning about exceeded bounds was issued
+        self._seeded = [False] * num_envs  # whether each generator has received its seed
         self.adopt(empty_timestep(self.spec, num_envs), Faults.new(seed, num_envs, name, env_offset), started=False)
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
-        """Keep answers and faults in this memory from now on; see `VectorEnv.adopt`."""
+        """Store answers and faults in the given memory from now on; see `VectorEnv.adopt`."""
         self._own, self.faults, self._started = rows, faults, started
         self._rows = {k: v.numpy() for k, v in leaves(rows).items()}  # the same memory
         self._observations = [{k: self._rows[k][i] for k in self.spec.observation} for i in range(self.num_envs)]
@@ -108,7 +108,7 @@ class Gymnasium(VectorEnv):
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each was made anew."""
+        """Number of times each environment [B] was recreated."""
         return [int(x) for x in self.faults.restarts]
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
@@ -126,7 +126,7 @@ class Gymnasium(VectorEnv):
         return self._give(None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        """Act: ``action`` [B] int64. Ended environments begin a new episode instead."""
         if not self._started:
             raise UserError("reset the environment before its first step")
         numbers = as_action(action, self.num_envs, self.spec.num_actions).tolist()
@@ -140,7 +140,7 @@ class Gymnasium(VectorEnv):
         return self._give(out)
 
     def _begin(self, i: int) -> None:
-        """A new episode of environment i."""
+        """Begin a new episode of environment i."""
         faults = self.faults
         faults.turn[0] = i
         for attempt in range(1, ATTEMPTS + 1):
@@ -157,7 +157,7 @@ class Gymnasium(VectorEnv):
         self._fill(i, 0.0, 1.0, first=True, last=False)
 
     def _act(self, i: int, action: int) -> None:
-        """One step of environment i."""
+        """Step environment i."""
         faults = self.faults
         faults.turn[0] = i
         faults.step[i] += 1
@@ -168,7 +168,7 @@ class Gymnasium(VectorEnv):
             if not abs(paid) <= LARGEST:
                 raise ValueError(f"its reward is {reward!r}")
             if not isinstance(terminated, FLAGS) or not isinstance(truncated, FLAGS):
-                raise ValueError(f"it says terminated {terminated!r} and truncated {truncated!r}, not True or False")
+                raise ValueError(f"it returns terminated {terminated!r} and truncated {truncated!r}, not True or False")
             discount, last = float(not terminated), bool(terminated or truncated)
             self._see(i, observation)
             if last:
@@ -177,19 +177,19 @@ class Gymnasium(VectorEnv):
             raise
         except BaseException as error:
             self._repair(i, error)
-            paid, discount, last = 0.0, 1.0, True  # the observation stays as it was
+            paid, discount, last = 0.0, 1.0, True  # the observation stays unchanged
         self._fill(i, paid, discount, first=False, last=last)
 
     def _see(self, i: int, observation: Any) -> None:
-        """Write what environment i shows; ValueError for what it said it would not show."""
+        """Write the observation of environment i; ValueError for values outside its space."""
         beyond = self._reader.write(observation, self._observations[i])
         if beyond is not None and not self._told:
             self._told = True
             what = self.faults.describe(i, "leaves its space")
-            warnings.warn(f"{what}: {beyond}; played on, and not said again", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{what}: {beyond}; the episode goes on; warned only once", RuntimeWarning, stacklevel=2)
 
     def _repair(self, i: int, error: BaseException, last: bool = False) -> None:
-        """Make environment i anew, or give up. UserError for one that speaks Gym's old interface."""
+        """Recreate environment i, or abandon it. UserError for one that uses Gym's old interface."""
         if (old := old_interface(error)) is not None:
             raise UserError(f"{self.name} {old}") from error
         reason = f"{type(error).__name__}: {one_line(error)}"
@@ -198,10 +198,10 @@ class Gymnasium(VectorEnv):
         try:
             self._envs[i] = self._new(i)
         except UserError as failure:
-            raise BrokenEnvironmentError(f"{what}; and it could not be made anew: {failure}") from failure
+            raise BrokenEnvironmentError(f"{what}; and it could not be recreated: {failure}") from failure
         self.faults.made_anew(i)
         self._seeded[i] = False
-        warnings.warn(f"{what}; made anew, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{what}; recreated, {sum(self.restarts)} so far", RuntimeWarning, stacklevel=2)
 
     def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:
         return make_one(self.name, self._arguments | more)
@@ -214,7 +214,7 @@ class Gymnasium(VectorEnv):
         return write_rows(self._own, out, self.device)
 
     def _new(self, i: int) -> gymnasium.Env[Any, Any]:
-        """Environment i; the first with pictures, if they are asked for and it has them."""
+        """Make environment i; the first with rendering, if requested and available."""
         if i or not self._drawn:
             return self._make()
         _allow_no_screen()
@@ -222,22 +222,22 @@ class Gymnasium(VectorEnv):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*render_mode")
                 return self._make(render_mode="rgb_array")
-        except UserError as error:  # made without, it may do well
+        except UserError as error:  # it may still work without rendering
             reason = one_line(error)
         env = self._make()
         self._draw_no_more(reason)
         return env
 
     def render(self) -> NDArray[np.uint8] | None:
-        """uint8 [H, W, 3], environment 0 as people are shown it. None without the option ``render``, before its first
-        episode, and where drawing fails, which is said once.
+        """Draw environment 0 for human viewers, uint8 [H, W, 3]. None without the option ``render``, before its first
+        episode, and where drawing fails, which is reported once.
         """
         if not self._drawn or not self._seeded[0]:
             return None
         try:
             drawn = self._envs[0].render()
             if drawn is None:
-                raise ValueError("it draws nothing")
+                raise ValueError("its render returns None")
             picture = np.array(drawn)
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
                 raise ValueError(f"it draws {picture.dtype} {list(picture.shape)}, not uint8 [H, W, 3]")
@@ -253,7 +253,7 @@ class Gymnasium(VectorEnv):
         warnings.warn(f"{self.name} has no picture for people: {reason}", RuntimeWarning, stacklevel=3)
 
     def close(self) -> None:
-        """Close all of them, whatever some may have against it."""
+        """Close all environments, ignoring their errors."""
         for i in range(self.num_envs):
             self._close(i)
 
@@ -268,7 +268,7 @@ class Gymnasium(VectorEnv):
 
 
 def make_one(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """``gymnasium.make``; UserError, with the way out, for what it cannot make."""
+    """Call ``gymnasium.make``; UserError, with a remedy, for what it cannot make."""
     try:
         _register(name.rpartition(":")[2])
         return gymnasium.make(name, disable_env_checker=True, **arguments)
@@ -286,7 +286,7 @@ def make_one(name: str, arguments: dict[str, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def _allow_no_screen() -> None:
-    """Settings of pyglet and pygame, before they are imported: pictures need no screen, and nobody is greeted."""
+    """Configure pyglet and pygame, before they are imported: no screen is needed, and no greeting is printed."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         os.environ.setdefault("PYGLET_HEADLESS", "true")
@@ -294,7 +294,7 @@ def _allow_no_screen() -> None:
 
 
 def _register(name: str) -> None:
-    """Import the package that registers ``name``, if one is known to. UserError if it is not installed."""
+    """Import the package that registers ``name``, if one is known. UserError if it is not installed."""
     for beginning, (module, install) in PACKAGES.items():
         if name.startswith(beginning):
             _allow_no_screen()

@@ -1,4 +1,4 @@
-"""MiniGrid's tasks of the exploration literature that no package registers: long corridors of rooms, and a noisy TV."""
+"""MiniGrid tasks from the exploration literature that no package registers: long corridors of rooms, and a noisy TV."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .gymnasium import Gymnasium
 
 
 class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
-    """MultiRoom with a ball in the first room that shows another colour whenever the agent asks for it.
+    """MultiRoom with a ball in the first room that changes its colour whenever the agent takes the action ``drop``.
 
     "RIDE: Rewarding Impact-Driven Exploration for Procedurally-Generated Environments", Raileanu and Rocktaeschel
-    2020, and their environment. Theirs: the action ``drop`` draws the ball's colour anew, uniformly from MiniGrid's
-    six (so it may stay), wherever the agent is; nothing can be put down; the ball can be picked up, since it may stand
-    before the door, and is then seen as what the agent carries; N7-S4 only. Ours: the ball is placed after all else,
-    so that the first episode of a seed has the rooms it has without the ball; and the other sizes.
+    2020, and their environment. As in theirs, the action ``drop`` draws a new colour of the ball, uniformly from
+    MiniGrid's six (so it may stay the same), wherever the agent is; nothing can be put down; the ball can be picked up,
+    since it may block the door, and is then observed as the carried object. They have N7-S4 only. Different here: the
+    ball is placed last, so that the first episode of a seed has the same rooms as without the ball; and other sizes.
     """
 
     def _gen_grid(self, width: int, height: int) -> None:
@@ -32,22 +32,22 @@ class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
         self.place_obj(self.noisy_tv, self.rooms[0].top, self.rooms[0].size)
 
     def step(self, action: Any) -> Any:
-        """Gymnasium's; ``drop`` draws a colour and puts nothing down."""
+        """Step as Gymnasium does, but ``drop`` draws a colour and puts nothing down."""
         if action == self.actions.drop:
             self.noisy_tv.color = self._rand_elem(COLOR_NAMES)
-            action = self.actions.done  # which does nothing
+            action = self.actions.done  # has no effect
         return super().step(action)
 
 
 class NoisyRooms(Gymnasium):
-    """B environments ``MultiRoomNoisyTV-...`` in the words of their family: its actions, and where the agent is."""
+    """B environments ``MultiRoomNoisyTV-...`` with the family's action names and the agent's position."""
 
     def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
         super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
         self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
-        """As `Gymnasium`, with the agent's place in ``info``."""
+        """Store answers and faults as `Gymnasium` does, with the agent's position in ``info``."""
         places = {"position": torch.zeros(self.num_envs, 2), "cell": torch.zeros(self.num_envs, dtype=torch.int64)}
         return super().adopt(rows._replace(info=places), faults, started)
 
@@ -59,8 +59,8 @@ class NoisyRooms(Gymnasium):
 
 
 def register() -> None:
-    """Make ``MiniGrid-MultiRoom-N7-S4-v0``, ``MiniGrid-MultiRoomNoisyTV-N7-S4-v0`` and the other sizes known to
-    Gymnasium. What is registered already stays.
+    """Register ``MiniGrid-MultiRoom-N7-S4-v0``, ``MiniGrid-MultiRoomNoisyTV-N7-S4-v0`` and the other sizes with
+    Gymnasium. Existing registrations are kept.
     """
     for rooms, size in ROOMS_AND_SIZE:
         arguments = {"minNumRooms": rooms, "maxNumRooms": rooms, "maxRoomSize": size}
@@ -70,5 +70,5 @@ def register() -> None:
         ):
             name = f"MiniGrid-{task}-N{rooms}-S{size}-v0"
             if name not in gymnasium.registry:
-                # MultiRoomEnv's own limit, said here too so that it can be read.
+                # MultiRoomEnv's own limit, repeated here so that it can be read.
                 gymnasium.register(name, entry, max_episode_steps=20 * rooms, kwargs=arguments)

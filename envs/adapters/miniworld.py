@@ -1,4 +1,4 @@
-"""MiniWorld's 3D environments, drawn off screen by the system's OpenGL."""
+"""MiniWorld's 3D environments, rendered off screen with the system's OpenGL."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ from pyglet.gl import gl_info, glu
 print(gl_info.get_renderer())
 """
 WAYS = {"egl": "", "osmesa": f"runpy.run_path({osmesa.__file__!r})['use']()"}
-"""How to draw without a display, best first, and what pyglet needs before it looks for a window."""
+"""Methods of drawing without a display, in order of preference, and the code pyglet needs before it opens a window."""
 PACKAGES = "apt-get install libegl1 libgl1 libglu1-mesa"
 
 FILMED = 480
-"""Pixels, about: the longer side of the pictures for people."""
+"""Approximate longer side of the pictures for human viewers, in pixels."""
 
-_turn = [1]  # the display list of the environment being drawn
+_turn = [1]  # display list of the environment being drawn
 _numbers = itertools.count(1)
 
 
 class MiniWorld(Gymnasium):
-    """B environments ``MiniWorld-{name}-v0`` in this process, stepped one after the other; see `Workers` for more.
+    """B environments ``MiniWorld-{name}-v0`` in this process, stepped one after the other; `Workers` uses several
+    processes.
 
-    Images are uint8 [*frame_size, 3]. ``way`` is one of `WAYS`; the first MiniWorld of a process decides.
+    Images are uint8 [*frame_size, 3]. ``way`` is one of `WAYS`; the first MiniWorld of a process determines it.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class MiniWorld(Gymnasium):
             raise UserError(f"images are at least 1 x 1, not {height} x {width}")
         if name not in names(way):
             raise UserError(f"MiniWorld has no environment {name!r}; {suggest(name, names(way))}")
-        # Its window is a second picture, of 30 MB at its usual size, which nobody looks at but in films.
+        # Its window is a second picture, of 30 MB at its usual size, which is only used in videos.
         scale = max(1, FILMED // max(height, width)) if render else 1
         sizes = {
             "obs_height": height, "obs_width": width, "window_height": scale * height, "window_width": scale * width
@@ -67,13 +68,13 @@ class MiniWorld(Gymnasium):
 
     def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:
         _turn[0] = number = next(_numbers)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints how many samples a pixel it settled for
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the number of samples per pixel
             return _OwnWalls(make_one(self.name, self._arguments | more), number)
 
 
 class _OwnWalls(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """MiniWorld compiles what does not move into OpenGL's display list 1, which all environments of a process share: as
-    it is, each draws the walls of whichever was reset last. Here each has a list of its own.
+    """Gives each environment its own display list. MiniWorld compiles static geometry into OpenGL's display list 1,
+    which all environments of a process share, so that each would draw the walls of whichever was reset last.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], number: int) -> None:
@@ -93,7 +94,7 @@ class _OwnWalls(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.render()
 
     def close(self) -> None:
-        """It closes no more than the window people look at; the one it draws in holds its memory."""
+        """Close MiniWorld's window and also the one it draws in, which MiniWorld leaves open and which holds memory."""
         import_module("pyglet.gl").glDeleteLists(self._number, 1)
         super().close()
         world: Any = self.env.unwrapped
@@ -101,14 +102,14 @@ class _OwnWalls(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def names(way: str) -> list[str]:
-    """Ours of all that MiniWorld registers: without prefix and version."""
+    """Return our names of all environments that MiniWorld registers: without prefix and version."""
     _load(way)
     return [i.removeprefix("MiniWorld-").removesuffix("-v0") for i in gymnasium.registry if i.startswith("MiniWorld-")]
 
 
 def _load(way: str) -> None:
-    """Import MiniWorld, which opens a window at once."""
-    # llvmpipe's own threads cost more than they bring for pictures this small, and the cores have workers.
+    """Import MiniWorld, which opens a window on import."""
+    # llvmpipe's own threads do not pay off for images this small, and the workers use the cores.
     os.environ.setdefault("LP_NUM_THREADS", "0")
     if "pyglet.gl" not in sys.modules:
         pyglet: Any = import_module("pyglet")
@@ -116,7 +117,7 @@ def _load(way: str) -> None:
         if way == "osmesa":
             osmesa.use()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pyglet, of the way it found a display
+        warnings.simplefilter("ignore")  # pyglet warns about the display it found
         import_module("miniworld")
     gl: Any = import_module("pyglet.gl")
     world: Any = import_module("miniworld.miniworld")
@@ -127,9 +128,9 @@ def _load(way: str) -> None:
 
 @cache
 def way_to_draw() -> str:
-    """One of `WAYS` that works here. UserError, naming what to install, if there is none.
+    """Return one of `WAYS` that works here. UserError, naming the packages to install, if there is none.
 
-    Each is tried in a process of its own: a pyglet that has failed once is of no more use.
+    Each is tried in its own process: pyglet cannot be used again after a failure.
     """
     if find_spec("miniworld") is None:
         raise UserError("MiniWorld is not installed: pip install 'morello[envs]'")
@@ -143,7 +144,7 @@ def way_to_draw() -> str:
 
 
 def attempt(way: str) -> str | None:
-    """Why nothing can be drawn this way, or None if it can."""
+    """Return the reason why drawing this way fails, or None if it works."""
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT.format(WAYS[way])]
     tried = subprocess.run(command, capture_output=True, text=True)
     return (tried.stderr.strip() or "it crashed").splitlines()[-1] if tried.returncode else None

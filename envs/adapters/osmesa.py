@@ -1,7 +1,7 @@
-"""MiniWorld without any window system: Mesa's off-screen library, OSMesa, plays EGL's part for its pyglet 1.5.
+"""MiniWorld without any window system: Mesa's off-screen library, OSMesa, replaces EGL for its pyglet 1.5.
 
-Debian's package is libosmesa6 (Mesa dropped it in 25.1). pyglet's headless windows call a dozen functions of EGL, which
-are answered here, and OpenGL's own, which libOSMesa exports under their usual names.
+Debian's package is libosmesa6 (Mesa removed it in 25.1). pyglet's headless windows call about a dozen functions of EGL,
+which are emulated here, and OpenGL's own, which libOSMesa exports under their usual names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 RGBA, UNSIGNED_BYTE = 0x1908, 0x1401
-WIDTH, HEIGHT = 0x3057, 0x3056  # of a surface, in EGL
+WIDTH, HEIGHT = 0x3057, 0x3056  # EGL attributes of a surface
 
 
 class Egl:
@@ -29,11 +29,11 @@ class Egl:
         def answer(*arguments: Any) -> Any:
             return getattr(Egl, f"_{name}", Egl._nothing)(self, *arguments)
 
-        setattr(self, name, answer)  # the same function the next time, with the types that were set
+        setattr(self, name, answer)  # cached, to keep the types that pyglet sets
         return answer
 
     def _nothing(self, *_: Any) -> int:
-        return 1  # true: done
+        return 1  # true: success
 
     def _eglQueryDevicesEXT(self, _room: int, _devices: Any, count: Any) -> int:  # noqa: N802 (EGL's name)
         count._obj.value = 1
@@ -61,9 +61,9 @@ class Egl:
 
 
 def use() -> None:
-    """Let pyglet, not yet imported beyond its options, draw through OSMesa. OSError if it is not installed."""
+    """Make pyglet, of which only the options may have been imported, draw through OSMesa. OSError if it is missing."""
     lib: Any = import_module("pyglet.lib")
     path = find_library("OSMesa") or "libOSMesa.so.8"
-    mesa = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)  # global: libGLU is to find its OpenGL here
+    mesa = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)  # global, so that libGLU finds its OpenGL here
     others, stand_in = lib.load_library, {"GL": mesa, "EGL": Egl(mesa)}
     lib.load_library = lambda *names, **options: stand_in.get(names[0]) or others(*names, **options)

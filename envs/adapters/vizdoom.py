@@ -1,11 +1,11 @@
-"""ViZDoom's scenarios (Kempka et al. 2016) as EnvPool simulates them, with the rewards that ViZDoom gives.
+"""ViZDoom's scenarios (Kempka et al. 2016) through EnvPool, with ViZDoom's original rewards.
 
-EnvPool reports shaped rewards of its own and none of the scenario's: neither the living reward, nor what the level's
-script pays, nor anything for the step that ends an episode. What a scenario pays follows from what EnvPool does report,
-and is made here. It equals ViZDoom's up to what EnvPool keeps to itself: the last step of an episode counts as a whole
-one (its last tics may never have been played), and the script may pay the goal one step before the episode ends,
-where here the end pays it. And the last image of an episode that the task ended is the one before: nothing is drawn
-any more.
+EnvPool reports its own shaped rewards and none of the scenario's: neither the living reward, nor the payments of the
+level's script, nor anything for the step that ends an episode. The scenario's reward is reconstructed here from the
+variables that EnvPool reports. It equals ViZDoom's except for what EnvPool does not report: the last step of an episode
+counts as a complete one (its last tics may not have been played), and the script may pay the goal one step before the
+episode ends, whereas here it is paid at the end. The last image of an episode that the task ended repeats the one
+before, since nothing is drawn after the end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from .envpool import Info, Task, known, package
 
 
 class Scenario(NamedTuple):
-    """What a scenario pays and how long it lasts: ``tic`` each tic, ``end`` when it terminates, ``unit`` for each unit
-    of a game ``variable``. A ``shot`` that ends the episode is not seen to be spent, and is charged at the end.
+    """Rewards and duration of a scenario: ``tic`` per tic, ``end`` on termination, ``unit`` per unit of a game
+    ``variable``. With ``shot``, a shot that ends the episode is not yet visible in the variable, and is charged at the
+    end.
     """
 
     summary: str
@@ -33,12 +34,12 @@ class Scenario(NamedTuple):
     variable: str | None = None
     unit: float = 0.0
     shot: bool = False
-    buttons: tuple[str, ...] | None = None  # of the scenario's, those an action may press; None: all
+    buttons: tuple[str, ...] | None = None  # the scenario's buttons available as actions; None: all
 
 
 SCENARIOS: dict[str, Scenario] = {
     "Basic": Scenario(
-        "shoot the monster across the room (+106; a shot costs 5, a tic 1)", 300, -1, 106, "AMMO2", 5, shot=True
+        "shoot the monster across the room (+106; -5 per shot, -1 per tic)", 300, -1, 106, "AMMO2", 5, shot=True
     ),
     "SimplerBasic": Scenario("Basic with plain walls", 300, -1, 106, "AMMO2", 5, shot=True),
     "RocketBasic": Scenario("Basic with a rocket launcher", 300, -1, 106, "AMMO5", 5),
@@ -46,27 +47,27 @@ SCENARIOS: dict[str, Scenario] = {
         "eight rooms, a vest (+1) in one of them; 17 starts: the dense task of Pathak et al. 2017",
         2100, -0.0001, 1, buttons=("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD"),
     ),
-    "DefendTheCenter": Scenario("turn and shoot (+1 a kill, death -1) with 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
-    "DefendTheLine": Scenario("turn and shoot (+1 a kill, death -1) at a far wall", None, 0, -1, "KILLCOUNT", 1),
-    "HealthGathering": Scenario("an acid floor, medikits to live longer (+1 a tic, death -100)", 2100, 1, -100),
-    "HealthGatheringSupreme": Scenario("the same in a maze, with poison (+1 a tic, death -100)", 2100, 1, -100),
-    "TakeCover": Scenario("dodge fireballs (+1 a tic)", None, 1),
+    "DefendTheCenter": Scenario("turn and shoot (+1 per kill, death -1) with 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
+    "DefendTheLine": Scenario("turn and shoot (+1 per kill, death -1) at a far wall", None, 0, -1, "KILLCOUNT", 1),
+    "HealthGathering": Scenario("an acid floor, medikits to survive (+1 per tic, death -100)", 2100, 1, -100),
+    "HealthGatheringSupreme": Scenario("HealthGathering in a maze with poison (+1 per tic, death -100)", 2100, 1, -100),
+    "TakeCover": Scenario("dodge fireballs (+1 per tic)", None, 1),
 }  # fmt: skip
-"""Those whose rewards follow from what EnvPool reports; PredictPosition's, DeadlyCorridor's and Deathmatch's do not."""
+"""Scenarios whose rewards follow from EnvPool's reports, unlike PredictPosition, DeadlyCorridor and Deathmatch."""
 
 
 class ScenarioRewards:
-    """A scenario's reward for B environments, from EnvPool's game variables."""
+    """Rewards of a scenario for B environments, computed from EnvPool's game variables."""
 
     def __init__(self, scenario: Scenario, tics: int, num_envs: int) -> None:
         self.scenario, self.tics = scenario, tics
-        self.before = np.zeros(num_envs)  # the variable
-        self.spent = np.zeros(num_envs, bool)  # by the step before
+        self.before = np.zeros(num_envs)  # the variable at the previous row
+        self.spent = np.zeros(num_envs, bool)  # shot fired in the previous step
 
     def __call__(
         self, reward: NDArray[Any], terminated: NDArray[Any], first: NDArray[Any], info: Info
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """[B] float64 reward, [B] bool discount."""
+        """Return [B] float64 reward, [B] bool discount."""
         s = self.scenario
         paid = self.tics * s.tic + s.end * terminated
         if s.variable is not None:
@@ -80,13 +81,13 @@ class ScenarioRewards:
         return np.where(first, 0.0, paid), ~terminated
 
     def begin(self, chosen: NDArray[Any], info: Info) -> None:
-        """New episodes where ``chosen``."""
+        """Begin new episodes where ``chosen``."""
         if self.scenario.variable is not None:
             self.before, self.spent = info[self.scenario.variable], self.spent & ~chosen
 
 
 def pressed(name: str) -> tuple[str, ...]:
-    """The actions of a scenario: none, or one of its buttons."""
+    """Return the actions of a scenario: none, or one of its buttons."""
     buttons = SCENARIOS[name].buttons or available(name)
     return "none", *(button.lower().replace("_", " ") for button in buttons)
 
@@ -94,8 +95,8 @@ def pressed(name: str) -> tuple[str, ...]:
 def task(
     name: str, *, frame_size: tuple[int, int], frame_stack: int, action_repeat: int, time_limit: int | None = None
 ) -> Task:
-    """Return the task ``vizdoom:name``, each action held for ``action_repeat`` tics; ``time_limit`` in steps, or else
-    the scenario's. UserError for unknown names.
+    """Return the task ``vizdoom:name``, each action held for ``action_repeat`` tics; ``time_limit`` is in steps and
+    defaults to the scenario's. UserError for unknown names.
     """
     scenario = SCENARIOS[known(name, SCENARIOS, "vizdoom")]
     buttons = available(name)
@@ -118,10 +119,10 @@ def task(
 
 
 def endless(name: str, folder: Path) -> dict[str, str]:
-    """A scenario without its own time limit, laid into ``folder``: where that strikes, EnvPool cannot tell it from an
-    end of the task.
+    """Write the scenario's configuration without its own time limit into ``folder``, and return the settings to use it:
+    EnvPool cannot distinguish that limit from an end of the task.
     """
-    (folder / "_vizdoom").mkdir()  # which several simulators would otherwise make at once, and all but one fail
+    (folder / "_vizdoom").mkdir()  # otherwise several simulators create it at once, and all but one fail
     path = folder / "scenario.cfg"
     path.write_text(re.sub(r"(?m)^\s*episode_timeout\s*=.*$", "episode_timeout = 0", configuration(name)))
     return {"cfg_path": str(path)}
@@ -129,7 +130,7 @@ def endless(name: str, folder: Path) -> dict[str, str]:
 
 @cache
 def available(name: str) -> tuple[str, ...]:
-    """The buttons that a scenario's configuration file makes available, in its order."""
+    """Return the buttons that a scenario's configuration file makes available, in its order."""
     text = re.sub(r"#.*", "", configuration(name))
     found = re.search(r"available_buttons\s*=\s*\{([^}]*)\}", text)
     assert found is not None, name
@@ -137,5 +138,5 @@ def available(name: str) -> tuple[str, ...]:
 
 
 def configuration(name: str) -> str:
-    """The text of a scenario's configuration file."""
+    """Return the text of a scenario's configuration file."""
     return Path(package().make_spec(f"{name}-v1").config.cfg_path).read_text()

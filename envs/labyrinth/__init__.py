@@ -1,1 +1,1 @@
-"""Labyrinth: our own vectorised first-person suite, on GPU and CPU."""
+"""Labyrinth: Morello's vectorised first-person environments, on GPU and CPU."""

@@ -1,8 +1,8 @@
 """Labyrinth through Gymnasium: ``gymnasium.make("Labyrinth/seekavoid_arena_01-v0")``, or ``make_vec``.
 
-Speaks NumPy and hands out fresh arrays. A seed s means s + i for environment i, which then plays the episodes of a
-single environment seeded so. Vector environments reset an ended one at its next step (``AutoresetMode.NEXT_STEP``).
-Torch and Warp are imported when an environment is made, not when the levels are registered.
+Inputs and outputs are NumPy arrays; outputs are new arrays. A seed s means s + i for environment i, which then plays
+the episodes of a single environment with that seed. Vector environments reset an ended environment at its next step
+(``AutoresetMode.NEXT_STEP``). Torch and Warp are imported when an environment is made, not when levels are registered.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from .labyrinth import Labyrinth
 
 SEEDS = 2**63
-"""Seeds count modulo this: Labyrinth keeps them as int64."""
+"""Seeds are taken modulo this number: Labyrinth stores them as int64."""
 
 Array = NDArray[Any]
 Info = dict[str, Any]
 
 
 def register() -> None:
-    """Register every level as ``Labyrinth/<level>-v0``, unless done before."""
+    """Register every level as ``Labyrinth/<level>-v0``, unless already registered."""
     for name in LEVELS:
         id = f"Labyrinth/{name}-v0"
         if id not in gymnasium.registry:
@@ -49,12 +49,12 @@ def _worlds(level: str, num_envs: int, **options: Any) -> Labyrinth:
     from .labyrinth import Labyrinth
 
     env = Labyrinth([level], num_envs, **options)
-    env.world.env_index.zero_()  # the seed alone tells environments apart
+    env.world.env_index.zero_()  # environments differ only by their seed
     return env
 
 
 def _numpy(answer: Timestep) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
-    """Observation, reward, terminated, truncated, info of all environments."""
+    """Return observation, reward, terminated, truncated and info of all environments."""
 
     def array(tensor: Tensor) -> Array:
         return tensor.cpu().numpy()
@@ -83,7 +83,7 @@ class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
         self._seeded = False
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Array, Info]:
-        """Begin an episode; without a seed the stream goes on, or starts at random if it never did."""
+        """Begin an episode; without a seed the random stream continues, or starts at random if never seeded."""
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**31))
@@ -103,7 +103,7 @@ class LabyrinthEnv(gymnasium.Env[Array, np.int64]):
         return observation[0].copy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), values
 
     def render(self) -> Array | None:
-        """The last observation."""
+        """Return the last observation, uint8 [H, W, 3]; None without a render mode or before the first reset."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         return self._frames.copy(), reward, terminated, truncated, self._masked(info)
 
     def render(self) -> tuple[Array, ...] | None:
-        """The last observations."""
+        """Return the last observations, uint8 [H, W, 3] each; None without a render mode or before the first reset."""
         return None if self.render_mode is None or self._frames is None else tuple(self._frames.copy())
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -181,5 +181,5 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
         self._worlds.close()
 
     def _masked(self, info: dict[str, Array]) -> Info:
-        """Gymnasium's vector convention: beside each key a mask of who has it."""
+        """Add Gymnasium's masks of a vector environment: for each key, the environments that provide it."""
         return {**info, **{f"_{name}": np.ones(self.num_envs, bool) for name in info}}

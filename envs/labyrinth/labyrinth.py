@@ -120,11 +120,11 @@ class Labyrinth(VectorEnv):
         return write_rows(self._own, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        """Act: ``action`` [B] int64. Environments that ended begin a new episode instead."""
         if not self._started:
             raise UserError("reset the environment before its first step")
         self._action.copy_(as_action(action, self.num_envs, self.spec.num_actions, self.device))
-        self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded anew
+        self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded again
         return write_rows(self._own, None, self.device) if out is None else out
 
     def state_dict(self) -> dict[str, Tensor]:

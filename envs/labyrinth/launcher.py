@@ -91,7 +91,7 @@ def _launch(parts: Parts, stream: Any) -> None:
 
 
 def _help(work: SimpleQueue[tuple[Parts, Done] | None]) -> None:
-    """A helper's life. It does not know the launcher, which may so be forgotten."""
+    """Run tasks from the queue until None comes. Hold no reference to the launcher, so that it can be collected."""
     while (task := work.get()) is not None:
         parts, done = task
         try:

@@ -1,9 +1,9 @@
-"""A level is data: a map, what lies in it, and the rules. Pure Python, so that listing levels imports nothing heavy.
+"""Levels as data: a map, its items, and the rules. Pure Python, so that listing levels imports no large packages.
 
-Maps are text, the top line being north. A *block map* has one character a cell, and ``#`` fills a whole cell. A
+Maps are text with north at the top. A *block map* has one character per cell, and ``#`` fills a whole cell. A
 *thin-wall map* of H x W cells has (2H + 1) x (2W + 1) characters: cells at odd rows and columns, and between them
 ``-``, ``|`` or a space for the wall or the gap. In a cell, a letter of `MARKS` is an item; any other character is
-open ground, and a level says which characters agents start on.
+open ground, and a level defines on which characters agents start.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MARKS = {
 }  # fmt: skip
 
 REPEAT = 4
-"""Ticks a step."""
+"""Ticks per step."""
 
 Action = tuple[float, float, float]
-"""Forward, strafe to the right, turn to the left in degrees a tick."""
+"""Forward, strafe to the right, turn to the left in degrees per tick."""
 
-LOOK = 20 * 5 * 0.022  # pixels a frame x sensitivity x degrees a pixel
+LOOK = 20 * 5 * 0.022  # pixels per frame x sensitivity x degrees per pixel
 LAB_ACTIONS: dict[str, Action] = {
     "forward": (1, 0, 0),
     "backward": (-1, 0, 0),
@@ -36,19 +36,19 @@ LAB_ACTIONS: dict[str, Action] = {
     "forward_look_right": (1, 0, -LOOK),
     "fire": (0, 0, 0),
 }
-"""The nine actions of the IMPALA and SEED experiments on DeepMind Lab; firing does nothing here."""
+"""The nine actions of the IMPALA and SEED experiments on DeepMind Lab; firing has no effect here."""
 
 
 @dataclass(frozen=True)
 class Physics:
-    """The constants of motion (motion.py). Rates are a second, lengths in map units."""
+    """Constants of motion (motion.py). Rates are per second, lengths in map units."""
 
-    hz: int  # ticks a second
+    hz: int  # ticks per second
     radius: float  # half the side of the agent's box
-    speed: float  # wished for by a move
+    speed: float  # target speed of a move
     friction: float
     acceleration: float
-    stop_speed: float  # below which friction no longer weakens
+    stop_speed: float  # speed below which friction no longer decreases
 
 
 QUAKE = Physics(hz=60, radius=15, speed=320, friction=6, acceleration=10, stop_speed=100)
@@ -57,8 +57,8 @@ DOOM = Physics(hz=35, radius=16, speed=25 / 3 * 35, friction=0.09375 * 35, accel
 
 @dataclass(frozen=True)
 class Blocks:
-    """A block map. An edge wears the texture that ``textures`` names for its open cell's character, else for its
-    solid cell's, else the level's.
+    """A block map. The texture of an edge is that of its open cell's character in ``textures``, else of its solid
+    cell's, else the level's.
     """
 
     text: str
@@ -76,16 +76,16 @@ class ThinWalls:
 
 @dataclass(frozen=True)
 class MazeGenerator:
-    """Rooms joined by corridors, drawn afresh each episode (mazes.py). Sizes in cells, odd."""
+    """Rooms joined by corridors, generated for each episode (mazes.py). Sizes in cells, odd."""
 
     height: int
     width: int
     rooms: int  # at most
     room_min: int = 3
     room_max: int = 5
-    extra_connections: float = 0  # probability of opening a connector that nothing needs
-    room_starts: int = 5  # start cells a room
-    room_objects: int = 4  # cells a room where the goal may stand
+    extra_connections: float = 0  # probability of opening an unnecessary connector
+    room_starts: int = 5  # start cells per room
+    room_objects: int = 4  # possible goal cells per room
     cell: float = 100
 
     def __post_init__(self) -> None:
@@ -98,7 +98,9 @@ class MazeGenerator:
 
 @dataclass(frozen=True)
 class DrawnGoal:
-    """A goal in a cell drawn each episode; in thin walls also apples on a share of the other cells (rounded down)."""
+    """A goal in a random cell of each episode; on thin-wall maps also apples on a share of the other cells (rounded
+    down).
+    """
 
     kind: str = "goal"
     apple_share: float = 0
@@ -114,19 +116,19 @@ class Level:
     seconds: float  # time limit of an episode: truncates, never terminates
     actions: Mapping[str, Action] = field(default_factory=lambda: LAB_ACTIONS)
     physics: Physics = QUAKE
-    items: tuple[tuple[str, float, float], ...] = ()  # kind, x, y; besides those on the map
-    starts: tuple[tuple[float, float, float | None], ...] = ()  # x, y, heading (None: drawn)
-    start_marks: str = "P"  # map characters whose cells are starts as well, heading drawn
-    start_distance: int = 0  # if not 0: start in any cell with a longer path to the goal, in cells
-    exit: tuple[float, float, float | None] | None = None  # x, y, heading (None: drawn): where portals lead
+    items: tuple[tuple[str, float, float], ...] = ()  # kind, x, y; in addition to those on the map
+    starts: tuple[tuple[float, float, float | None], ...] = ()  # x, y, heading (None: random)
+    start_marks: str = "P"  # map characters whose cells are also starts, with random heading
+    start_distance: int = 0  # if not 0: start in any cell with a path to the goal longer than this, in cells
+    exit: tuple[float, float, float | None] | None = None  # x, y, heading (None: random): destination of portals
     goal: DrawnGoal | None = None
-    restart_when_cleared: bool = False  # the map restarts when nothing worth having is left
+    restart_when_cleared: bool = False  # the map restarts when no item with positive reward is left
     tick_reward: float = 0
     wall: str = "brick_grey"
     floor: str = "floor_stone"
     ceiling: str | None = None  # None: open sky
     decals: tuple[str, ...] = ()  # consecutive textures
-    decal_share: float = 0  # of the walls
+    decal_share: float = 0  # share of walls with a decal
     wall_height: float = 100
     eye_height: float = 50
     visit_size: float | None = None  # side of the squares of info["cell"]; None: the map's cells
@@ -137,16 +139,16 @@ class Level:
                 raise UserError(f"{self.name}: a MazeGenerator ignores items, starts, start_distance and apple_share")
         elif self.goal is None:
             if self.start_distance:
-                raise UserError(f"{self.name}: start_distance is that to a drawn goal; set goal=DrawnGoal(), or starts")
+                raise UserError(f"{self.name}: start_distance needs a random goal; set goal=DrawnGoal(), or starts")
         elif isinstance(self.layout, Blocks):
-            raise UserError(f"{self.name}: Blocks have no drawn goal, it could be in rock; use ThinWalls, or an item")
+            raise UserError(f"{self.name}: Blocks have no random goal (it could be in rock); use ThinWalls, or an item")
 
     @property
     def max_ticks(self) -> int:
-        """The longest episode, in simulator ticks."""
+        """Maximum episode length in simulator ticks."""
         return round(self.seconds * self.physics.hz)
 
     @property
     def max_steps(self) -> int:
-        """The longest episode, in agent steps."""
+        """Maximum episode length in agent steps."""
         return -(-self.max_ticks // REPEAT)

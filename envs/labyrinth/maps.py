@@ -1,4 +1,4 @@
-"""From a level's text to arrays: walls on the edges of cells, items and start points in map units."""
+"""Conversion of a level's text to arrays: walls on the edges of cells, items and start points in map units."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .level import MARKS, Blocks, Level, MazeGenerator, ThinWalls
 from .textures import TEXTURES
 
 RANDOM_HEADING = 1e3
-"""Stands for "drawn afresh" in the heading of a start."""
+"""Heading of a start that stands for "random"."""
 
 
 Marks = dict[str, list[tuple[int, int]]]
-"""Character -> the cells (i, j) it stands in."""
+"""Character -> the cells (i, j) that contain it."""
 
 
 class Plan(NamedTuple):
-    """A map as arrays. Row 0 is the south."""
+    """A map as arrays. Row 0 is the southernmost."""
 
     walls: NDArray[np.uint8]  # [2, H + 1, W + 1], see world.py
     open: NDArray[np.bool_]  # [H, W]
     marks: Marks
     items: list[tuple[str, float, float]]  # kind, x, y
     starts: list[tuple[float, float, float]]  # x, y, heading in radians or RANDOM_HEADING
-    exit: tuple[float, float, float]  # the same; no matter where no portal is
+    exit: tuple[float, float, float]  # the same; unused without a portal
 
 
 def plan(level: Level) -> Plan:
-    """The map of a level. A generated one is empty; the kernel fills it."""
+    """Return the map of a level. A generated one is empty, to be filled by the kernel."""
     layout, texture = level.layout, TEXTURES[level.wall]
     if isinstance(layout, MazeGenerator):
         walls = np.zeros((2, layout.height + 1, layout.width + 1), np.uint8)
@@ -47,7 +47,7 @@ def plan(level: Level) -> Plan:
     starts = [(x, y, RANDOM_HEADING) for mark in level.start_marks for x, y in centres(mark)]
     starts += map(_pose, level.starts)
     if level.goal and items:
-        raise UserError(f"{level.name}: items on the map and a drawn goal overwrite each other; leave out one of them")
+        raise UserError(f"{level.name}: items on the map and a random goal overwrite each other; omit one of them")
     if not starts and not level.start_distance:
         raise UserError(f"{level.name} has no start: mark a cell with one of {level.start_marks!r}, or set starts")
     if level.exit is None and any(kind == "portal" for kind, _, _ in items):
@@ -59,20 +59,20 @@ def plan(level: Level) -> Plan:
 
 
 def num_cells(level: Level) -> int:
-    """The squares of side ``visit_size`` that cover the map, walls and all."""
+    """Return the number of squares of side ``visit_size`` that cover the map, including walls."""
     size = level.visit_size or level.layout.cell
     height, width = (-(-n * level.layout.cell // size) for n in plan(level).open.shape)
     return int(height * width)
 
 
 def _pose(pose: tuple[float, float, float | None]) -> tuple[float, float, float]:
-    """x, y and the heading in radians, in (-pi, pi], or `RANDOM_HEADING`."""
+    """Return x, y and the heading in radians, in (-pi, pi], or `RANDOM_HEADING`."""
     x, y, degrees = pose
     return x, y, RANDOM_HEADING if degrees is None else float(np.deg2rad(180 - (180 - degrees) % 360))
 
 
 def _blocks(layout: Blocks, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:
-    """Walls between open and solid cells; all is solid outside the map."""
+    """Return walls between open and solid cells; everything outside the map is solid."""
     grid = _grid(layout.text)
     height, width = grid.shape
     char = np.pad(grid, 1, constant_values="#")
@@ -87,7 +87,7 @@ def _blocks(layout: Blocks, texture: int) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _thin(layout: ThinWalls, texture: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], Marks]:
-    """The walls the text draws."""
+    """Return the walls that the text draws."""
     grid = _grid(layout.text)
     height, width = (n // 2 for n in grid.shape)
     walls = np.zeros((2, height + 1, width + 1), np.uint8)
@@ -97,17 +97,17 @@ def _thin(layout: ThinWalls, texture: int) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _grid(text: str) -> NDArray[np.str_]:
-    """Characters [rows, columns], south first."""
+    """Return the characters [rows, columns], southernmost row first."""
     return np.array([list(line) for line in reversed(text.strip("\n").split("\n"))])
 
 
 def _marks(grid: NDArray[np.str_]) -> Marks:
-    """Where each character stands."""
+    """Return the cells that contain each character."""
     return {str(m): [(int(i), int(j)) for i, j in np.argwhere(grid == m)] for m in np.unique(grid) if m != "#"}
 
 
 def _hang(walls: NDArray[np.uint8], first: int, count: int, share: float) -> None:
-    """Put decals on a share of the walls, spread by Knuth's multiplicative hash of the edge's number."""
+    """Put decals on a share of the walls, distributed by Knuth's multiplicative hash of the edge's number."""
     edges = np.flatnonzero(walls)
     key = (edges.astype(np.uint64) * np.uint64(2654435761)) % np.uint64(2**32)
     chosen = edges[key < share * 2**32]

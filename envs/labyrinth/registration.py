@@ -1,7 +1,7 @@
-"""Makes Gymnasium know Labyrinth, whichever of the two is imported first, without importing Gymnasium for it.
+"""Registration of Labyrinth with Gymnasium, independent of import order and without importing Gymnasium.
 
-Gymnasium 1.0 dropped its plug-ins: what it offers instead is ``gymnasium.make("package:id")``, which imports the
-package and expects it to register its environments.
+Gymnasium 1.0 removed its plug-ins in favour of ``gymnasium.make("package:id")``, which imports the package and expects
+it to register its environments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 
 
 def announce() -> None:
-    """Register the levels with Gymnasium: now if it is there, else as soon as it has been imported."""
+    """Register the levels with Gymnasium: now if it is imported, else as soon as it has been imported."""
     if "gymnasium" in sys.modules:
         _register()
     else:

@@ -1,8 +1,8 @@
-"""Procedural wall, floor and ceiling textures: deterministic, tileable, drawn from integers and closed forms.
+"""Procedural wall, floor and ceiling textures: deterministic, tileable, computed from integers and closed forms.
 
 A texture is ``SIZE`` x ``SIZE`` uint8 RGB; row 0 is the top of a wall. ``TEXTURES`` maps names to indices; index 0
-means "no texture" (no wall, or sky). ``texture_table`` stacks them for the renderer, with a mip chain behind:
-``mip_offset`` says where a level of a texture begins.
+means "no texture" (no wall, or sky). ``texture_table`` stacks them for the renderer, followed by a mip chain:
+``mip_offset`` gives the beginning of a texture's mip level.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 64
-LEVELS = 5  # mip levels: 64, 32, 16, 8, 4 texels a side
+LEVELS = 5  # mip levels: 64, 32, 16, 8, 4 texels per side
 Image = NDArray[np.floating]  # [SIZE, SIZE, 3] or [SIZE, SIZE], 0..1
 Mask = NDArray[np.bool_]  # [SIZE, SIZE]
 Colour = tuple[float, float, float]
@@ -24,9 +24,9 @@ X, Y = (COLUMN + 0.5) / SIZE, (ROW + 0.5) / SIZE  # texel centres, 0..1, Y downw
 
 
 def hash01(*keys: NDArray[np.int64] | int) -> Image:
-    """Uniform numbers in [0, 1) from integers: the avalanche of a 32-bit xor-shift-multiply hash."""
+    """Return uniform numbers in [0, 1) from integers: the avalanche of a 32-bit xor-shift-multiply hash."""
     h = np.uint32(2166136261) * np.ones(np.broadcast_shapes(*(np.shape(k) for k in keys)), np.uint32)
-    with np.errstate(over="ignore"):  # wrapping is the point
+    with np.errstate(over="ignore"):  # wrapping is intended
         for key in keys:
             h = (h ^ np.asarray(key).astype(np.uint32)) * np.uint32(0x9E3779B1)
             h = (h ^ (h >> np.uint32(15))) * np.uint32(0x85EBCA77)
@@ -35,7 +35,7 @@ def hash01(*keys: NDArray[np.int64] | int) -> Image:
 
 
 def noise(period: int, seed: int, octaves: int = 3) -> Image:
-    """Tileable value noise [SIZE, SIZE] in 0..1: ``period`` lattice cells a side, doubled each octave."""
+    """Return tileable value noise [SIZE, SIZE] in 0..1: ``period`` lattice cells per side, doubled each octave."""
     total, weight = np.zeros((SIZE, SIZE)), 0.0
     for octave in range(octaves):
         p = period << octave
@@ -51,24 +51,24 @@ def noise(period: int, seed: int, octaves: int = 3) -> Image:
 
 
 def tint(brightness: Image, colour: Colour) -> Image:
-    """``colour`` scaled by ``brightness`` [SIZE, SIZE] (1 = as given)."""
+    """Return ``colour`` scaled by ``brightness`` [SIZE, SIZE] (1 = unchanged)."""
     image: Image = brightness[..., None] * np.array(colour)
     return image
 
 
 def paint(colour: Colour) -> Image:
-    """A plain colour."""
+    """Return a uniform colour."""
     return tint(np.ones((SIZE, SIZE)), colour)
 
 
 def mix(a: Image, b: Image, mask: Image | Mask) -> Image:
-    """``b`` where ``mask`` is 1, ``a`` where 0."""
+    """Return ``b`` where ``mask`` is 1, ``a`` where it is 0."""
     mask = mask.astype(float)
     return a * (1 - mask[..., None]) + b * mask[..., None]
 
 
 def brick(colour: Colour, seed: int, rows: int = 8, columns: int = 4, mortar: Colour = (0.72, 0.70, 0.66)) -> Image:
-    """Running-bond bricks, each of its own brightness, with lit top and dark bottom edges."""
+    """Return running-bond bricks, each of its own brightness, with lit top and dark bottom edges."""
     i = np.floor(Y * rows).astype(np.int64)
     x = X * columns + 0.5 * (i % 2)
     j = np.floor(x).astype(np.int64) % columns
@@ -80,7 +80,7 @@ def brick(colour: Colour, seed: int, rows: int = 8, columns: int = 4, mortar: Co
 
 
 def stones(colour: Colour, seed: int, cells: int = 5, moss: Colour | None = None) -> Image:
-    """Irregular field stones: a tileable Voronoi diagram with dark joints; ``moss`` grows in patches."""
+    """Return irregular field stones: a tileable Voronoi diagram with dark joints; ``moss`` grows in patches."""
     first, second, bright = np.full((SIZE, SIZE), 9.0), np.full((SIZE, SIZE), 9.0), np.zeros((SIZE, SIZE))
     for i in range(-1, cells + 1):
         for j in range(-1, cells + 1):
@@ -99,7 +99,7 @@ def stones(colour: Colour, seed: int, cells: int = 5, moss: Colour | None = None
 
 
 def panel(colour: Colour, seed: int, count: int = 2) -> Image:
-    """Bevelled metal panels, ``count`` a side, with rivets and brushed streaks."""
+    """Return bevelled metal panels, ``count`` per side, with rivets and brushed streaks."""
     u, v = (X * count) % 1, (Y * count) % 1
     bright = 0.85 + 0.15 * (hash01(ROW, seed) - 0.5) + 0.12 * (noise(4, seed) - 0.5)
     bright = bright + 0.3 * ((u < 0.06) | (v < 0.06)) - 0.4 * ((u > 0.94) | (v > 0.94))
@@ -111,7 +111,7 @@ def panel(colour: Colour, seed: int, count: int = 2) -> Image:
 
 
 def planks(colour: Colour, seed: int, count: int = 4, upright: bool = True) -> Image:
-    """Wooden boards with grain, upright on walls, lying on floors."""
+    """Return wooden boards with grain, upright for walls or lying for floors."""
     along, across = (Y, X) if upright else (X, Y)
     board = np.floor(across * count).astype(np.int64)
     v = across * count - board
@@ -122,7 +122,7 @@ def planks(colour: Colour, seed: int, count: int = 4, upright: bool = True) -> I
 
 
 def tiles(colour: Colour, other: Colour, seed: int, count: int = 4, joint: Colour = (0.45, 0.45, 0.47)) -> Image:
-    """Square tiles in two colours, laid as a chequerboard, with joints and a soft shine."""
+    """Return square tiles in two colours, laid as a chequerboard, with joints and a soft shine."""
     i, j = np.floor(Y * count).astype(np.int64), np.floor(X * count).astype(np.int64)
     u, v = X * count - j, Y * count - i
     bright = 0.92 + 0.12 * hash01(i, j, seed) + 0.14 * (0.5 - v)
@@ -131,14 +131,14 @@ def tiles(colour: Colour, other: Colour, seed: int, count: int = 4, joint: Colou
 
 
 def stripes(colour: Colour, other: Colour, seed: int, count: int = 4, slant: int = 0) -> Image:
-    """Painted stripes, upright (``slant`` 0) or diagonal (1)."""
+    """Return painted stripes, upright (``slant`` 0) or diagonal (1)."""
     phase = (X + slant * Y) * count % 1
     bright = 0.92 + 0.16 * (noise(8, seed) - 0.5)
     return mix(tint(bright, colour), tint(bright, other), phase < 0.5)
 
 
 def speckle(colour: Colour, other: Colour, seed: int, period: int = 4, contrast: float = 0.35) -> Image:
-    """Two colours blended by noise: plaster, sand, grass, carpet, hedge."""
+    """Return two colours blended by noise: plaster, sand, grass, carpet, hedge."""
     n = noise(period, seed, 4)
     fine = hash01(ROW, COLUMN, seed)
     blend = np.clip((n - 0.5) * 3 + 0.5, 0, 1)
@@ -147,13 +147,13 @@ def speckle(colour: Colour, other: Colour, seed: int, period: int = 4, contrast:
 
 
 def hedge(seed: int) -> Image:
-    """A clipped hedge: leaves of many greens."""
+    """Return a clipped hedge: leaves in many shades of green."""
     image: Image = stones((0.28, 0.58, 0.18), seed, cells=9) * (0.7 + 0.6 * noise(8, seed + 5, 2))[..., None]
     return image
 
 
 def polygon(points: list[tuple[float, float]]) -> Mask:
-    """The inside of a polygon with corners (x, y) in 0..1, by the even-odd rule."""
+    """Return the inside of a polygon with corners (x, y) in 0..1, by the even-odd rule."""
     inside = np.zeros((SIZE, SIZE), bool)
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         crosses = (y0 > Y) != (y1 > Y)
@@ -163,7 +163,7 @@ def polygon(points: list[tuple[float, float]]) -> Mask:
 
 
 def star(points: int, inner: float) -> Mask:
-    """A star of ``points`` rays about the centre; ``inner`` is the radius of its notches over that of its tips."""
+    """Return a star of ``points`` rays about the centre; ``inner`` is the ratio of the radii of notches and tips."""
     corners = []
     for k in range(2 * points):
         radius, angle = (0.26 if k % 2 == 0 else 0.26 * inner), np.pi * k / points
@@ -172,7 +172,7 @@ def star(points: int, inner: float) -> Mask:
 
 
 def glyph(name: str) -> Mask:
-    """The sign on a poster."""
+    """Return the sign on a poster."""
     r, dx, dy = np.hypot(X - 0.5, Y - 0.5), np.abs(X - 0.5), np.abs(Y - 0.5)
     shapes: dict[str, Callable[[], Mask]] = {
         "disc": lambda: r < 0.23,
@@ -197,7 +197,7 @@ def glyph(name: str) -> Mask:
 
 
 def poster(sign: str, ink: Colour, paper: Colour, wall: Image) -> Image:
-    """A framed sign hanging on ``wall``."""
+    """Return a framed sign hanging on ``wall``."""
     reach = np.maximum(np.abs(X - 0.5), np.abs(Y - 0.5))
     image = mix(wall, paint((0.12, 0.10, 0.09)), reach < 0.39)
     image = mix(image, paint(paper), reach < 0.35)
@@ -205,7 +205,7 @@ def poster(sign: str, ink: Colour, paper: Colour, wall: Image) -> Image:
 
 
 def door(colour: Colour) -> Image:
-    """A panelled door in a dark frame, with a knob."""
+    """Return a panelled door in a dark frame, with a knob."""
     frame = (np.abs(X - 0.5) > 0.44) | (Y < 0.06)
     inset = (np.abs(np.abs(X - 0.5) - 0.21) < 0.15) & ((np.abs(Y - 0.3) < 0.17) | (np.abs(Y - 0.74) < 0.19))
     rim = inset & ~((np.abs(np.abs(X - 0.5) - 0.21) < 0.12) & ((np.abs(Y - 0.3) < 0.14) | (np.abs(Y - 0.74) < 0.16)))
@@ -234,7 +234,7 @@ POSTERS: dict[str, tuple[str, Colour, Colour]] = {
     "poster_white_saltire": ("saltire", WHITE, RED),
     "poster_blue_hourglass": ("hourglass", BLUE, WHITE),
 }
-"""Sign, its colour, and the paper's. Consecutive textures, for levels that hang them by number."""
+"""Sign, its colour, and the colour of the paper. Consecutive textures, for levels that refer to them by number."""
 
 WALLS: dict[str, Callable[[], Image]] = {
     "brick_red": lambda: brick((0.70, 0.27, 0.20), 1),
@@ -280,21 +280,21 @@ CEILINGS: dict[str, Callable[[], Image]] = {
 }
 PAINTERS = {**WALLS, **FLOORS, **CEILINGS}
 TEXTURES: dict[str, int] = {"none": 0} | {name: i + 1 for i, name in enumerate(PAINTERS)}
-COUNT = -(-len(TEXTURES) // 3) * 3  # a multiple of 3: then the mip chain fits in a third as many pages again
+COUNT = -(-len(TEXTURES) // 3) * 3  # a multiple of 3: the mip chain then fits into a third as many pages
 
 
 def mip_offset(count: int, texture: int, level: int) -> int:
-    """The texel at which ``level`` of ``texture`` begins in a flattened table of ``count`` textures."""
+    """Return the texel at which ``level`` of ``texture`` begins in a flattened table of ``count`` textures."""
     before = sum(count * (SIZE >> k) ** 2 for k in range(level))
     return before + texture * (SIZE >> level) ** 2
 
 
 @cache
 def texture_table() -> NDArray[np.uint8]:
-    """All textures and their mip levels: uint8 [COUNT * 4 // 3, SIZE, SIZE, 3].
+    """Return all textures and their mip levels: uint8 [COUNT * 4 // 3, SIZE, SIZE, 3].
 
-    The first COUNT pages are the textures at full size, by index. The flattened rest holds level 1 of every
-    texture, then level 2, and so on, each box-filtered from the one before.
+    The first COUNT pages are the textures at full size, by index. The flattened remainder holds level 1 of every
+    texture, then level 2, and so on, each box-filtered from the previous one.
     """
     level: Image = np.zeros((COUNT, SIZE, SIZE, 3))
     for name, painter in PAINTERS.items():

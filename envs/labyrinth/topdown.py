@@ -1,4 +1,4 @@
-"""A map of one world seen from above, for people: walls, items, the agent and where it has been. North is up."""
+"""A map of one world seen from above, for human viewers: walls, items, the agent and its trail. North is up."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .world import Tables, World
 Floats = NDArray[np.floating]
 Colour = tuple[float, float, float]
 ROCK, AGENT, EDGE = (38.0, 38.0, 44.0), (255.0, 140.0, 20.0), (20.0, 20.0, 20.0)
-FINE = 2  # the map is drawn this much larger and averaged down
+FINE = 2  # supersampling factor
 
 
 def topdown(
     world: World, tables: Tables, b: int, height: int, width: int, trail: Floats | None = None
 ) -> NDArray[np.uint8]:
-    """A picture [height, width, 3] of environment ``b``. ``trail`` [T, 2]: its positions so far, in map units.
+    """Draw environment ``b`` as [height, width, 3]. ``trail`` [T, 2]: its positions so far, in map units.
 
-    Ground that neither the agent nor an item can reach is dark. Walls and floor wear the mean colour of their
-    texture; things worth having are drawn with a light rim, others with a dark one, and goals large.
+    Ground that neither the agent nor an item can reach is dark. Walls and floor have the mean colour of their
+    texture; items with positive reward have a light rim, others a dark one, and goals are drawn large.
     """
     k = int(world.task[b])
     rows, columns, cell = int(tables.height[k]), int(tables.width[k]), float(tables.cell_size[k])
@@ -54,7 +54,7 @@ def topdown(
 
 
 def _grid(tall: float, wide: float, height: int, width: int) -> tuple[Floats, Floats, float]:
-    """Map coordinates (x, y) of pixel centres, the map centred with a margin, and map units a pixel."""
+    """Return map coordinates (x, y) of pixel centres, with the map centred in a margin, and map units per pixel."""
     unit = max(tall / height, wide / width) * 1.06
     x = (np.arange(width) + 0.5 - width / 2) * unit + wide / 2
     y = (height / 2 - np.arange(height) - 0.5) * unit + tall / 2
@@ -64,14 +64,14 @@ def _grid(tall: float, wide: float, height: int, width: int) -> tuple[Floats, Fl
 
 @cache
 def _means() -> Floats:
-    """The mean colour of every texture, [count, 3]."""
+    """Return the mean colour of every texture, [count, 3]."""
     count = len(TEXTURES)
     means: Floats = texture_table()[:count].reshape(count, -1, 3).mean(1)
     return means
 
 
 def _reached(walls: NDArray[np.uint8], starts: list[tuple[int, int]]) -> NDArray[np.bool_]:
-    """The cells that can be walked to from ``starts``."""
+    """Return the cells reachable from ``starts``."""
     rows, columns = walls.shape[1] - 1, walls.shape[2] - 1
     seen = np.zeros((rows, columns), bool)
     queue = deque((i, j) for i, j in starts if 0 <= i < rows and 0 <= j < columns)
@@ -90,12 +90,12 @@ def _reached(walls: NDArray[np.uint8], starts: list[tuple[int, int]]) -> NDArray
 
 
 def _draw_walls(image: Floats, walls: NDArray[np.uint8], x: Floats, y: Floats, half: float) -> None:
-    """Walls as bars ``2 * half`` cells thick; (x, y) are in cells."""
+    """Draw walls as bars ``2 * half`` cells thick; (x, y) are in cells."""
     means = _means()
     for axis, across, along in ((0, x, y), (1, y, x)):
         line = np.round(across).astype(int)
         near = np.abs(across - line) < half
-        for end in (-half, half):  # a bar reaches over its ends, so that corners close
+        for end in (-half, half):  # bars extend beyond their ends, to close corners
             at = np.floor(along + end).astype(int)
             i, j = (at, line) if axis == 0 else (line, at)
             valid = near & (i >= 0) & (j >= 0) & (i < walls.shape[1]) & (j < walls.shape[2])
@@ -109,7 +109,7 @@ def _draw_disc(image: Floats, x: Floats, y: Floats, place: Floats, radius: float
 
 
 def _window(x: Floats, y: Floats, place: Floats, radius: float) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that may be within ``radius`` of ``place``."""
+    """Return rows and columns of the pixels that may be within ``radius`` of ``place``."""
     unit = float(x[0, 1] - x[0, 0])
     column, row = int((place[0] - x[0, 0]) / unit), int((y[0, 0] - place[1]) / unit)
     reach = int(np.ceil(radius / unit)) + 1
@@ -120,7 +120,7 @@ def _window(x: Floats, y: Floats, place: Floats, radius: float) -> tuple[slice, 
 def _draw_agent(
     image: Floats, x: Floats, y: Floats, place: Floats, heading: float, size: float, unit: float
 ) -> None:
-    """An arrowhead, and its field of view of 90 degrees as a pale fan."""
+    """Draw an arrowhead, and its field of view of 90 degrees as a pale fan."""
     ahead = (x - place[0]) * np.cos(heading) + (y - place[1]) * np.sin(heading)
     aside = np.abs((x - place[0]) * np.sin(heading) - (y - place[1]) * np.cos(heading))
     fan = (ahead > aside) & (ahead * ahead + aside * aside < (4.5 * size) ** 2)
@@ -132,7 +132,7 @@ def _draw_agent(
 
 
 def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float) -> None:
-    """A line from blue (long ago) to red (now); jumps of a restart are left out."""
+    """Draw a line from blue (oldest) to red (newest); jumps at map restarts are omitted."""
     for n, (start, end) in enumerate(pairwise(trail)):
         length = float(np.hypot(*(end - start)))
         if length > 120:

@@ -1,1 +1,1 @@
-"""Environments in other processes: workers, how they talk, and what is left where one breaks."""
+"""Environments in other processes: workers, their communication, and recovery from failures."""

@@ -1,4 +1,4 @@
-"""Two pools that take turns: while the agent acts in one, the other simulates."""
+"""Two pools that alternate: while the agent acts in one, the other simulates."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ..vector_env import VectorEnv
 
 
 class Pool(VectorEnv):
-    """A vector environment whose step has two halves, with the simulation in between."""
+    """A vector environment whose step is split into two halves, with the simulation in between."""
 
     @abstractmethod
     def send(self, action: Tensor) -> None:
-        """Let the environments act: ``action`` [B] int64."""
+        """Start a step: ``action`` [B] int64."""
 
     @abstractmethod
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """Return the answer to what was sent."""
+        """Return the answer to the actions sent."""
 
 
 class Alternating(VectorEnv):
-    """B environments in two ``parts``, (columns, pool) each. As a whole it is a vector environment like any other.
+    """B environments in two ``parts``, (columns, pool) each; can also be used as an ordinary vector environment.
 
-    ``make(num_envs, env_offset)`` makes a pool. Whoever wants simulation and acting to overlap sends to one part before
-    he receives from the other, as the actor does.
+    ``make(num_envs, env_offset)`` makes a pool. To overlap simulation and acting, send to one part before receiving
+    from the other, as the actor does.
     """
 
     def __init__(self, make: Callable[[int, int], Pool], num_envs: int, env_offset: int = 0) -> None:
@@ -48,20 +48,20 @@ class Alternating(VectorEnv):
         ]
         self.num_envs, self.spec, self.device = num_envs, self._parts[0][1].spec, self._parts[0][1].device
         self.codes, self.num_cells = self._parts[0][1].codes, self._parts[0][1].num_cells
-        self._shapes: Timestep | None = None  # of an answer, on the device that holds nothing
+        self._shapes: Timestep | None = None  # of an answer, on the meta device
 
     @property
     def parts(self) -> list[tuple[slice, Pool]]:
-        """(columns, pool) of both."""
+        """(columns, pool) of both parts."""
         return self._parts
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each environment was made anew; [] where none ever is."""
+        """Number of times each environment [B] was recreated; [] if that is not supported."""
         return [count for _, pool in self._parts for count in pool.restarts]
 
     def wrap(self, wrapper: Callable[[Any, int], Any]) -> VectorEnv:
-        """Put each pool into what ``wrapper(pool, first)`` makes of it; ``first``: of its columns."""
+        """Wrap each pool in ``wrapper(pool, first)``, where ``first`` is the index of its first column."""
         self._parts = [(columns, wrapper(pool, columns.start)) for columns, pool in self._parts]
         self.spec = self._parts[0][1].spec
         return self
@@ -84,7 +84,7 @@ class Alternating(VectorEnv):
         if out is None:
             out = tree_map(lambda x: torch.empty_like(x, device=self.device), self._shapes)
         else:
-            matching_rows(leaves(self._shapes), out)  # before anything has happened
+            matching_rows(leaves(self._shapes), out)  # before any state changes
         for columns, pool in self._parts:
             pool.send(action[columns])
         for columns, pool in self._parts:
@@ -92,11 +92,11 @@ class Alternating(VectorEnv):
         return out
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Environment 0 for people, where its pool shows it."""
+        """Draw environment 0 for human viewers, if its pool supports it."""
         return self._parts[0][1].render()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Of both parts, where ``spec.resumable``."""
+        """Return the state of both parts, where ``spec.resumable``."""
         states = [pool.state_dict() for _, pool in self._parts]
         return {f"{i}.{k}": v for i, state in enumerate(states) for k, v in state.items()}
 
@@ -106,12 +106,12 @@ class Alternating(VectorEnv):
             pool.load_state_dict({k.removeprefix(f"{i}."): v for k, v in state.items() if k.startswith(f"{i}.")})
 
     def close(self) -> None:
-        """Close both."""
+        """Close both parts."""
         for _, pool in self._parts:
             pool.close()
 
 
 def part_of(step: Timestep, columns: slice) -> Timestep:
-    """The environments ``columns`` of ``step``; views."""
+    """Return the environments ``columns`` of ``step``; views."""
     part: Timestep = tree_map(lambda x: x[columns], step)
     return part

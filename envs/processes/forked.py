@@ -1,6 +1,6 @@
-"""A forked child has no thread of its parent's but the one that forked. Pools do not know that and wait for theirs for
-ever (torch's OpenMP, EnvPool): so a child of a process with threads goes on with one, and environments whose simulation
-ran on others are not its.
+"""Protection of forked child processes. A child has only the thread that forked; thread pools (torch's OpenMP, EnvPool)
+do not notice and wait for the missing threads for ever. A child of a process with threads is therefore limited to one
+thread, and cannot use environments that were simulated by threads of the parent.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 
 from ..errors import UserError
 
-_threads = 1  # of the process that forks, at that moment
+_threads = 1  # number in the parent at the time of the fork
 _child = False
 
 
 def is_child() -> bool:
-    """Whether this process was forked from one with threads."""
+    """Return whether this process was forked from one with several threads."""
     return _child
 
 
 def most(threads: int) -> int:
-    """How many of ``threads`` this process may have: one, where it is such a child."""
+    """Limit ``threads`` to one if this process is such a child."""
     return 1 if _child else threads
 
 
 def refuse(process: int, name: str) -> None:
-    """UserError if what simulates ``name`` was made in another ``process`` than this one."""
+    """Raise UserError if the simulator of ``name`` was made in another ``process`` than this one."""
     if os.getpid() != process:
-        raise UserError(f"{name} was made before this process was forked, and what simulates it stayed behind: make it "
+        raise UserError(f"{name} was made before this process was forked, and its simulator is the parent's: make it "
                         "here, or start processes with 'spawn'")  # fmt: skip
 
 
 def refuse_cuda() -> None:
-    """UserError where CUDA was in use before this process was forked: it does not survive that."""
+    """Raise UserError if CUDA was in use before this process was forked, which CUDA does not support."""
     torch: Any = sys.modules.get("torch")
     if _child and torch is not None and torch.cuda._is_in_bad_fork():
-        raise UserError("CUDA was in use before this process was forked, which it does not survive: use --device cpu "
+        raise UserError("CUDA was in use before this process was forked, which CUDA does not support: use --device cpu "
                         "here, or start processes with 'spawn'")  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def _before() -> None:
     global _threads
     try:
         _threads = len(list(Path("/proc/self/task").iterdir()))
-    except OSError:  # not Linux: there may be some
+    except OSError:  # not Linux: the number is unknown
         _threads = 2
 
 

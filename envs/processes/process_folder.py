@@ -1,4 +1,4 @@
-"""A folder for simulators that are processes of their own: they start in it, write into it, and end with us."""
+"""A working folder for simulators that are separate processes: they and their files are removed with this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-# Reads until nobody writes any more: we are gone, however that came about. Then it ends all who run in the folder.
+# Blocks until the pipe has no writer, that is, until this process has ended in any way; then kills all in the folder.
 WATCH = r"""
 cat >/dev/null
 for process in /proc/[0-9]*; do
@@ -23,22 +23,22 @@ rm -rf "$1"
 
 
 class Folder:
-    """``path``, and a guard beside it that outlives a kill -9 of this process by a moment.
+    """Temporary folder ``path``, with a guard process that briefly outlives this one, even after kill -9.
 
-    The processes that run in the folder are known by just that, on Linux; elsewhere the guard removes the folder only.
+    On Linux the guard finds the processes to end by their working folder; elsewhere it only removes the folder.
     """
 
     def __init__(self) -> None:
         self.path = Path(mkdtemp(prefix="morello-")).resolve()
-        # Only we hold the pipe's other end: what we start later does not inherit it.
+        # Only this process holds the other end of the pipe: processes started later do not inherit it.
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", WATCH, "guard", str(self.path)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us
+            start_new_session=True,  # Ctrl-C must not reach the guard
         )  # fmt: skip
 
     def close(self) -> None:
-        """Remove it; who runs there has ended already."""
+        """Remove the folder; the processes that ran in it must have ended."""
         self._guard.kill()
         self._guard.communicate()
         shutil.rmtree(self.path, ignore_errors=True)
@@ -46,7 +46,7 @@ class Folder:
 
 @contextmanager
 def working_in(path: Path) -> Iterator[None]:
-    """Go there for a while, or to the root if it is gone, and back even if where one comes from has been removed."""
+    """Change to ``path``, or to the root if it is gone, and back on exit, even if the original folder was removed."""
     here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         os.chdir(path if path.is_dir() else path.root)
@@ -57,10 +57,10 @@ def working_in(path: Path) -> Iterator[None]:
 
 
 def end(held: list[Any], folder: Folder | None, process: int) -> None:
-    """Drop the last reference to a pool, which is what ends its simulators, and then what they wrote.
+    """Drop the last reference to a pool, which ends its simulators, and then remove their files.
 
-    In a forked child nothing is ended: simulators and folder are the parent's, in ``process``, and the pool would wait
-    for threads that are not there. There it is kept for ever.
+    In a forked child nothing is ended: simulators and folder belong to the parent, ``process``, and the pool would wait
+    for threads that do not exist in the child. The pool is therefore never released there.
     """
     if os.getpid() != process:
         for pool in held:

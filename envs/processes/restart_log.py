@@ -1,4 +1,4 @@
-"""What is known of environments that may break: whose turn it was, its seed, its step, how often it was made anew."""
+"""Fault records of environments: the active environment, seeds, steps and restart counts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from ..errors import BrokenEnvironmentError
 
 ATTEMPTS = 3
-"""Times in a row an environment may fail to begin an episode before it is given up."""
+"""Consecutive failures to begin an episode after which an environment is abandoned."""
 EPISODES = 10
-"""Times an environment may break without one whole episode in between before it is given up."""
+"""Failures without a complete episode in between after which an environment is abandoned."""
 
 
 class Faults:
-    """Columns of B environments, and the one whose turn it is; in memory that outlives the process they run in.
+    """Fault records of B environments, and the index of the active one, in memory that outlives their process.
 
-    ``seed``: what its generator was last to be seeded with. ``derived``: how many seeds were drawn from the one given.
-    ``step``: of the episode under way, 0 in its reset. ``restarts``: times it was made anew. ``broken``: times it
-    broke since its last whole episode. All int64 [B]. ``turn`` [1]: in whose code we are, -1: no one's.
+    ``seed``: the seed last assigned to the environment's generator. ``derived``: the number of seeds derived from the
+    given one. ``step``: the step of the current episode, 0 during its reset. ``restarts``: times the environment was
+    recreated. ``broken``: failures since its last complete episode. All int64 [B]. ``turn`` [1]: the environment whose
+    code is running, -1 for none.
     """
 
     COLUMNS = 5
@@ -31,44 +32,44 @@ class Faults:
 
     @classmethod
     def new(cls, seed: int, num_envs: int, names: str, offset: int) -> Faults:
-        """Environments that have done no wrong yet; i of ``num_envs`` has seed ``seed + offset + i``."""
+        """Return records without faults; environment i of ``num_envs`` has seed ``seed + offset + i``."""
         faults = cls(np.zeros((cls.COLUMNS, num_envs), np.int64), np.full(1, -1), names, offset)
         faults.begin(range(num_envs), seed)
         return faults
 
     def begin(self, chosen: Iterable[int], seed: int) -> None:
-        """The random streams of the ``chosen`` start over from ``seed``."""
+        """Restart the random streams of the ``chosen`` environments from ``seed``."""
         for i in chosen:
             self.seed[i], self.derived[i] = seed + self.offset + i, 0
 
     def describe(self, i: int, does: str) -> str:
-        """Which environment it is, as it is known outside, what it ``does`` and when."""
+        """Return a phrase that names environment i by its global index and seed, what it ``does``, and the step."""
         when = f"at step {self.step[i]}" if self.step[i] else "in reset"
         return f"{self.names}: environment {self.offset + i} (seed {self.seed[i]}) {does} {when} of an episode"
 
     def blame(
         self, i: int, reason: str, restart: bool, *, last: bool = False, error: BaseException | None = None
     ) -> str:
-        """Environment i broke once more: what happened, in a sentence. BrokenEnvironmentError if it may not be made
-        anew, or if that helps no more: this was the ``last`` attempt, or its episodes break one after the other.
+        """Record another failure of environment i and return a sentence that describes it. BrokenEnvironmentError if
+        the environment may not be recreated, or if this was the ``last`` attempt, or if its episodes keep failing.
         """
         self.broken[i] += 1
         what = f"{self.describe(i, 'failed')}: {reason}"
         if not restart:
-            raise BrokenEnvironmentError(f"{what}; --restart-envs makes it anew") from error
+            raise BrokenEnvironmentError(f"{what}; --restart-envs recreates it") from error
         if last or self.broken[i] >= EPISODES:
-            times = f"failed {self.broken[i]} times without a whole episode, made anew {self.restarts[i]} times"
+            times = f"failed {self.broken[i]} times without a whole episode, recreated {self.restarts[i]} times"
             raise BrokenEnvironmentError(f"{what} ({times})") from error
         return what
 
     def made_anew(self, i: int) -> None:
-        """Environment i goes on with another stream than the one that led here, and still decided by its seed."""
+        """Record that environment i was recreated; it continues with a new seed, derived from its current one."""
         self.restarts[i] += 1
         self.derived[i] += 1
-        # Modulo what seeds may be: a worker that went wrong can have written here what it liked.
+        # Modulo the range of seeds: a faulty worker may have written anything here.
         self.seed[i] = derived_seed(int(self.seed[i]) % 2**62, int(self.derived[i]) % 2**62)
 
 
 def derived_seed(seed: int, count: int) -> int:
-    """The ``count``-th seed drawn from ``seed``, below 2 ** 32."""
+    """Return the ``count``-th seed derived from ``seed``, below 2 ** 32."""
     return int(np.random.SeedSequence((seed, count)).generate_state(1)[0])

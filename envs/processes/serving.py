@@ -1,4 +1,4 @@
-"""What a worker process does: builds its share of the environments and steps them in memory shared with its parent."""
+"""Worker process: builds its share of the environments and steps them in memory shared with the parent."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from .restart_log import Faults
 from .wire import Command, Reply
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Meant for the parent, who decides; blocked while a worker starts."""
-ALIGNMENT = 64  # bytes: a cache line, so that no two tensors share one
+"""Signals left to the parent to handle; blocked while a worker starts."""
+ALIGNMENT = 64  # bytes: a cache line: no two tensors share one
 
 
 class Share(NamedTuple):
-    """The environments of one worker: those from ``begin`` to ``end`` of ``num_envs`` in all."""
+    """The environments ``begin`` to ``end`` of ``num_envs`` in total, assigned to one worker."""
 
     worker: int
     workers: int
     begin: int
     end: int
     num_envs: int
-    offset: int  # the global index of the first environment of all
+    offset: int  # global index of the first of all environments
     seed: int
     restart: bool
-    again: bool  # it takes over from a worker that is gone
+    again: bool  # True if the worker replaces a dead one
 
 
 class Memory:
-    """Memory without a name: it reaches spawned processes as an open file and is gone with the last of them."""
+    """Anonymous memory: spawned processes receive it as an open file, and it is freed with the last of them."""
 
     def __init__(self, file: int | None = None) -> None:
         if file is not None:
@@ -64,7 +64,7 @@ class Memory:
         return _arrived, (reduction.DupFd(self.file),)
 
     def tensors(self, spec: Spec, num_envs: int, workers: int) -> Shared:
-        """The tensors of ``num_envs`` environments in it; zeros at first."""
+        """Return the tensors of ``num_envs`` environments in this memory, initially zero."""
         shapes = {k: (v.shape, v.dtype) for k, v in leaves(empty_timestep(spec, num_envs, "meta")).items()}
         shapes |= {
             "faults of each": (torch.Size((Faults.COLUMNS, num_envs)), torch.int64),
@@ -94,7 +94,7 @@ def _arrived(file: Any) -> Memory:
 
 
 class Shared(NamedTuple):
-    """What parent and workers both see."""
+    """Tensors visible to parent and workers."""
 
     name: str
     rows: Timestep
@@ -104,7 +104,7 @@ class Shared(NamedTuple):
     turn: Tensor  # [W] int64, among the environments of each worker
 
     def of(self, share: Share) -> tuple[Timestep, Faults]:
-        """Rows and faults of one worker's environments; views."""
+        """Return rows and faults of one worker's environments; views."""
         here = slice(share.begin, share.end)
         rows = tree_map(lambda x: x[here], self.rows)
         faults, turn = self.faults[:, here].numpy(), self.turn[share.worker : share.worker + 1].numpy()
@@ -112,14 +112,14 @@ class Shared(NamedTuple):
 
 
 def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], share: Share, bound: bool) -> None:
-    """The life of a worker: until the parent says so, or is gone. ``bound``: the parent's main thread started it, and
-    Linux may be asked to kill it with that thread.
+    """Run a worker until the parent closes it or has ended. ``bound``: the parent's main thread started it, so that
+    Linux can be asked to kill the worker when that thread ends.
     """
-    os.setsid()  # a group of our own: what environments start ends with us, and Ctrl-C is for the parent
-    if bound and sys.platform == "linux":  # even where no thread of Python's gets its turn any more
+    os.setsid()  # a new group: child processes end with the worker, and Ctrl-C only reaches the parent
+    if bound and sys.platform == "linux":  # works even if no Python thread can run
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    for number in SIGNALS:  # a scheduler signals to all of us, but when to stop is for the parent to say
-        signal.signal(number, lambda *_: None)  # not SIG_IGN, which what environments start would inherit
+    for number in SIGNALS:  # schedulers signal all processes, but the parent decides when to stop
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which child processes would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -130,7 +130,7 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
         said.append((known, str(message)))
 
     warnings.showwarning = hear
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has ended
         try:
             env = build(
                 num_envs=share.end - share.begin, device=torch.device("cpu"), seed=share.seed,
@@ -151,7 +151,7 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
 def _answer_commands(
     pipe: Connection, env: VectorEnv, shared: Shared, share: Share, said: list[Any], own: Timestep | None
 ) -> None:
-    """``own``: the environments' own rows, if they lie in the shared memory."""
+    """Serve commands until "close". ``own``: the environments' own rows, if they are in the shared memory."""
     here = slice(share.begin, share.end)
     rows, _ = shared.of(share)
     action, chosen = shared.action[here], shared.chosen[here]
@@ -181,7 +181,7 @@ def _in_words(error: BaseException) -> tuple[type[Exception], str]:
 
 
 def _follow_parent() -> None:
-    """End with the parent, whatever the environments are doing."""
+    """Exit as soon as the parent has ended, regardless of the environments."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: how it is started, listened to and ended."""
+"""The parent's view of a worker: starting it, receiving its answers and ending it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .serving import SIGNALS, Memory, Share, serve
 from .wire import Command, GarbageError, Reply
 
 CLOSE_SECONDS = 5.0
-"""How long workers may take to end once told to, and to finish a message or take one."""
+"""Seconds allowed for workers to end after a close command, and for reading or writing the rest of a message."""
 
 
 @dataclass
 class Worker:
-    """One process and the environments it has."""
+    """One worker process and its share of the environments."""
 
     share: Share
     process: SpawnProcess
     pipe: Connection
     deaths: int = 0  # since it last completed a step
-    commands: int = 0  # it was given
+    commands: int = 0  # number of commands sent
 
     def ask(self, what: str, seed: int | None = None) -> None:
-        """Give it a command. If it is dead, whoever waits for its answer will notice."""
+        """Send a command. A dead worker is detected when its answer is awaited."""
         self.commands += 1
         with contextlib.suppress(OSError):
             wire.send(self.pipe, Command(self.commands, what, seed))
@@ -48,10 +48,10 @@ class Worker:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Signals wait until a worker is started and known: it inherits that, and knows later what to do with them."""
+    """Block signals until a worker is started and registered; it inherits the blocked set and unblocks it later."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        resource_tracker.ensure_running()  # multiprocessing's own process, whose start lets two signals through again
+        resource_tracker.ensure_running()  # starting multiprocessing's own process unblocks two signals
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
@@ -59,10 +59,10 @@ def signals_held() -> Iterator[None]:
 
 
 def start(memory: Memory, build: Callable[..., VectorEnv], share: Share, folder: Path) -> Worker:
-    """A new worker, which builds its ``share`` of the environments and works in ``folder``; to be called while
+    """Start a worker, which builds its ``share`` of the environments and works in ``folder``; call it within
     `signals_held`.
     """
-    # Spawned, not forked: OpenGL, torch and other libraries' threads do not survive a fork.
+    # Spawned, not forked: threads of OpenGL, torch and other libraries do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     bound = threading.current_thread() is threading.main_thread()
@@ -70,12 +70,12 @@ def start(memory: Memory, build: Callable[..., VectorEnv], share: Share, folder:
     try:
         limit_patience(ours, int(CLOSE_SECONDS))
         if multiprocessing.current_process().daemon:
-            raise UserError("a daemonic process may not start workers: leave env_workers (--env-workers) out")
+            raise UserError("a daemonic process may not start workers: omit env_workers (--env-workers)")
         with working_in(folder):
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         ours.close()
-        raise UserError(f"what builds environments in workers must be a function with a name: {error}") from error
+        raise UserError(f"the function that builds environments in workers must have a name: {error}") from error
     except OSError as error:
         ours.close()
         raise BrokenEnvironmentError(f"no process could be started for {process.name}: {error}") from error
@@ -83,12 +83,12 @@ def start(memory: Memory, build: Callable[..., VectorEnv], share: Share, folder:
         ours.close()
         raise
     finally:
-        theirs.close()  # or the end of the worker would not be the end of its pipe
+        theirs.close()  # otherwise the pipe would stay open when the worker ends
     return Worker(share, process, ours)
 
 
 def limit_patience(pipe: Connection, seconds: int) -> None:
-    """Nobody waits longer for the rest of a message, or for room to write one: BlockingIOError then."""
+    """Limit waiting for the rest of a message, or for room to write one, to ``seconds``; then BlockingIOError."""
     with socket.socket(fileno=os.dup(pipe.fileno())) as end:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             end.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
@@ -97,13 +97,13 @@ def limit_patience(pipe: Connection, seconds: int) -> None:
 def listen(
     workers: list[Worker], timeout: float, progress: Callable[[Worker], int] = lambda worker: 0
 ) -> tuple[list[tuple[Worker, Reply]], list[tuple[Worker, str]]]:
-    """The replies of ``workers``, and those who died, sent what is none, or made no ``progress`` for ``timeout``
-    seconds (the last two are killed), with the reason.
+    """Return the replies of ``workers``, and the workers that died, sent an invalid reply, or made no ``progress`` for
+    ``timeout`` seconds (the last two are killed), each with the reason.
     """
     replies, dead, pending = [], [], list(workers)
     left, turns = {w.share.worker: timeout for w in pending}, {w.share.worker: progress(w) for w in pending}
     while pending:
-        # By the second: after a stop (Ctrl-Z, a laptop closed) nobody is late who was stopped too.
+        # In steps of one second: after a stop (Ctrl-Z, a suspended laptop), stopped workers are not counted as late.
         patience = min(1.0, *(left[w.share.worker] for w in pending))
         ready = wait([x for w in pending for x in (w.pipe, w.process.sentinel)], patience)
         for worker in [] if ready else list(pending):
@@ -127,19 +127,19 @@ def listen(
 
 
 def _reply(worker: Worker) -> Reply:
-    """The answer to the last command. EOFError, OSError or GarbageError if there is none."""
+    """Return the answer to the last command. EOFError, OSError or GarbageError if there is none."""
     if not worker.pipe.poll():
         raise EOFError
     reply = wire.receive(worker.pipe, Reply)
     if reply.number != worker.commands:
-        raise GarbageError("an answer to what it was not asked")
+        raise GarbageError("an answer to another command")
     if reply.number == 0 and reply.error is None and reply.spec is None:
-        raise GarbageError("a greeting without its environments")
+        raise GarbageError("a first reply without a spec")
     return reply
 
 
 def _end(worker: Worker, reason: str | None = None) -> str:
-    """Make sure of a worker's end, and say how it came about."""
+    """Ensure that a worker has ended, and return how."""
     if reason is None:
         worker.process.join(CLOSE_SECONDS)
     kill(worker)
@@ -152,17 +152,17 @@ def _end(worker: Worker, reason: str | None = None) -> str:
 
 
 def kill(worker: Worker) -> None:
-    """End a worker, and what its environments have started and left."""
+    """Kill a worker and all processes that its environments have started."""
     pid = worker.process.pid
     with contextlib.suppress(OSError):
         if pid is not None:
-            os.killpg(pid, signal.SIGKILL)  # its own group, if it came to that
+            os.killpg(pid, signal.SIGKILL)  # its own group, if it already has one
     worker.process.kill()
     worker.process.join()
 
 
 def shut_down(workers: list[Worker], file: int) -> None:
-    """End all of them, those first that are told to do nothing else."""
+    """End all workers, giving them time to close first."""
     for worker in workers:
         worker.ask("close")
     deadline = time.monotonic() + CLOSE_SECONDS

@@ -1,4 +1,4 @@
-"""B environments spread over worker processes, for simulators that use one core each, and for those that crash."""
+"""B environments distributed over worker processes, for simulators limited to one core and for those that crash."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from .wire import Reply
 from .worker_process import Worker, kill, listen, shut_down, signals_held, start
 
 START_SECONDS = 300.0
-"""How long a worker may take to import and build its environments."""
+"""Seconds in which a worker must import and build its environments."""
 ANSWER_SECONDS = 60.0
-"""How long a worker may take to answer, if not said otherwise."""
-UNGUARDED = 'a script that starts workers needs `if __name__ == "__main__":` around what it does'
+"""Default for the seconds in which a worker must answer."""
+UNGUARDED = 'a script that starts workers must run under `if __name__ == "__main__":`'
 
 
 class Workers(VectorEnv):
-    """``num_envs`` environments, ``env_workers`` processes with an equal share of them each.
+    """``num_envs`` environments in ``env_workers`` processes with equal shares.
 
     ``build(num_envs=, device=, seed=, env_offset=, restart_envs=)`` makes a share, in the worker; it must be picklable.
-    Each environment gets the seed it would have in one process, so answers are the same whatever the number of workers.
-    They lie in shared memory, and the caller is handed copies.
+    Each environment gets the seed it would have in one process, so answers do not depend on the number of workers. They
+    are in shared memory, and the caller receives copies.
 
-    A worker that dies, sends what is no answer, or does not answer within ``env_timeout`` seconds (then it is killed),
-    is a BrokenEnvironmentError that names the environment whose turn it was, its seed and step. With ``restart_envs`` a
-    new one takes over instead: all environments of that worker count as truncated on that row, with reward 0, and go on
-    with seeds derived from their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed step, those
-    of workers that were to take over included, it is given up. Errors and warnings in a worker reach the caller as what
-    they are.
+    A worker that dies, sends an invalid answer, or does not answer within ``env_timeout`` seconds (it is then killed)
+    raises BrokenEnvironmentError, which names the environment that was active, its seed and step. With ``restart_envs``
+    a new worker replaces it instead: all environments of that worker count as truncated on that row, with reward 0, and
+    continue with seeds derived from their own (``restarts`` [B] counts). After `ATTEMPTS` deaths without a completed
+    step, including deaths of replacement workers, the worker is abandoned. Errors and warnings in a worker are raised
+    again in the caller.
 
-    ``info`` is left out. Environments that cannot ``adopt`` memory (see `VectorEnv.adopt`) cannot be restarted.
+    ``info`` is omitted. Environments that cannot ``adopt`` memory (see `VectorEnv.adopt`) cannot be restarted.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Workers(VectorEnv):
         if env_workers < 1:
             raise UserError(f"env_workers must be at least 1, not {env_workers}")
         if env_timeout is not None and env_timeout <= 0:
-            raise UserError(f"env_timeout must be some seconds, not {env_timeout:g}")
+            raise UserError(f"env_timeout must be a positive number of seconds, not {env_timeout:g}")
         self.num_envs, self.device, self._build, self._process = num_envs, device, build, os.getpid()
         self._restart, self._timeout = restart_envs, env_timeout or ANSWER_SECONDS
-        self._folder = Path.cwd()  # where workers start, later ones too
+        self._folder = Path.cwd()  # working folder of all workers, replacements included
         self._memory, self._workers = Memory(), list[Worker]()
-        # Run before multiprocessing waits for its processes.
+        # Runs before multiprocessing joins its processes.
         self._finalizer = Finalize(self, shut_down, (self._workers, self._memory.file), exitpriority=10)
         count = min(env_workers, num_envs)
         bounds = [num_envs * w // count for w in range(count + 1)]
@@ -81,7 +81,7 @@ class Workers(VectorEnv):
             self.spec = _one_spec([reply.spec for reply in replies if reply.spec is not None])
             self._name = self.spec.tasks[0]
             if restart_envs and not replies[0].adopts:
-                raise UserError(f"{self._name} cannot be made anew in another process: leave --restart-envs out")
+                raise UserError(f"{self._name} cannot be recreated in another process: omit --restart-envs")
             self._shared: Shared = self._memory.tensors(self.spec, num_envs, count)
             for worker in self._workers:
                 _, faults = self._shared.of(worker.share)
@@ -90,17 +90,17 @@ class Workers(VectorEnv):
                 self._tell_spec(worker)
         except BaseException:
             for worker in self._workers:
-                kill(worker)  # whatever it is doing: nothing has begun
+                kill(worker)  # safe at any point: no episode has begun
             self.close()
             raise
         self._started = False
-        self._asked: list[Worker] = []  # whose replies are still to come
+        self._asked: list[Worker] = []  # those with a pending reply
         for reply in replies:
             _repeat(reply.warnings)
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each was made anew."""
+        """Number of times each environment [B] was recreated."""
         return [int(x) for worker in self._workers for x in self._shared.of(worker.share)[1].restarts]
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
@@ -116,12 +116,12 @@ class Workers(VectorEnv):
         return write_rows(self._shared.rows, None, self.device)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        """Act: ``action`` [B] int64. Ended environments begin a new episode instead."""
         self.send(action)
         return self.recv(out)
 
     def send(self, action: Tensor) -> None:
-        """The first half of `step`: the workers begin, and the caller is free until `recv`."""
+        """Start a step: the workers begin, and the caller is free until `recv`."""
         self._free()
         if not self._started:
             raise UserError("reset the environment before its first step")
@@ -130,26 +130,26 @@ class Workers(VectorEnv):
         self._ask("step", None, self._workers)
 
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """The second half of `step`: wait for the answers to what was sent."""
+        """Complete a step: wait for the answers to the actions sent."""
         if not self._asked:
             raise UserError("send actions before receiving their answers")
         self._collect(step=True)
         return write_rows(self._shared.rows, out, self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What lives in another process is not saved. Raises UserError."""
+        """Raise UserError: environments in other processes cannot save their state."""
         raise UserError(f"{self._name} in worker processes cannot save its state")
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Raises UserError."""
+        """Raise UserError: environments in other processes cannot load a state."""
         raise UserError(f"{self._name} in worker processes cannot load a state")
 
     def close(self) -> None:
-        """End the workers; again is harmless."""
+        """End the workers. Repeated calls have no effect."""
         self._finalizer()
 
     def _free(self) -> None:
-        """UserError unless the workers wait for a command of this process."""
+        """Raise UserError unless the workers wait for a command of this process."""
         forked.refuse(self._process, self._name)
         if not self._finalizer.still_active():
             raise UserError(f"these environments ({self._name}) are closed: make new ones")
@@ -162,7 +162,7 @@ class Workers(VectorEnv):
             worker.ask(command, None if seed is None else int(seed))
 
     def _collect(self, step: bool) -> None:
-        """Wait for everyone asked, put dead workers right, then say what they had to say."""
+        """Wait for all pending replies, replace dead workers, then pass on warnings and errors."""
         replies, dead = listen(self._asked, self._timeout, self._progress)
         self._asked = []
         errors = [reply.error for _, reply in replies if reply.error is not None]
@@ -181,7 +181,7 @@ class Workers(VectorEnv):
             raise kind(words)
 
     def _replace(self, worker: Worker, reason: str, step: bool) -> list[tuple[type[Warning], str]]:
-        """A new worker takes over from one that died in a command; what is to be said about that.
+        """Replace a worker that died during a command, and return the warnings to issue.
 
         An environment that was to begin an episode in this command still does, in the new worker.
         """
@@ -194,7 +194,7 @@ class Workers(VectorEnv):
             worker.pipe.close()
             for i in range(share.end - share.begin):
                 faults.made_anew(i)
-            said.append((RuntimeWarning, f"{what}; made anew with all of its process, {sum(self.restarts)} so far"))
+            said.append((RuntimeWarning, f"{what}; recreated with all of its process, {sum(self.restarts)} so far"))
             begins = self._shared.chosen[share.begin : share.end]
             rows.last[~begins], rows.reward[~begins], rows.discount[~begins] = True, 0.0, 1.0
             if step:
@@ -204,7 +204,7 @@ class Workers(VectorEnv):
                 said += self._take_over(worker)
                 if not begins.any():
                     return said
-            except (UserError, BrokenEnvironmentError) as error:  # it is tried again, like any other end
+            except (UserError, BrokenEnvironmentError) as error:  # counts as another death and is retried
                 reason = f"no worker could take over: {error}"
                 continue
             worker.ask("reset")
@@ -218,14 +218,14 @@ class Workers(VectorEnv):
             reason = dead[0][1]
 
     def _take_over(self, worker: Worker) -> list[tuple[type[Warning], str]]:
-        """Start a process in the place of a dead one; its warnings. Raises what went wrong there."""
+        """Start a process in place of a dead one and return its warnings. Raises any error reported from there."""
         with signals_held():
             fresh = start(self._memory, self._build, worker.share._replace(again=True), self._folder)
             worker.share, worker.process, worker.pipe, worker.commands = fresh.share, fresh.process, fresh.pipe, 0
         try:
             greeting = self._greeting(worker)
             if greeting.spec is None or _one_spec([self.spec, greeting.spec]) != self.spec:
-                raise BrokenEnvironmentError("its environments are others than before")
+                raise BrokenEnvironmentError("its environments differ from those before")
         except BaseException:
             kill(worker)
             raise
@@ -233,18 +233,18 @@ class Workers(VectorEnv):
         return greeting.warnings
 
     def _tell_spec(self, worker: Worker) -> None:
-        """What rows in the shared memory look like: the last word before commands."""
-        with contextlib.suppress(OSError):  # it is dead: noticed by who waits for its answer
+        """Send the layout of the rows in shared memory, the last message before commands."""
+        with contextlib.suppress(OSError):  # a dead worker is detected when its answer is awaited
             wire.send(worker.pipe, self.spec)
 
     def _progress(self, worker: Worker) -> int:
-        """Whose turn it is in a worker: it has until that changes."""
+        """Return the active environment of a worker: its timeout starts again whenever this changes."""
         return int(self._shared.turn[worker.share.worker])
 
     def _blame(self, worker: Worker, faults: Faults, reason: str) -> str:
-        """Whose fault it was, in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""
+        """Describe a worker's failure in a sentence. BrokenEnvironmentError if the worker is not to be replaced."""
         last, turn = worker.deaths >= ATTEMPTS, int(faults.turn[0])
-        if 0 <= turn < len(faults.seed):  # a worker can write there what it likes
+        if 0 <= turn < len(faults.seed):  # the worker may have written any value
             return faults.blame(turn, reason, self._restart, last=last)
         what = f"{self._name}: {_which(worker.share, faults)} failed: {reason}"
         if last or not self._restart:
@@ -252,7 +252,7 @@ class Workers(VectorEnv):
         return what
 
     def _greeting(self, worker: Worker) -> Reply:
-        """What a worker says once its environments are built. Raises what went wrong there."""
+        """Return the first reply of a worker, sent once its environments are built. Raises any error reported in it."""
         replies, dead = listen([worker], max(START_SECONDS, self._timeout))
         share = worker.share
         if dead:
@@ -266,7 +266,7 @@ class Workers(VectorEnv):
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -278,10 +278,10 @@ def _which(share: Share, faults: Faults) -> str:
 
 
 def _one_spec(specs: list[Spec]) -> Spec:
-    """Of all workers' environments. UserError if they differ in more than the longest episode."""
+    """Return the common spec of all workers. UserError if they differ in more than the longest episode."""
     spec, longest = specs[0], [s.max_steps for s in specs]
     if any(s._replace(max_steps=None) != spec._replace(max_steps=None) for s in specs):
-        raise UserError(f"{spec.tasks[0]} shows or takes something else in some of its workers than in others")
+        raise UserError(f"{spec.tasks[0]} has different observations or actions in some of its workers")
     known = [x for x in longest if x is not None]
     return spec._replace(max_steps=max(known) if len(known) == len(longest) else None, resumable=False)
 

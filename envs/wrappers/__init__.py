@@ -1,6 +1,7 @@
-"""Wrappers over Timesteps, written once for every `VectorEnv`; each is a `VectorEnv` itself.
+"""Wrappers over Timesteps for any `VectorEnv`; each is a `VectorEnv` itself.
 
-They nest in any order, and the order matters: ``FrameStack(Grey(Resize(NoisyTV(env), 42, 42)))`` resizes the noise too.
+They can be nested in any order, and the order matters: ``FrameStack(Grey(Resize(NoisyTV(env), 42, 42)))`` resizes the
+noise too.
 """
 
 from .base import Wrapper, unwrapped

@@ -1,9 +1,9 @@
-"""What every wrapper shares: it is a `VectorEnv` over another one.
+"""Base class of wrappers: a `VectorEnv` over another one.
 
 A wrapper changes a few tensors of the answer. Given ``out``, the environments inside write all others into its rows
-themselves; asked without, they answer in fresh memory, and the wrapper adds more of it for what it changes. What is
-shown is always a function of the inner answer and of the wrapper's state, so that a masked reset can show the rows that
-it leaves alone once more, wherever the last ones were written to.
+directly; without it, they answer in new memory, and the wrapper allocates more for the tensors it changes. The output
+is always a function of the inner answer and of the wrapper's state, so that a masked reset can repeat the rows
+that it does not change, wherever the last ones were written.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .random import random_bits
 
 
 class Wrapper(VectorEnv):
-    """Changes nothing; a wrapper says what it does in ``_act``, ``_then``, ``_update`` and ``_write``.
+    """A wrapper without effect; subclasses implement ``_act``, ``_then``, ``_update`` and ``_write``.
 
-    ``send`` and ``recv`` are the two halves of ``step``, over pools, which have them.
+    ``send`` and ``recv`` are the two halves of ``step``, available over pools, which provide them.
     """
 
     def __init__(self, env: VectorEnv) -> None:
         self.env: Any = env
         self.num_envs, self.spec = env.num_envs, env.spec
         self.device, self.codes, self.num_cells = env.device, env.codes, env.num_cells
-        self._state: dict[str, Tensor] = {}  # what decides the future; changed in place, as CUDA graphs need it
-        self._changed: dict[str, Tensor] = {}  # what is changed, by name: tensors of that kind, without memory
-        self._frame: Tensor | None = None  # where the inner image goes, if it is not shown as it is
+        self._state: dict[str, Tensor] = {}  # determines the future; changed in place, as CUDA graphs require
+        self._changed: dict[str, Tensor] = {}  # changed tensors by name, as meta tensors of their shape and dtype
+        self._frame: Tensor | None = None  # memory for the inner image, if it is not passed through
 
     @property
     def capturable(self) -> bool:
-        """On CUDA, ``step`` may be recorded in a graph: it neither waits nor decides anything on the host."""
+        """True if, on CUDA, ``step`` may be recorded in a graph: it neither synchronises nor branches on the host."""
         return bool(self.env.capturable)
 
     def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
@@ -52,22 +52,22 @@ class Wrapper(VectorEnv):
         return self._show(now, None)
 
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
-        """Act: ``action`` [B] int64. Ended environments begin anew instead."""
+        """Act: ``action`` [B] int64. Ended environments begin a new episode instead."""
         inside = self._inside(out)
         return self._finish(self.env.step(self._act(action), inside), inside, out)
 
     def send(self, action: Tensor) -> None:
-        """Let the environments act: ``action`` [B] int64."""
+        """Start a step: ``action`` [B] int64."""
         self.env.send(self._act(action))
 
     def recv(self, out: Timestep | None = None) -> Timestep:
-        """The answer to what was sent."""
+        """Return the answer to the actions sent."""
         inside = self._inside(out)
         return self._finish(self.env.recv(inside), inside, out)
 
     def _inside(self, out: Timestep | None) -> Timestep | None:
-        """Rows for the environments inside: those of ``out``, but for an image of another shape. UserError for rows of
-        another kind.
+        """Return rows for the environments inside: those of ``out``, except for an image of another shape. UserError
+        for rows that do not match.
         """
         if out is None:
             return None
@@ -80,7 +80,7 @@ class Wrapper(VectorEnv):
         return self._show(now, out)
 
     def _show(self, now: Timestep, out: Timestep | None) -> Timestep:
-        """What the inner answer ``now`` looks like: in ``out``, in which it lies, or in fresh memory."""
+        """Return the wrapper's answer for the inner answer ``now``: in ``out``, which contains it, or in new memory."""
         if out is not None:
             self._write(now, matching_rows(self._changed, out))
             return out
@@ -89,7 +89,7 @@ class Wrapper(VectorEnv):
         return _with(now, rows)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that decides the future: the wrapper's own, and after ``env.`` that of the environments inside."""
+        """Return everything that determines the future: the wrapper's state, and the inner one prefixed ``env.``."""
         inner = {f"env.{name}": tensor for name, tensor in self.env.state_dict().items()}
         return inner | {name: tensor.clone() for name, tensor in self._state.items()}
 
@@ -105,11 +105,11 @@ class Wrapper(VectorEnv):
 
     @property
     def restarts(self) -> list[int]:
-        """[B], times each environment inside was made anew; [] where none ever is."""
+        """Number of times each environment inside [B] was recreated; [] if that is not supported."""
         return list(self.env.restarts)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Draw environment 0 for people, as the environments inside do."""
+        """Draw environment 0 for human viewers, as the environments inside do."""
         picture: NDArray[np.uint8] | None = self.env.render()
         return picture
 
@@ -119,7 +119,7 @@ class Wrapper(VectorEnv):
         return picture
 
     def oracle(self) -> Player | None:
-        """Return the scripted player of the environments inside, whose actions these take."""
+        """Return the scripted player of the environments inside; its actions apply to these."""
         player: Player | None = self.env.oracle()
         return player
 
@@ -128,52 +128,52 @@ class Wrapper(VectorEnv):
         self.env.close()
 
     def _act(self, action: Tensor) -> Tensor:
-        """What the environments inside are to do."""
+        """Return the actions for the environments inside."""
         return action
 
     def _then(self, now: Timestep, out: Timestep | None) -> Timestep:
-        """Anything more to be done inside, whose answer ``now`` is and whose rows are ``out``."""
+        """Do any further work inside, where ``now`` is the inner answer and ``out`` its rows, and return the answer."""
         return now
 
     def _reseed(self, seed: int, where: Tensor) -> None:
         """Restart the wrapper's random streams."""
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
-        """Take in the inner answer ``now``. Rows of ``begun`` [B] begin an episode; the others are one step further
-        if ``stepped``, else the same as before.
+        """Update the state from the inner answer ``now``. Rows of ``begun`` [B] begin an episode; the others are one
+        step further if ``stepped``, else unchanged.
         """
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
-        """Fill ``rows``, named as ``_changed``; they may be the memory of ``now``. Changes no state."""
+        """Fill ``rows``, named as in ``_changed``; they may share the memory of ``now``. Must not change the state."""
 
     def _each(self, value: int | bool, dtype: torch.dtype | None = None) -> Tensor:
-        """[B] of ``value``: int64 or bool unless ``dtype``."""
+        """Return [B] filled with ``value``: int64 or bool unless ``dtype`` is given."""
         return torch.full((self.num_envs,), value, dtype=dtype, device=self.device)
 
     def _checked(self, action: Tensor) -> Tensor:
-        """``action``, before it is mixed with others and environments inside can no longer see what is wrong. On CUDA
-        they do not look at its values either, since that would mean waiting.
+        """Return ``action`` validated, before it is combined with others and the environments inside can no longer
+        detect errors. On CUDA they do not check its values either, since that would synchronise.
         """
         return as_action(action, self.num_envs, self.spec.num_actions, self.device)
 
     def _image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of the inner image. UserError if there is none."""
+        """Return height, width, channels of the inner image. UserError if there is none."""
         seen = self.env.spec.observation
         if "image" not in seen:
             shown = f"{', '.join(self.spec.tasks)} shows only {', '.join(seen)}"
-            raise UserError(f"{type(self).__name__} needs an image, and {shown}: leave it out")
+            raise UserError(f"{type(self).__name__} needs an image, and {shown}: omit it")
         height, width, channels = seen["image"][0]
         return height, width, channels
 
     def _resized(self, height: int, width: int, channels: int) -> None:
-        """From here on the image has this shape; the inner one gets memory of its own, for where rows are given."""
+        """Declare the shape of the wrapper's image, and allocate memory for the inner one, used if rows are given."""
         shape = (height, width, channels)
         self.spec = self.spec._replace(observation={**self.spec.observation, "image": (shape, torch.uint8)})
         self._frame = self._memory(*self._image_shape())
         self._change("image", *shape, dtype=torch.uint8)
 
     def _change(self, name: str, *shape: int, dtype: torch.dtype) -> None:
-        """From here on ``name`` [B, *shape] is what ``_write`` makes of it."""
+        """Declare that ``_write`` produces ``name`` [B, *shape]."""
         self._changed[name] = torch.empty(self.num_envs, *shape, dtype=dtype, device="meta")
 
     def _memory(self, *shape: int) -> Tensor:
@@ -181,18 +181,18 @@ class Wrapper(VectorEnv):
 
 
 def unwrapped(env: VectorEnv) -> VectorEnv:
-    """The environment inside all wrappers."""
+    """Return the environment inside all wrappers."""
     while isinstance(env, Wrapper):
         env = env.env
     return env
 
 
 class RandomWrapper(Wrapper):
-    """With random numbers of its own: a hash of the seed, what they are for (``STREAM``), the global index of the
-    environment, and a count that its subclass moves on. Environment 0 has global index ``env_offset``.
+    """A wrapper with its own random numbers: a hash of the seed, their purpose (``STREAM``), the global index of the
+    environment, and a count that the subclass increments. Environment 0 has global index ``env_offset``.
     """
 
-    STREAM: ClassVar[int]  # larger than any index, so that no number is also one of Labyrinth's
+    STREAM: ClassVar[int]  # larger than any index, so that no number coincides with Labyrinth's
 
     def __init__(self, env: VectorEnv, seed: int, env_offset: int) -> None:
         super().__init__(env)
@@ -204,12 +204,12 @@ class RandomWrapper(Wrapper):
         self._state["count"].masked_fill_(where, 0)
 
     def _bits(self) -> Tensor:
-        """[B] int64: 64 random bits for the present count."""
+        """Return 64 random bits for the current count, [B] int64."""
         return random_bits(self._state["seed"], self.STREAM, self._index, self._state["count"])
 
 
 def _with(step: Timestep, rows: dict[str, Tensor]) -> Timestep:
-    """``step`` with other tensors for those named in ``rows``; a name it does not have becomes info."""
+    """Return ``step`` with the tensors named in ``rows`` replaced; names it does not have are added to info."""
     observation = {name: rows.get(name, tensor) for name, tensor in step.observation.items()}
     fields = {name: row for name, row in rows.items() if name in Timestep._fields}
     info = {name: row for name, row in rows.items() if name not in observation and name not in fields}

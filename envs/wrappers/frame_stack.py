@@ -1,4 +1,4 @@
-"""The last images, side by side in the channels: motion for an agent without memory.
+"""Frame stacking: the last images, concatenated along the channels, show motion to an agent without memory.
 
 Mnih et al., "Human-level control through deep reinforcement learning" (Nature 2015) stack four.
 """
@@ -15,30 +15,30 @@ from .base import Wrapper
 
 
 class FrameStack(Wrapper):
-    """The last ``n`` images as one of n * C channels, the oldest first. At the first row of an episode all are its
+    """The last ``n`` images as one of n * C channels, oldest first. In the first row of an episode all n are that row's
     image.
     """
 
     def __init__(self, env: VectorEnv, n: int = 4) -> None:
         super().__init__(env)
         if n < 1:
-            raise UserError(f"n images are stacked, at least 1, not {n}")
+            raise UserError(f"the number n of stacked images must be at least 1, not {n}")
         height, width, channels = self._image_shape()
         self._resized(height, width, n * channels)
         self.spec = self.spec._replace(stacked=n * self.spec.stacked)
         self._stack = self._memory(height, width, n, channels)
         self._state["stack"] = self._stack
         flat = self._stack.view(-1)
-        # One image to the left is C bytes to the left, in all of memory; what the next pixel leaves is overwritten.
+        # Shifting by one image moves the whole memory by C bytes; bytes that cross pixels are then overwritten.
         self._kept, self._moved = flat[:-channels], flat[channels:]
-        self._between = torch.empty_like(self._kept)  # a tensor cannot be copied onto a part of itself
+        self._between = torch.empty_like(self._kept)  # a tensor cannot be copied onto an overlapping part of itself
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
         newest = now.observation["image"]
         if stepped:
             self._kept.copy_(self._between.copy_(self._moved))
         self._stack[..., -1, :] = newest
-        if self.device.type == "cpu":  # where looking is not waiting: few begin at a time
+        if self.device.type == "cpu":  # indexing needs no synchronisation; few begin at a time
             where = begun.nonzero().squeeze(-1)
             self._stack[where] = newest[where].unsqueeze(-2)
         else:

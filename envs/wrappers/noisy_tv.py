@@ -1,9 +1,9 @@
-"""The noisy television: what cannot be predicted and is of no use, to see which bonuses are drawn to it.
+"""The noisy television: unpredictable and irrelevant observations, to test which exploration bonuses they attract.
 
-``channel="step"``: fresh noise in every row, whatever the agent does, as in Pathak et al., "Curiosity-driven
+``channel="step"``: new noise in every row, whatever the agent does, as in Pathak et al., "Curiosity-driven
 exploration by self-supervised prediction" (ICML 2017), where white noise fills 40 % of the image. ``channel="action"``:
 a television with a remote control, as in Burda et al., "Large-scale study of curiosity-driven learning" (ICLR 2019): an
-action of its own changes the picture, which otherwise stays.
+additional action changes the picture, which otherwise stays the same.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ REMOTE = "remote"
 
 
 class NoisyTV(RandomWrapper):
-    """The right-hand ``fraction`` of the image's width, to the nearest column and one at least, shows uniform random
-    bytes in all channels.
+    """Replaces the right-hand ``fraction`` of the image's width, rounded to the nearest column and at least one, by
+    uniform random bytes in all channels.
 
-    With ``channel="action"`` there is one more action, the last: ``remote``. The environment inside gets action
-    ``noop`` while it is taken, and the row it led to shows a new picture; so does each first row.
+    ``channel="action"`` adds one last action: ``remote``. When it is taken, the environment inside executes action
+    ``noop`` instead, and the resulting row shows a new picture, as does each first row.
     """
 
     STREAM = int.from_bytes(b"NoisyTV", "big")
@@ -38,9 +38,9 @@ class NoisyTV(RandomWrapper):
     ) -> None:  # fmt: skip
         super().__init__(env, seed, env_offset)
         if not 0 < fraction <= 1:
-            raise UserError(f"fraction is the part of the image that is noise, above 0 and at most 1, not {fraction}")
+            raise UserError(f"fraction, the noisy part of the image, must be above 0 and at most 1, not {fraction}")
         if channel not in ("step", "action"):
-            raise UserError(f"channel is 'step' or 'action', what changes the picture, not {channel!r}")
+            raise UserError(f"channel, the trigger of new noise, must be 'step' or 'action', not {channel!r}")
         spec = env.spec
         if not 0 <= noop < spec.num_actions:
             raise UserError(f"noop is one of the {spec.num_actions} actions, 0 to {spec.num_actions - 1}, not {noop}")
@@ -73,5 +73,5 @@ class NoisyTV(RandomWrapper):
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
         height, width, channels = self._picture
         noise = random_bytes(self._bits(), height * width * channels)
-        image = rows["image"].copy_(now.observation["image"])  # costs nothing where they are the same
+        image = rows["image"].copy_(now.observation["image"])  # no copy where they are the same memory
         image[:, :, -self._columns :] = noise.view(self.num_envs, *self._picture)

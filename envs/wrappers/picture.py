@@ -1,4 +1,4 @@
-"""Smaller pictures: without colour, or with fewer pixels. Stacked images are treated one by one."""
+"""Smaller images: greyscale conversion and resizing. Stacked images are processed one by one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .base import Wrapper
 
 
 def luma(image: Tensor) -> Tensor:
-    """[..., 3 * n] uint8, n times red, green and blue -> [..., n]: their luma of ITU-R BT.601,
-    ``Y = 0.299 R + 0.587 G + 0.114 B``.
+    """Return the luma of ITU-R BT.601, ``Y = 0.299 R + 0.587 G + 0.114 B``, of n images: [..., 3 * n] uint8, n times
+    red, green and blue -> [..., n].
 
-    The weights are in 65536ths, and the sum is rounded to the nearest, halves up: what Pillow's ``convert("L")`` gives,
-    bit for bit. OpenCV's are in 16384ths or 32768ths, which differs by 1 in a few colours.
+    The weights are in 65536ths, and the sum is rounded to the nearest, halves up: identical to Pillow's
+    ``convert("L")``, bit for bit. OpenCV's are in 16384ths or 32768ths, which differs by 1 for a few colours.
     """
     red, green, blue = image.to(torch.int32).view(*image.shape[:-1], -1, 3).unbind(-1)
     total = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471).add_(0x8000)
@@ -24,8 +24,8 @@ def luma(image: Tensor) -> Tensor:
 
 
 def overlap(before: int, after: int, device: torch.device | str = "cpu") -> Tensor:
-    """[after, before] float64: how much of each of ``before`` equal pieces of a line lies in each of ``after``, in
-    units of 1 / (before * after) of the line. Whole numbers; a row sums to ``before``.
+    """Return [after, before] float64: the overlap of each of ``before`` equal pieces of a line with each of ``after``,
+    in units of 1 / (before * after) of the line. Whole numbers; a row sums to ``before``.
     """
     new = torch.arange(after, device=device).unsqueeze(-1)
     old = torch.arange(before, device=device)
@@ -34,13 +34,13 @@ def overlap(before: int, after: int, device: torch.device | str = "cpu") -> Tens
 
 
 class Grey(Wrapper):
-    """`luma` for red, green and blue: n images of 3 channels become n of 1."""
+    """Replaces red, green and blue by their `luma`: n images of 3 channels become n of 1."""
 
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
         height, width, channels = self._image_shape()
         if channels % 3:
-            raise UserError(f"Grey needs red, green and blue, and the image has {channels} channels; leave it out")
+            raise UserError(f"Grey needs red, green and blue, and the image has {channels} channels; omit it")
         self._resized(height, width, channels // 3)
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
@@ -48,11 +48,11 @@ class Grey(Wrapper):
 
 
 class Resize(Wrapper):
-    """The image at ``height`` x ``width``: each new pixel is the mean over the area it covers, fractions of pixels
-    counting as such (OpenCV's INTER_AREA, where that shrinks), rounded to the nearest, halves to even.
+    """Resizes the image to ``height`` x ``width``: each new pixel is the mean over the area it covers, with fractional
+    weights at the edges (OpenCV's INTER_AREA, when shrinking), rounded to the nearest, halves to even.
 
-    A sum of whole numbers up to the division, hence the same on every device and in every batch. (In float64, which
-    neither autocast nor a lower precision of matrix products touches.)
+    Sums are of whole numbers up to the division, hence the result is the same on every device and in every batch.
+    (Computed in float64, which neither autocast nor reduced precision of matrix products affects.)
     """
 
     def __init__(self, env: VectorEnv, height: int, width: int) -> None:
@@ -63,7 +63,7 @@ class Resize(Wrapper):
         self._resized(height, width, channels)
         self._down = overlap(old_height, height, self.device)  # [H', H]
         self._across = overlap(old_width, width, self.device).T.contiguous()  # [W, W']
-        self._area = old_height * old_width  # of a new pixel, in the units of both
+        self._area = old_height * old_width  # of a new pixel, in the product of both units
 
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
         image = now.observation["image"]

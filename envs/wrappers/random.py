@@ -1,7 +1,7 @@
-"""Random numbers by position, not by order: a hash of what names them, in torch.
+"""Counter-based random numbers in torch: each number is a hash of the keys that identify it.
 
 SplitMix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), chained
-over the keys as Labyrinth's kernels chain it. So a number does not depend on the batch it is drawn in, nor on the
+over the keys as in Labyrinth's kernels. A number therefore depends neither on the batch it is drawn in nor on the
 device, and a generator's state is a counter. Tensors are int64 and wrap, which is arithmetic modulo 2**64.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def _signed(bits: int) -> int:
-    """The int64 with these 64 bits."""
+    """Return the int64 with the same 64 bits as the unsigned ``bits``."""
     return (bits + 2**63) % 2**64 - 2**63
 
 
@@ -22,19 +22,19 @@ MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def mix64(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser, a bijection of 64 bits. ``x`` is overwritten."""
+    """Apply SplitMix64's finaliser, a bijection of 64 bits. ``x`` is overwritten."""
     for shift, factor in ((30, MIX_1), (27, MIX_2)):
         x.bitwise_xor_(_down(x, shift)).mul_(factor)
     return x.bitwise_xor_(_down(x, 31))
 
 
 def _down(x: Tensor, shift: int) -> Tensor:
-    """Shifted right with zeros coming in; torch's own shift copies the sign."""
+    """Shift right, filling with zeros; torch's own shift fills with the sign."""
     return (x >> shift).bitwise_and_((1 << (64 - shift)) - 1)
 
 
 def random_bits(seed: Tensor, *keys: Tensor | int) -> Tensor:
-    """64 random bits, int64, for each combination of ``seed`` and ``keys``, which are broadcast against each other."""
+    """Return 64 random bits, int64, for each combination of ``seed`` and ``keys``, broadcast against each other."""
     x = mix64(seed + GOLDEN)
     for key in keys:
         x = mix64(x + ((key + 1) * GOLDEN if isinstance(key, Tensor) else _signed((key + 1) * GOLDEN)))
@@ -42,16 +42,16 @@ def random_bits(seed: Tensor, *keys: Tensor | int) -> Tensor:
 
 
 def random_bytes(bits: Tensor, count: int) -> Tensor:
-    """[B, count] uint8, uniform, from random ``bits`` [B]."""
+    """Return [B, count] uniform uint8 from random ``bits`` [B]."""
     draws = torch.arange((count + 7) // 8, device=bits.device)
     return random_bits_after(bits.unsqueeze(-1), draws).view(torch.uint8)[:, :count]
 
 
 def random_bits_after(bits: Tensor, key: Tensor) -> Tensor:
-    """``random_bits(..., key)`` where ``bits`` is ``random_bits(...)``."""
+    """Return ``random_bits(..., key)`` where ``bits`` is ``random_bits(...)``."""
     return mix64(bits + (key + 1) * GOLDEN)
 
 
 def uniform(bits: Tensor) -> Tensor:
-    """float32 in [0, 1), from the upper 24 of random ``bits``."""
+    """Return float32 in [0, 1) from the upper 24 of random ``bits``."""
     return _down(bits, 40).float() * 2**-24

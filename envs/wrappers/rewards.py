@@ -1,4 +1,4 @@
-"""Rewards of one size, so that one learning rate fits many tasks."""
+"""Rewards of a common scale, so that one learning rate fits many tasks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .base import Wrapper
 
 
 def asymmetric(reward: Tensor) -> Tensor:
-    """``5 tanh(r / 5)``, times 0.3 where r < 0: the optimistic asymmetric clipping for DMLab-30, as the code that was
-    released with Espeholt et al., "IMPALA" (ICML 2018) has it.
+    """Return ``5 tanh(r / 5)``, times 0.3 where r < 0: optimistic asymmetric clipping for DMLab-30, as in the code
+    released with Espeholt et al., "IMPALA" (ICML 2018).
     """
     squashed = 5.0 * torch.tanh(reward / 5.0)
     return torch.where(reward < 0, 0.3 * squashed, squashed)
 
 
 def asymmetric_paper(reward: Tensor) -> Tensor:
-    """``0.3 min(tanh r, 0) + 5 max(tanh r, 0)``: the same as the text of that paper has it, 5 times as steep at 0."""
+    """Return ``0.3 min(tanh r, 0) + 5 max(tanh r, 0)``: the version in the paper's text, 5 times as steep at 0."""
     squashed = torch.tanh(reward)
     return 0.3 * squashed.clamp(max=0) + 5.0 * squashed.clamp(min=0)
 
@@ -34,23 +34,23 @@ SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
     "asymmetric": asymmetric,
     "asymmetric-paper": asymmetric_paper,
 }
-"""What may be made of a reward: itself, clipped to [-1, 1], its sign, `asymmetric`, `asymmetric_paper`."""
+"""Reward transformations: unchanged, clipped to [-1, 1], sign, `asymmetric` and `asymmetric_paper`."""
 
 
 def shaped(reward: Tensor, how: str) -> Tensor:
-    """``reward`` of any shape, made into what ``how``, a name of `SHAPES`, says."""
+    """Apply the transformation ``how``, a name of `SHAPES`, to ``reward`` of any shape."""
     return SHAPES[how](reward)
 
 
 class Rewards(Wrapper):
-    """`shaped` rewards, for all who look on: statistics of episodes then sum these. The learner's own option leaves
-    them the environment's.
+    """Replaces rewards by `shaped` ones for all consumers, so that episode statistics sum these. The learner's own
+    option leaves the environment's rewards in the statistics.
     """
 
     def __init__(self, env: VectorEnv, how: str = "clip") -> None:
         super().__init__(env)
         if how not in SHAPES:
-            raise UserError(f"rewards cannot be made {how!r}; {suggest(how, SHAPES)}")
+            raise UserError(f"no reward transformation {how!r}; {suggest(how, SHAPES)}")
         self._how = how
         self._change("reward", dtype=torch.float32)
 

@@ -1,4 +1,4 @@
-"""Sticky actions: randomness that no open-loop sequence of actions can get around.
+"""Sticky actions: stochasticity that defeats open-loop action sequences.
 
 Machado et al., "Revisiting the Arcade Learning Environment: evaluation protocols and open problems for general agents"
 (JAIR 2018), section 5.2: with probability 0.25 the environment executes its previous action again.
@@ -16,10 +16,10 @@ from .random import uniform
 
 
 class StickyActions(RandomWrapper):
-    """With probability ``p`` an environment executes again what it executed at the step before, which may itself have
+    """With probability ``p`` an environment repeats the action it executed at the previous step, which may itself have
     been a repetition. The first action of an episode is always the agent's own.
 
-    One draw is made a step of the agent; the Arcade Learning Environment draws for every frame.
+    One draw is made per agent step; the Arcade Learning Environment draws for every frame.
     """
 
     STREAM = int.from_bytes(b"StickyAc", "big")

@@ -1,4 +1,4 @@
-"""Shorter episodes. A time limit is no termination: the discount stays 1, and the value of what would follow counts
+"""Time limits. A time limit is not a termination: the discount stays 1, and the value of the continuation is included
 (Pardo et al., "Time limits in reinforcement learning", ICML 2018).
 """
 
@@ -15,11 +15,11 @@ from .base import Wrapper
 
 
 class TimeLimit(Wrapper):
-    """An episode ends after ``steps`` steps of the agent at the latest, with its discount as it was. UserError for a
-    limit beyond the environment's own, which would not be kept.
+    """Ends an episode after at most ``steps`` agent steps, without changing its discount. UserError for a limit beyond
+    the environment's own, which could not be reached.
 
-    The environment inside knows nothing of that end: the next step begins a new episode in it by a masked reset. It
-    takes a step before, with action 0, like all the others, of which nothing is seen.
+    The environment inside does not take part in that end: the next step begins a new episode in it by a masked reset.
+    Before that it takes one step, with action 0, like all the others; the result is discarded.
     """
 
     def __init__(self, env: VectorEnv, steps: int) -> None:
@@ -31,14 +31,14 @@ class TimeLimit(Wrapper):
         self._steps = steps
         self.spec = env.spec._replace(max_steps=steps)
         self._change("last", dtype=torch.bool)
-        # Steps of the episode under way, and whether the limit ended it while the environment inside goes on.
+        # Steps of the current episode, and whether the limit ended it while the environment inside continues.
         self._state |= {"elapsed": self._each(0), "cut": self._each(False)}
         self._quiet_steps = 0
         self._begin: Tensor | None = None  # those that this step resets
 
     @property
     def capturable(self) -> bool:
-        """No: the host decides which steps need a reset."""
+        """Always False: the host decides which steps need a reset."""
         return False
 
     def _act(self, action: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class TimeLimit(Wrapper):
             return now
         anew: Timestep = self.env.reset(mask=cut)
         if out is None:
-            return anew  # what it leaves alone is what `step` answered
+            return anew  # rows outside the mask are unchanged since `step`
         rows = leaves(now)
         for name, begun in leaves(anew).items():
             row = rows[name]
@@ -59,9 +59,9 @@ class TimeLimit(Wrapper):
         return now
 
     def _cut_anywhere(self) -> Tensor | None:
-        """[B] bool, whose episode the limit ended; None if it was nobody's.
+        """Return [B] bool, the environments whose episode the limit ended; None if there are none.
 
-        The host asks the device only when somebody can have got there since it asked last.
+        The host reads the device only when an episode can have reached the limit since the last read.
         """
         if self._quiet_steps > 0:
             self._quiet_steps -= 1

@@ -1,4 +1,4 @@
-"""How often an agent was where it is: an oracle for bonuses that count, and a measure of exploration."""
+"""Visit counts of cells: an oracle for count-based bonuses, and a measure of exploration."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .base import Wrapper
 
 
 class VisitCounts(Wrapper):
-    """Adds to info, by ``info["cell"]``: ``visits`` [B] int64, the rows of this episode spent in the present cell,
-    this one included, and ``coverage`` [B] int64, the number of different cells of this episode.
+    """Adds to info, based on ``info["cell"]``: ``visits`` [B] int64, the rows of this episode spent in the current
+    cell, including this one, and ``coverage`` [B] int64, the number of distinct cells visited in this episode.
 
-    ``cells`` is their number (``env.num_cells``, where that is known); cells are 0 to ``cells - 1``. One beyond is a
-    UserError on the CPU, and a failed assertion of the device on CUDA, where looking would mean waiting.
+    ``cells`` is the number of cells (``env.num_cells``, where known); cells are 0 to ``cells - 1``. A larger cell
+    raises UserError on the CPU, and fails an assertion of the device on CUDA, where checking it would synchronise.
     """
 
     def __init__(self, env: VectorEnv, cells: int) -> None:
         super().__init__(env)
         if cells < 1:
-            raise UserError(f"VisitCounts counts visits of at least 1 cell, not of {cells}")
+            raise UserError(f"VisitCounts needs at least 1 cell, not {cells}")
         self._cells = cells
         counts = torch.zeros(self.num_envs, cells, dtype=torch.int32, device=self.device)
         self._state |= {"counts": counts, "coverage": self._each(0)}

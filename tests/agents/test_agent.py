@@ -54,7 +54,7 @@ def changed(**parts):
 
 
 MISTAKES = {
-    "a tensor": (changed(observation=torch.zeros(B, 5)), "an observation is a dict of image and vector, not a Tensor"),
+    "a tensor": (changed(observation=torch.zeros(B, 5)), "must be a dict of image and vector, not a Tensor"),
     "a part less": (changed(observation={"image": seen()["image"]}), "see 'vector' as .*given nothing"),
     "not a batch": (changed(observation={k: v[0] for k, v in seen().items()}), r"\[B, 36, 40, 3\]; .* \[36, 40, 3\]"),
     "a number": (changed(observation=seen() | {"vector": 1.0}), r"torch.float32 \[B, 5\]; it was given .* \[\]"),
@@ -69,12 +69,12 @@ MISTAKES = {
     "no first": (changed(first=None), r"first is torch.bool \[4\] .*, not a NoneType"),
     "reward of another batch": (changed(reward=REWARD[:3]), r"reward is torch.float32 \[4\] .* \[3\]"),
     "reward in whole numbers": (changed(reward=torch.ones(B, dtype=torch.int64)), "reward is .*, not torch.int64"),
-    "no state": (changed(state=()), "state is what initial_state or the act before answered, not a tuple"),
+    "no state": (changed(state=()), "state must come from initial_state or the previous act, not be a tuple"),
     "state of another batch": (
-        changed(state=lambda agent: agent.initial_state(3)), "state is of 3 environments, the observations are of 4"
+        changed(state=lambda agent: agent.initial_state(3)), "state is for 3 environments, the observations are for 4"
     ),
     "state of another agent": (
-        changed(state=lambda agent: agent.initial_state(B)._replace(memory=(torch.zeros(B, 9),))), "of another agent"
+        changed(state=lambda agent: agent.initial_state(B)._replace(memory=(torch.zeros(B, 9),))), "to another agent"
     ),
 }  # fmt: skip
 

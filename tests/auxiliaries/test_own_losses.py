@@ -76,7 +76,7 @@ def test_settings_of_any_type_and_a_heat_map(tmp_path, capsys):
         file.write_text(FILE.replace("memory, 6)", "memory, 8)"))
         assert main(["watch", str(run), "--seconds", "0.2", "--import", str(file)]) == 2
         assert "the loss 'mine' in" in (said := capsys.readouterr().err)
-        assert "'head.weight' is [6, 522] there, and would be [8, 522]" in said
+        assert "'head.weight' is [6, 522] there, not [8, 522]" in said
         for wrong in ("--aux.mine.weight -1", "--aux.mine.weight 1 --aux.mine.mode c"):
             assert main([*words.split(), *wrong.split(), "--import", str(file)]) == 2
     finally:

@@ -118,7 +118,7 @@ def tiny(words, steps):
             return [*words, "--steps", str(steps[run])]
         return words
     preset = words[1] if len(words) > 1 and not words[1].startswith("-") else "a2c"
-    unroll = value_of("--unroll", words) or (PRESETS[preset].unroll if preset in PRESETS else 20)
+    unroll = value_of("--unroll", words) or (PRESETS[preset].config.unroll if preset in PRESETS else 20)
     steps[run] = ENVS * UPDATES * int(unroll)
     if "gym:CartPole-v1" in words:  # long enough for the record of some episodes
         steps[run] = 400
@@ -185,7 +185,9 @@ def parse(block, words, capsys, monkeypatch):
         understand = tyro.cli
 
         def stop(*arguments, **options):
-            understand(*arguments, **options)
+            found = understand(*arguments, **options)
+            if options.get("return_unknown_args"):  # one flag looked up before the others
+                return found
             raise Parsed
 
         with monkeypatch.context() as patch:

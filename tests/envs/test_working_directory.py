@@ -26,7 +26,7 @@ MAKE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*made anew with all of its process")
+@pytest.mark.filterwarnings("ignore:.*recreated with all of its process")
 @pytest.mark.parametrize("name", MAKE)
 def test_an_environment_goes_on_where_its_folder_is_gone(name, tmp_path, monkeypatch):
     monkeypatch.chdir(os.getcwd())  # back there in the end

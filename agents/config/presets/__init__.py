@@ -1,4 +1,4 @@
-"""Presets: named settings, one file a paper."""
+"""Presets: named settings, one file per paper."""
 
 from .a2c import A2C
 from .base import Preset

@@ -1,4 +1,4 @@
-"""What a preset is: named settings, with the paper they are from."""
+"""The preset: named settings and their paper."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def unchanged(config: Config) -> Config:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Settings with a name. ``config`` holds them for the preset's own unroll, ``at`` gives them for any other."""
+    """Named settings. ``config`` holds them for the preset's own unroll length, ``at`` returns them for another."""
 
     config: Config
     about: str
     """One line for ``morello list presets``, with the paper."""
     follow: Callable[[Config], Config] = unchanged
-    """Sets what depends on ``Config.unroll``."""
+    """Function that sets whatever depends on ``Config.unroll``."""
 
     def at(self, unroll: int) -> Config:
-        """Return the settings for unrolls of another length. UserError for a length that cannot be."""
+        """Return the settings for another unroll length. UserError for an invalid length."""
         length = validated_field(Config, "unroll", unroll)
         return self.follow(dataclasses.replace(self.config, unroll=length))

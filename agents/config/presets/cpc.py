@@ -14,7 +14,7 @@ A2C_CPC = Preset(
         num_envs=32,
         unroll=100,
         learner=LearnerConfig(reward="clip"),
-        # The paper does not say the weight; at 1 the encoder has little left for the policy (docs/auxiliaries.md).
+        # The paper gives no weight; at 1 this loss dominates the encoder at the policy's expense (docs/auxiliaries.md).
         aux={"cpc": CPCConfig(weight=0.1)},
     ),
     "a2c-lstm with contrastive prediction of 30 steps in unrolls of 100 (van den Oord et al. 2018, 3.4)",

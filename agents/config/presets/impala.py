@@ -1,4 +1,4 @@
-"""The two networks of IMPALA (Espeholt et al. 2018, figure 3), learning as A2C does."""
+"""The two networks of IMPALA (Espeholt et al. 2018, figure 3), trained with A2C."""
 
 from __future__ import annotations
 

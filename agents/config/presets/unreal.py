@@ -14,12 +14,12 @@ from .base import Preset
 
 
 def sums_as_means(config: Config) -> Config:
-    """Return ``config`` with the paper's numbers that are meant for sums over the T steps of an unroll, where losses
-    are means over them here.
+    """Convert the paper's settings, which are meant for losses summed over the T steps of an unroll, to losses averaged
+    over them.
 
-    RMSProp's step g / sqrt(mean square + epsilon) is the same where g is T times smaller and epsilon T^2 times, and
-    gradients are clipped alike at a norm T times smaller; the paper's are 0.1 and 40. Reward prediction is one loss an
-    update, of weight 1 beside sums over T steps.
+    RMSProp's step g / sqrt(mean square + epsilon) is unchanged if g is divided by T and epsilon by T^2, and gradient
+    clipping is unchanged if the maximum norm is divided by T; the paper's values are 0.1 and 40. Reward prediction is a
+    single loss per update, of weight 1 next to sums over T steps, so its weight here is 1 / T.
     """
     T = config.unroll
     return dataclasses.replace(

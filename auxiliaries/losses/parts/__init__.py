@@ -1,1 +1,1 @@
-"""What several auxiliary losses share."""
+"""Components shared by several auxiliary losses."""

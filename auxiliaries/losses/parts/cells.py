@@ -1,4 +1,4 @@
-"""The picture cut into cells: how much each one changes, and a head that answers for each (Jaderberg et al. 2017)."""
+"""Cells of the image: the change of each cell, and a head with an output for each (Jaderberg et al. 2017)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from ....envs.experience import Spec
 
 SMALLEST = 8
-"""Cells a side that a ``CellHead`` can tell of, at least: they grow out of one place."""
+"""Minimum number of cells per side that a ``CellHead`` can produce, which a map of one location grows into."""
 
 
 def cell_grid(height: int, width: int, cell: int) -> tuple[int, int]:
-    """Rows and columns of cells of ``cell`` pixels a side in a frame of this size, an even number of each: 84 pixels
-    are 20 cells of 4. ValueError for frames of less than two cells a side.
+    """Return rows and columns of cells of ``cell`` pixels a side in a frame of this size, an even number of each: 84
+    pixels are 20 cells of 4. ValueError for frames of fewer than two cells a side.
     """
     if cell < 1:
         raise ValueError(f"a cell is at least one pixel wide, not {cell}.")
@@ -32,8 +32,8 @@ def cell_grid(height: int, width: int, cell: int) -> tuple[int, int]:
 
 
 def newest_channels(channels: int | None, spec: Spec) -> int:
-    """How many of an image's last channels are the newest frame: ``channels`` or, where that is None, those of one of
-    the stacked frames. ValueError for more than there are.
+    """Return how many of an image's last channels are the newest frame: ``channels`` or, if that is None, the channels
+    of one of the stacked frames. ValueError if the image has fewer.
     """
     there = spec.observation["image"][0][-1]
     if channels is None:
@@ -44,11 +44,11 @@ def newest_channels(channels: int | None, spec: Spec) -> int:
 
 
 def cell_change(image: Tensor, cell: int, channels: int | None = None) -> Tensor:
-    """``c[t] = mean |o[t + 1] - o[t]|`` over a cell's pixels and channels, pixels in [0, 1]: image [T + 1, B, H, W, C]
-    uint8 -> [T, B, h, w] float32, (h, w) by ``cell_grid``.
+    """Compute ``c[t] = mean |o[t + 1] - o[t]|`` over a cell's pixels and channels, pixels in [0, 1]: image [T + 1, B,
+    H, W, C] uint8 -> [T, B, h, w] float32, (h, w) by ``cell_grid``.
 
     Frames are cropped about their centre. Only the last ``channels`` are compared; None: all. A row that crosses a
-    reset compares two episodes: it is the caller's to leave out. ValueError as ``cell_grid`` says.
+    reset compares two episodes: the caller has to mask it. ValueError as for ``cell_grid``.
     """
     height, width, there = image.shape[2:]
     h, w = cell_grid(height, width, cell)
@@ -56,20 +56,20 @@ def cell_change(image: Tensor, cell: int, channels: int | None = None) -> Tensor
     top, left = (height - h * cell) // 2, (width - w * cell) // 2
     frames = image[..., top : top + h * cell, left : left + w * cell, there - C :]
     rows = []
-    for before, after in pairwise(frames):  # one row's difference at a time is in memory
-        difference = torch.maximum(before, after) - torch.minimum(before, after)  # uint8 does not wrap around so
+    for before, after in pairwise(frames):  # only one row's difference is in memory at a time
+        difference = torch.maximum(before, after) - torch.minimum(before, after)  # avoids wrap-around of uint8
         strips = difference.reshape(-1, cell, w * cell * C).sum(1, dtype=torch.int32)
-        rows.append(strips.reshape(-1, h, w, cell * C).sum(-1, dtype=torch.int32))  # whole numbers add up exactly
+        rows.append(strips.reshape(-1, h, w, cell * C).sum(-1, dtype=torch.int32))  # sums of integers are exact
     return torch.stack(rows) / (255 * cell * cell * C)
 
 
 class CellHead(nn.Module):
     """Vectors [N, D] -> maps [N, channels, h, w], ``grid`` = (h, w): linear and ReLU to 32 maps of (h/2 - 3, w/2 - 3),
-    transposed 3x3 and ReLU, transposed 4x4/2, which ``last`` is.
+    transposed 3x3 and ReLU, transposed 4x4/2, which is ``last``.
 
-    The paper tells of 7x7 maps, a 4x4/2 layer and 20x20 cells, which that layer alone does not join (it makes 16x16):
-    7x7 -> 9x9 -> 20x20 is our reading. No ReLU at the end: what it answers may be negative. ValueError for a grid that
-    is odd or too small.
+    The paper describes 7x7 maps, a 4x4/2 layer and 20x20 cells, which that layer alone does not connect (it makes
+    16x16): 7x7 -> 9x9 -> 20x20 is our interpretation. There is no ReLU at the end: outputs may be negative. ValueError
+    for a grid that is odd or too small.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class CellHead(nn.Module):
         super().__init__()
         if min(grid) < SMALLEST or any(side % 2 for side in grid):
             raise ValueError(
-                f"a grid of {grid[0]}x{grid[1]} cells does not do, it takes an even number each way, {SMALLEST} or "
+                f"a grid of {grid[0]}x{grid[1]} cells is not possible, it takes an even number each way, {SMALLEST} or "
                 "more: use a larger --frame-size or smaller cells."
             )
         self.small = (32, grid[0] // 2 - 3, grid[1] // 2 - 3)
@@ -91,8 +91,8 @@ class CellHead(nn.Module):
         self.second = last(32, channels, 4, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, D] -> [N, channels, h, w]."""
-        # Channels last, as in the torsos: the transposed 3x3 takes a third of the time so on a CPU.
+        """Compute maps: [N, D] -> [N, channels, h, w]."""
+        # Channels last, as in the torsos: on a CPU the transposed 3x3 then takes a third of the time.
         y = F.relu(self.linear(x)).reshape(-1, *self.small).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.second(F.relu(self.first(y), inplace=True))
         return maps

@@ -1,4 +1,4 @@
-"""What losses share that look at frames themselves: flat features, copies that follow slowly."""
+"""Components of losses that apply the encoder themselves: flat features, and copies that follow slowly."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def width(sizes: Sizes) -> int:
-    """F, of what ``flat`` gives."""
+    """Return F, the width of the output of ``flat``."""
     return sizes.vector if sizes.map is None else math.prod(sizes.map)
 
 
 def flat(encoder: Encoder, observation: dict[str, Tensor], there: Tensor) -> Tensor:
-    """[T, B, ...] -> [T, B, F] float32: the map, flattened, where the encoder has one, else its vector. Columns outside
-    ``there`` [B] bool may hold anything: zeros are looked at instead.
+    """Encode observations: [T, B, ...] -> [T, B, F] float32, the map, flattened, if the encoder has one, otherwise its
+    vector. Columns outside ``there`` [B] bool may hold anything: zeros are encoded instead.
     """
     rows = {k: torch.where(there.view(-1, *[1] * (x.dim() - 2)), x, 0) for k, x in observation.items()}
     maps, vector = encoder(rows)
@@ -31,11 +31,11 @@ def flat(encoder: Encoder, observation: dict[str, Tensor], there: Tensor) -> Ten
 
 
 def frozen(module: Module) -> Module:
-    """A copy that no optimiser moves."""
+    """Return a copy that no optimiser updates."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, share: float) -> None:
-    """target <- (1 - share) target + share online, of every weight."""
+    """Update every weight: target <- (1 - share) target + share online."""
     torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), share)

@@ -1,4 +1,4 @@
-"""Output heads: from features to a distribution over one event."""
+"""Output heads, which map features to a distribution over one event."""
 
 from .base import Head
 from .bernoulli import Bernoulli

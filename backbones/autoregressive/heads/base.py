@@ -1,4 +1,4 @@
-"""What one event is drawn from, given a network's features."""
+"""Interface of output heads: the distribution of one event, given a network's features."""
 
 from __future__ import annotations
 
@@ -9,42 +9,46 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, abc.ABC):
-    """``size`` parameters an event -> a distribution over events of shape ``event``.
+    """Distribution over events of shape ``event``, with ``size`` parameters per event.
 
-    ``embed`` is how an event re-enters the network. All shapes are [..., *event] and [..., size], whatever is before.
+    ``embed`` gives the form in which an event re-enters the network. Shapes are [..., *event] and [..., size], with any
+    leading axes.
     """
 
     event: tuple[int, ...] = ()
     size: int
-    width: int  # of an embedding
+    width: int  # of an event's embedding
 
     @abc.abstractmethod
     def embed(self, x: Tensor) -> Tensor:
-        """Events -> [..., width]."""
+        """Map events to embeddings [..., width]."""
 
     @abc.abstractmethod
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """[...], nats: the log-probability, or log-density, of events."""
+        """Return the log-probability, or log-density, of events, [...] in nats."""
 
     @abc.abstractmethod
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Events. ``temperature`` 0: the likeliest, or the centre of the likeliest component."""
+        """Sample events; ``temperature`` 0 gives the likeliest, or the centre of the likeliest component."""
 
     def checked(self, x: Tensor) -> Tensor:
-        """``x``, if it is of events. ValueError if not: a narrower one would be broadcast."""
+        """Return ``x``; raise ValueError if its shape does not end with ``event``, since it would be broadcast."""
         if x.shape[x.dim() - len(self.event) :] != self.event:
-            raise ValueError(f"events are of shape {self.event}, and {list(x.shape)} does not end with it")
+            raise ValueError(f"events are of shape {self.event}, but {list(x.shape)} does not end with it")
         return x
 
     def support(self) -> Tensor | None:
-        """[S, *event], all events there are; None where they cannot be listed."""
+        """Return all possible events [S, *event], or None where they cannot be listed."""
         return None
 
 
 def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """[..., N] -> [...] int64: an index by ``softmax(logits / temperature)``, by Gumbel-max; at 0 the largest."""
+    """Sample indices [...] int64 from ``softmax(logits / temperature)``, logits [..., N], by Gumbel-max.
+
+    Temperature 0 gives the index of the largest logit.
+    """
     if temperature == 0:
         return logits.argmax(-1)
     uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=torch.float64)
@@ -53,8 +57,10 @@ def choose(logits: Tensor, temperature: float, generator: torch.Generator | None
 
 
 def within(x: Tensor, highest: int, *, whole: bool = True) -> Tensor:
-    """``x``, if it lies in 0 to ``highest``, in ``whole`` numbers. ValueError for floats where they must be whole,
-    RuntimeError for what lies outside; that is checked on the device, which nobody waits for.
+    """Return ``x`` after checking that it lies in 0 to ``highest``, in ``whole`` numbers if so asked.
+
+    Raises ValueError for floats where numbers must be whole, RuntimeError for values out of range; the latter is
+    checked on the device without synchronisation.
     """
     if whole and x.is_floating_point():
         raise ValueError(f"symbols are whole numbers from 0 to {highest}: int64 or uint8, not {x.dtype}")
@@ -63,5 +69,5 @@ def within(x: Tensor, highest: int, *, whole: bool = True) -> Tensor:
 
 
 LOG_SCALE_MIN = -7.0
-"""No narrower: a density has no upper end, and one repeated number would be worth infinitely much; slopes of masses
-overflow."""
+"""Lower bound of log-scales. A density is unbounded, so that a repeated number could reach infinite log-density; and
+gradients of masses overflow at smaller scales."""

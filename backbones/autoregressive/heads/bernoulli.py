@@ -1,4 +1,4 @@
-"""Two symbols: binarised images."""
+"""Head for events of two symbols, such as the pixels of binarised images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from .base import Head, within
 
 
 class Bernoulli(Head):
-    """0 or 1. A grey value between, in [0, 1], is taken as a soft target: then the result is a cross-entropy, not a
-    likelihood, and not to be compared with one.
+    """Distribution over 0 and 1.
+
+    A grey value between them is taken as a soft target: the result is then a cross-entropy, not a likelihood, and must
+    not be compared with one.
     """
 
     size = 1
@@ -22,19 +24,19 @@ class Bernoulli(Head):
         self.value = nn.Linear(1, width)
 
     def embed(self, x: Tensor) -> Tensor:
-        """[...] -> [..., width]."""
+        """Map events [...] to embeddings [..., width]."""
         embedded: Tensor = self.value(2 * x.unsqueeze(-1).to(self.value.weight.dtype) - 1)
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``x log p + (1 - x) log(1 - p)``, p = sigmoid(parameter)."""
+        """Return ``x log p + (1 - x) log(1 - p)``, p = sigmoid(parameter)."""
         logit = parameters.squeeze(-1)
         return -F.binary_cross_entropy_with_logits(logit, within(x, 1, whole=False).to(logit.dtype), reduction="none")
 
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """[...] int64."""
+        """Sample events [...] int64."""
         logit = parameters.squeeze(-1)
         if temperature == 0:
             return (logit > 0).long()
@@ -42,5 +44,5 @@ class Bernoulli(Head):
         return (uniform < torch.sigmoid(logit / temperature)).long()
 
     def support(self) -> Tensor:
-        """[2]."""
+        """Return the events 0 and 1, [2]."""
         return torch.arange(2, device=self.value.weight.device)

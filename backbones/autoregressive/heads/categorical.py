@@ -1,4 +1,4 @@
-"""One of Q symbols: text, quantised audio, pixels."""
+"""Head for events of one of Q symbols: text, quantised audio, pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import Head, choose, within
 
 
 class Categorical(Head):
-    """Symbols 0 to ``symbols - 1``, int64 (uint8 will do); a symbol re-enters as a row of a table."""
+    """Distribution over symbols 0 to ``symbols - 1`` (int64 or uint8), which are embedded by a table."""
 
     def __init__(self, symbols: int, width: int = 32) -> None:
         super().__init__()
@@ -18,22 +18,22 @@ class Categorical(Head):
         self.table = nn.Embedding(symbols, width)
 
     def embed(self, x: Tensor) -> Tensor:
-        """[...] -> [..., width]."""
+        """Map events [...] to embeddings [..., width]."""
         embedded: Tensor = self.table(self._index(x))
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``log softmax(parameters)[x]``."""
+        """Return ``log softmax(parameters)[x]``."""
         return F.log_softmax(parameters, dim=-1).gather(-1, self._index(x).unsqueeze(-1)).squeeze(-1)
 
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """[...] int64."""
+        """Sample events [...] int64."""
         return choose(parameters, temperature, generator)
 
     def support(self) -> Tensor:
-        """[Q]."""
+        """Return all symbols [Q]."""
         return torch.arange(self.symbols, device=self.table.weight.device)
 
     def _index(self, x: Tensor) -> Tensor:

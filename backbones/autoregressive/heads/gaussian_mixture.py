@@ -1,4 +1,4 @@
-"""Real numbers: a mixture of Gaussians."""
+"""Head for real numbers: a mixture of Gaussians."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from .base import LOG_SCALE_MIN, Head, choose
 
 
 class GaussianMixture(Head):
-    """``components`` Gaussians with diagonal covariance over events of ``dims`` numbers, float (dims None: one number,
-    event ()). Parameters: a logit a component, then its means, then its log standard deviations.
+    """Mixture of ``components`` Gaussians with diagonal covariance over events of ``dims`` floats (None: one number,
+    event ()).
+
+    Parameters: one logit per component, then the means and log standard deviations of each component.
     """
 
     def __init__(self, components: int = 1, dims: int | None = None, width: int = 32) -> None:
@@ -24,12 +26,12 @@ class GaussianMixture(Head):
         self.value = nn.Linear(self.dims, width)
 
     def embed(self, x: Tensor) -> Tensor:
-        """[..., dims] -> [..., width]."""
+        """Map events [..., dims] to embeddings [..., width]."""
         embedded: Tensor = self.value(self._vector(x).to(self.value.weight.dtype))
         return embedded
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``log sum_k pi_k prod_d N(x_d; mu_kd, sigma_kd)``."""
+        """Return ``log sum_k pi_k prod_d N(x_d; mu_kd, sigma_kd)``."""
         logits, mean, log_scale = self._split(parameters)
         each = gaussian_log_prob(self._vector(x).to(parameters.dtype).unsqueeze(-2), mean, log_scale)
         return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
@@ -37,7 +39,7 @@ class GaussianMixture(Head):
     def sample(
         self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Numbers; ``temperature`` divides the logits and multiplies the standard deviations."""
+        """Sample numbers; ``temperature`` divides the logits and multiplies the standard deviations."""
         logits, mean, log_scale = self._split(parameters)
         component = choose(logits, temperature, generator)[..., None, None].expand(*logits.shape[:-1], 1, self.dims)
         mean, log_scale = (y.gather(-2, component).squeeze(-2) for y in (mean, log_scale))
@@ -46,7 +48,7 @@ class GaussianMixture(Head):
         return x if self.event else x.squeeze(-1)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[..., K], [..., K, dims], [..., K, dims]."""
+        """Split into logits [..., K], means [..., K, dims] and log standard deviations [..., K, dims]."""
         logits, rest = torch.split(parameters, [self.components, self.size - self.components], dim=-1)
         mean, log_scale = torch.unflatten(rest, -1, (2, self.components, self.dims)).unbind(-3)
         return logits, mean, log_scale.clamp(min=LOG_SCALE_MIN)

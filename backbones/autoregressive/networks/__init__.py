@@ -1,4 +1,4 @@
-"""Causal networks: what computes features of each event from those before it."""
+"""Causal networks, which compute features of each event from the events before it."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ NETWORKS: dict[str, Callable[..., CausalNetwork]] = {
     "pixel-cnn": PixelCNN,
     "gated-pixel-cnn": GatedPixelCNN,
 }
-"""Each is built as ``network(ordering, width, cond, memory)``."""
+"""Network builders by name, each called as ``network(ordering, width, cond, memory)``."""

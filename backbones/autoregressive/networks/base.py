@@ -1,4 +1,4 @@
-"""What an autoregressive model is computed by."""
+"""Interface of the causal networks of autoregressive models."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..conditioning import Rows
 
 
 class CausalNetwork(nn.Module, abc.ABC):
-    """Features of each event from the events before it: strictly causal.
+    """Strictly causal network: features of each event from the events before it.
 
     Built as ``Class(ordering, width, cond, memory, ...)``: embeddings of ``width``, side information of ``cond``
-    numbers an event and ``memory`` numbers an entry (0: none). ``forward`` takes e [T, B, width], the embedded events,
+    numbers per event and ``memory`` numbers per entry (0: none). ``forward`` takes the embedded events e [T, B, width]
     and returns [T, B, size], of which row t depends on e[:t] and side information. ``step`` gives the same row by row.
     """
 
@@ -22,14 +22,15 @@ class CausalNetwork(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, e: Tensor, cond: Rows) -> Tensor:
-        """[T, B, width] -> [T, B, size]."""
+        """Map embeddings [T, B, width] to features [T, B, size]."""
 
     @abc.abstractmethod
     def initial_state(self, batch: int) -> State:
-        """Before row 0."""
+        """Return the state before row 0."""
 
     @abc.abstractmethod
     def step(self, t: int, previous: Tensor, cond: Rows, state: State) -> tuple[Tensor, State]:
-        """Row t [B, size] and the next state, from the embedding of event t - 1 [B, width] (at t = 0: anything);
-        ``cond`` as for all rows.
+        """Return row t [B, size] and the next state.
+
+        ``previous`` [B, width] is the embedding of event t - 1 (at t = 0 it is ignored); ``cond`` holds all rows.
         """

@@ -12,11 +12,12 @@ from .masked import MaskedConv2d
 
 
 class GatedPixelCNN(ImageNetwork):
-    """Two stacks, which together see every pixel told before: no blind spot.
+    """Gated PixelCNN: two stacks, which together see every earlier pixel, without a blind spot.
 
-    The *vertical* stack at (i, j) sums up rows above i; its first layer reads rows i - r - 1 to i - 1, later ones rows
-    i - r to i of the stack. The *horizontal* stack reads its own row to the left, and the vertical one. Each layer is
-    gated: ``tanh(a) . sigmoid(b)``, with the side information in both. The output is the sum of the skips.
+    The *vertical* stack at (i, j) summarises the rows above i; its first layer reads rows i - r - 1 to i - 1, later
+    layers rows i - r to i of the stack. The *horizontal* stack reads its own row to the left, and the vertical stack.
+    Each layer is gated: ``tanh(a) . sigmoid(b)``, with the side information in both. The output is the sum of the
+    skips.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class GatedPixelCNN(ImageNetwork):
         )
 
     def draw(self, x: Tensor, cond: Tensor | None) -> Tensor:
-        """[B, groups * width, H, W] -> [B, groups * size, H, W]."""
+        """Map [B, groups * width, H, W] to [B, groups * size, H, W]."""
         vertical, horizontal, skips = x, x, []
         for layer in self.layers:
             vertical, horizontal, skip = layer(vertical, horizontal, cond)
@@ -40,12 +41,12 @@ class GatedPixelCNN(ImageNetwork):
 
 
 class _Layer(nn.Module):
-    """Number ``i``; behind the ``last`` nobody reads the vertical stack and the residual."""
+    """Layer number ``i``; nothing reads the vertical stack and the residual of the ``last`` one."""
 
     def __init__(self, inputs: int, size: int, cond: int, kernel: int, groups: int, i: int, last: int) -> None:
         super().__init__()
         self.begins, self.reach = i == 0, kernel // 2
-        stacks = 1 if i == last else 2  # the horizontal one first
+        stacks = 1 if i == last else 2  # the horizontal stack comes first
         self.vertical = nn.Conv2d(inputs, 2 * size, (self.reach + 1, kernel), padding=(0, self.reach))
         # One row of pixels: a mask of height 1.
         self.horizontal = MaskedConv2d(inputs, 2 * size, kernel, groups, strict=self.begins, row=True)
@@ -56,7 +57,7 @@ class _Layer(nn.Module):
         self.groups = groups
 
     def forward(self, vertical: Tensor, horizontal: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps of both stacks -> the next ones, and the skip."""
+        """Return the next maps of both stacks, and the skip."""
         rows = F.pad(vertical, (0, 0, self.reach + self.begins, 0))
         v = self.vertical(rows[..., : vertical.shape[-2] + self.reach, :])
         h = self.horizontal(horizontal) + self.across(v)
@@ -72,6 +73,6 @@ class _Layer(nn.Module):
         return self._gate(v), out if self.begins else horizontal + out, skip
 
     def _gate(self, x: Tensor) -> Tensor:
-        """Values and gates of each group -> [B, size, H, W]."""
+        """Combine values and gates of each group into [B, size, H, W]."""
         value, gate = torch.unflatten(x, 1, (self.groups, 2, -1)).unbind(2)
         return (torch.tanh(value) * torch.sigmoid(gate)).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Networks over images as grids: causal by masks, in raster order."""
+"""Networks over images as grids, made causal by masks, in raster order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .base import CausalNetwork
 
 
 class ImageNetwork(CausalNetwork):
-    """Turns sequences into maps and back; a subclass has ``draw``, from maps to maps.
+    """Network that turns sequences into maps and back; a subclass implements ``draw``, from maps to maps.
 
-    The channels of a pixel, told one by one, are ``groups`` of features, those of the first channel first; where
-    a pixel is one event there is one group.
+    The channels of a pixel, one event each, are ``groups`` of features, those of the first channel first. Where a pixel
+    is one event there is one group.
     """
 
     def __init__(self, ordering: Ordering, cond: int, memory: int) -> None:
@@ -29,23 +29,23 @@ class ImageNetwork(CausalNetwork):
         self.places = Places(ordering, memory) if memory else None
         self.attention = Attention(memory, memory) if memory else None
         self.cond = self.groups * (cond + memory)
-        """Channels of the side information of a pixel."""
+        """Number of channels of a pixel's side information."""
 
     @abc.abstractmethod
     def draw(self, x: Tensor, cond: Tensor | None) -> Tensor:
-        """[B, groups * width, H, W], side information [B, cond, H, W] -> [B, groups * size, H, W]."""
+        """Map [B, groups * width, H, W] and side information [B, cond, H, W] to [B, groups * size, H, W]."""
 
     def forward(self, e: Tensor, cond: Rows) -> Tensor:
-        """[T, B, width] -> [T, B, size]."""
+        """Map embeddings [T, B, width] to features [T, B, size]."""
         rows = self._rows(len(e), e.shape[1], cond)
         return self._sequence(self.draw(self._map(e), None if rows is None else self._map(rows)))
 
     def initial_state(self, batch: int) -> State:
-        """Nothing yet: what has been told is kept as it comes."""
+        """Return the empty state; the embeddings of events are appended as they come."""
         return ()
 
     def step(self, t: int, previous: Tensor, cond: Rows, state: State) -> tuple[Tensor, State]:
-        """Row t. The pixels' rows down to its own are drawn once more; what is above is not kept."""
+        """Return row t and the next state, recomputing the image's rows down to the event's own."""
         told = previous.new_zeros(0, *previous.shape) if t == 0 else torch.cat([state[0], previous.unsqueeze(0)])
         line = self.columns * self.groups
         end = (t // line + 1) * line
@@ -54,8 +54,9 @@ class ImageNetwork(CausalNetwork):
         return self.forward(whole, cond._replace(rows=rows))[t], (told,)
 
     def _rows(self, length: int, batch: int, cond: Rows) -> Tensor | None:
-        """Side information of each event, with what it finds in the memory: by its place, since maps read the side
-        information of pixels that are still to be told.
+        """Return the side information of each event, including the result of attention to the memory.
+
+        Attention queries are made from an event's place only, since maps also read later pixels' side information.
         """
         if self.attention is None or self.places is None:
             return cond.rows
@@ -66,11 +67,11 @@ class ImageNetwork(CausalNetwork):
         return found if cond.rows is None else torch.cat([cond.rows, found], dim=-1)
 
     def _map(self, x: Tensor) -> Tensor:
-        """[H W groups, B, F] -> [B, groups F, H, W]."""
+        """Map [H W groups, B, F] to [B, groups F, H, W]."""
         x = torch.unflatten(x, 0, (-1, self.columns, self.groups))
         return x.permute(3, 2, 4, 0, 1).flatten(1, 2)
 
     def _sequence(self, x: Tensor) -> Tensor:
-        """The inverse."""
+        """Map [B, groups F, H, W] to [H W groups, B, F]."""
         x = torch.unflatten(x, 1, (self.groups, -1))
         return x.permute(3, 4, 1, 0, 2).flatten(0, 2)

@@ -1,6 +1,6 @@
-"""Convolutions that see only pixels told before, row by row, and only channels told before within the pixel.
+"""Convolutions that see only earlier pixels, row by row, and only earlier channels within the pixel.
 
-The masks of van den Oord et al., "Pixel recurrent neural networks" (ICML 2016).
+The masks are those of van den Oord et al., "Pixel recurrent neural networks" (ICML 2016).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 
 def causal_mask(height: int, width: int, groups: int, strict: bool) -> Tensor:
-    """[groups out, groups in, height, width] bool: which taps may be read. The last row's middle is the pixel itself.
+    """Return which taps may be read, [groups out, groups in, height, width] bool.
 
-    Taps above it and to its left are kept, those to its right never. At the pixel itself group g reads the groups
-    before it (mask A, ``strict``) or those and itself (mask B).
+    The middle of the last row is the pixel itself. Taps above it and to its left are kept, those to its right never. At
+    the pixel itself group g reads the groups before it (mask A, ``strict``) or those and itself (mask B).
     """
     mask = torch.ones(groups, groups, height, width, dtype=torch.bool)
     middle = width // 2
@@ -24,9 +24,10 @@ def causal_mask(height: int, width: int, groups: int, strict: bool) -> Tensor:
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A k x k causal convolution [B, C, H, W] -> [B, D, H, W], C and D in ``groups`` equal parts, those of the first
-    channel first. Only the rows down to the pixel's own are computed with, (k + 1) / 2 of the k; or its own ``row``
-    alone.
+    """k x k causal convolution from [B, C, H, W] to [B, D, H, W].
+
+    C and D are in ``groups`` equal parts, those of the first channel first. The kernel has only the rows down to the
+    pixel's own, (k + 1) / 2 of the k, or with ``row`` only the pixel's own row.
     """
 
     mask: Tensor
@@ -43,7 +44,7 @@ class MaskedConv2d(nn.Conv2d):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, D, H, W]."""
+        """Map [B, C, H, W] to [B, D, H, W]."""
         height, width = self.kernel_size
         assert isinstance(width, int)
         x = F.pad(x, (width // 2, width // 2, height - 1, 0))

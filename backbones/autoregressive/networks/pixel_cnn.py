@@ -1,4 +1,4 @@
-"""The plain PixelCNN (van den Oord et al., "Pixel recurrent neural networks", ICML 2016), blind spot included."""
+"""The original PixelCNN (van den Oord et al., "Pixel recurrent neural networks", ICML 2016), with its blind spot."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .masked import MaskedConv2d
 
 
 class PixelCNN(ImageNetwork):
-    """A ``first`` x ``first`` convolution with mask A, then ``layers`` residual k x k ones with mask B.
+    """PixelCNN: a ``first`` x ``first`` convolution with mask A, then ``layers`` residual k x k ones with mask B.
 
-    What lies to the right of the diagonals that the filters climb is never seen: pixel (i - 1, j + 2) is beyond
-    any number of 3 x 3 layers. The gated network has no such blind spot.
+    Stacked masked filters extend the receptive field only along diagonals. Pixels to the right of these are never seen:
+    pixel (i - 1, j + 2) is out of reach of any number of 3 x 3 layers. The gated network has no such blind spot.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class PixelCNN(ImageNetwork):
         )
 
     def draw(self, x: Tensor, cond: Tensor | None) -> Tensor:
-        """[B, groups * width, H, W] -> [B, groups * size, H, W]."""
+        """Map [B, groups * width, H, W] to [B, groups * size, H, W]."""
         x = self.first(x)
         if cond is not None:
             x = x + self.conds[0](cond)

@@ -1,4 +1,4 @@
-"""A memory as a causal network: LSTM, GRU, dilated convolution or transformer over the events told so far."""
+"""Causal network made of a memory: LSTM, GRU, dilated convolution or transformer over the events so far."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .base import CausalNetwork
 
 
 class Sequence(CausalNetwork):
-    """Any `SequenceModel`, built by ``memory(input_size, size, cond)``, in any ordering.
+    """Causal network around any `SequenceModel`, built by ``model(input_size, size, cond)``, in any ordering.
 
-    Its input at row t is the embedding of event t - 1 (of a start at row 0), with where that stood and where event t
-    stands, if the ordering says so.
+    Its input at row t is the embedding of event t - 1 (a learned start vector at row 0), with the places of events
+    t - 1 and t, if places matter in the ordering.
     """
 
     def __init__(
@@ -33,24 +33,27 @@ class Sequence(CausalNetwork):
         self.size = self.model.size
 
     def forward(self, e: Tensor, cond: Rows) -> Tensor:
-        """[T, B, width] -> [T, B, size]."""
+        """Map embeddings [T, B, width] to features [T, B, size]."""
         batch = e.shape[1]
         x = torch.cat([self.start.expand(1, batch, -1), e[:-1]])
         return self._unroll(x, 0, cond, self.initial_state(batch))[0]
 
     def initial_state(self, batch: int) -> State:
-        """The model's."""
+        """Return the model's initial state."""
         return self.model.initial_state(batch)
 
     def step(self, t: int, previous: Tensor, cond: Rows, state: State) -> tuple[Tensor, State]:
-        """Row t."""
+        """Return row t and the next state."""
         x = previous if t else self.start.expand_as(previous)
         rows = None if cond.rows is None else cond.rows[t : t + 1]
         out, state = self._unroll(x.unsqueeze(0), t, cond._replace(rows=rows), state)
         return out[0], state
 
     def _unroll(self, x: Tensor, begin: int, cond: Rows, state: State) -> tuple[Tensor, State]:
-        """Rows from ``begin`` on, of inputs [T, B, width]. An item begins with its row 0; nothing else is reset."""
+        """Return features of rows from ``begin`` on, for inputs [T, B, width], and the next state.
+
+        The state is reset at row 0 only.
+        """
         t = torch.arange(begin, begin + len(x), device=x.device)
         x = self.before(self.here(x, t), (t - 1).clamp(min=0))
         if self.attention is not None:

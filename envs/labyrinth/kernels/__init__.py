@@ -1,1 +1,1 @@
-"""What Labyrinth computes for all environments at once, in Warp."""
+"""Warp kernels that compute Labyrinth for all environments at once."""

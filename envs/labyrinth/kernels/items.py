@@ -1,4 +1,4 @@
-"""What lies in the mazes: kinds of items, what they pay, what they do, and how they look."""
+"""Items of the mazes: their kinds, rewards, effects and appearance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .arrays import Floats2, Levels, Worlds
 from .shapes import SHAPES
 
 VANISH, MOVE, RESTART, END = 0, 1, 2, 3
-"""What touching an item does: it is gone; or it stays, and when the step is over the agent stands at the level's exit;
-or the map starts again within the episode; or the episode ends."""
+"""Effects of touching an item: it vanishes; or it stays, and after the step the agent is moved to the level's exit;
+or the map restarts within the episode; or the episode ends."""
 
 
 class Kind(NamedTuple):
@@ -22,7 +22,7 @@ class Kind(NamedTuple):
     name: str
     reward: float
     effect: int
-    reach: float  # picked up when the agent's centre is nearer than this
+    reach: float  # distance from the agent's centre below which it is touched
     colour: tuple[int, int, int]
     shape: str  # of shapes.SHAPES
     radius: float
@@ -42,7 +42,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("mirage", 0, END, 36, (42, 190, 60), "vest", 14, 14),
     Kind("portal", 0, MOVE, 30, (60, 200, 250), "gem", 22, 40),
 )
-"""Rewards and effects as DeepMind Lab's pick-ups have them; the vest is ViZDoom's MyWayHome's. Doom's boxes touch at
+"""Rewards and effects are those of DeepMind Lab's pick-ups; the vest is from ViZDoom's MyWayHome. Doom's boxes touch at
 16 + 20 units; Lab's reach is of that order. A mirage looks like a vest and is worth nothing; a portal leads to the
 level's exit."""
 
@@ -56,7 +56,7 @@ COLUMNS = 9
 
 
 def kinds_table() -> NDArray[np.float32]:
-    """`KINDS` as float32 ``[len(KINDS), COLUMNS]``, for kernels; colours 0 to 255."""
+    """Return `KINDS` as float32 ``[len(KINDS), COLUMNS]``, for kernels; colours 0 to 255."""
     return np.array(
         [(SHAPES[k.shape], k.radius, k.center, *k.colour, k.reward, k.effect, k.reach) for k in KINDS], dtype=np.float32
     )
@@ -64,7 +64,7 @@ def kinds_table() -> NDArray[np.float32]:
 
 @wp.func
 def first_touch(w: Worlds, kinds: Floats2, e: int, after: int) -> int:
-    """The first item from slot ``after`` on that the agent touches, -1 if none."""
+    """Return the slot of the first item, from slot ``after`` on, that the agent touches, -1 if none."""
     x = w.position[e, 0]
     y = w.position[e, 1]
     for i in range(after, w.item_kind.shape[1]):
@@ -80,7 +80,7 @@ def first_touch(w: Worlds, kinds: Floats2, e: int, after: int) -> int:
 
 @wp.func
 def anything_left(w: Worlds, kinds: Floats2, e: int) -> bool:
-    """Whether an item worth having is still there."""
+    """Return whether an item with positive reward is left."""
     left = bool(False)
     for i in range(w.item_kind.shape[1]):
         if kinds[int(w.item_kind[e, i]), REWARD] > 0.0:

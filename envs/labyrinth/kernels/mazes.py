@@ -1,8 +1,8 @@
-"""Mazes drawn on the device: rooms, corridors between them, landmarks on the walls.
+"""Mazes generated on the device: rooms, corridors between them, decals on the walls.
 
-The recipe is "rooms and mazes": rooms on odd coordinates; what is left over is filled by recursive backtracking;
-every two regions that lie side by side are joined at least once; dead ends are taken away; bends that go out and come
-back ("horseshoes") are cut short. One thread makes one maze. ``grid`` [B, 2 * cells] is scratch: the first half holds
+The algorithm is "rooms and mazes": rooms on odd coordinates; the remaining space is filled by recursive backtracking;
+every two adjacent regions are joined at least once; dead ends are removed; detours that leave a corridor and return to
+it ("horseshoes") are cut short. One thread makes one maze. ``grid`` [B, 2 * cells] is scratch: the first half holds
 each cell's region (0 rock, then the rooms, then the corridors), the second the backtracker's stack.
 """
 
@@ -14,18 +14,18 @@ from .arrays import Ints2, Levels, Worlds
 from .random import next_below, next_unit
 
 ATTEMPTS = wp.constant(1000)
-"""Places tried for rooms."""
+"""Number of attempts to place rooms."""
 
 
 @wp.func
 def odd_between(w: Worlds, e: int, low: int, high: int) -> int:
-    """A random odd number from ``low`` to ``high``, both odd."""
+    """Return a random odd number from ``low`` to ``high``, both odd."""
     return low + 2 * next_below(w, e, (high - low) / 2 + 1)
 
 
 @wp.func
 def place_rooms(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> int:
-    """Rooms that do not overlap, one side in [min, mid], the other stretched up to max. Returns how many."""
+    """Place rooms that do not overlap, one side in [min, mid], the other up to max, and return their number."""
     height = levels.height[k]
     width = levels.width[k]
     low = levels.room_min[k]
@@ -57,7 +57,7 @@ def place_rooms(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> int:
 
 @wp.func
 def neighbour(c: int, side: int, stride: int, height: int, width: int) -> int:
-    """The cell ``stride`` steps to the west, east, south or north of ``c``, -1 outside the map."""
+    """Return the cell ``stride`` steps to the west, east, south or north of ``c``, -1 outside the map."""
     i = c / width
     j = c - i * width
     if side == 0:
@@ -76,7 +76,9 @@ def neighbour(c: int, side: int, stride: int, height: int, width: int) -> int:
 def carve_corridors(
     w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: int
 ) -> int:
-    """A perfect maze on all odd cells that are still rock, a region for each connected piece. Returns the regions."""
+    """Carve a perfect maze on all odd cells that are still rock, one region per connected piece, and return the number
+    of regions.
+    """
     height = levels.height[k]
     width = levels.width[k]
     stack = height * width
@@ -116,7 +118,7 @@ def carve_corridors(
 
 @wp.func
 def sides(grid: Ints2, e: int, c: int, height: int, width: int) -> wp.vec2i:
-    """The regions that rock cell ``c`` lies between, the smaller first; equal if it joins nothing."""
+    """Return the regions that rock cell ``c`` separates, the smaller first; equal if it joins nothing."""
     i = c / width
     j = c - i * width
     a = int(0)
@@ -132,7 +134,7 @@ def sides(grid: Ints2, e: int, c: int, height: int, width: int) -> wp.vec2i:
 
 @wp.func
 def join_regions(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, regions: int) -> None:
-    """Open one random connector between every two regions that touch, and others with a small probability."""
+    """Open one random connector between every two adjacent regions, and others with a small probability."""
     height = levels.height[k]
     width = levels.width[k]
     corridor = regions + 1
@@ -161,7 +163,7 @@ def join_regions(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, regions
 
 @wp.func
 def exits(grid: Ints2, e: int, c: int, height: int, width: int) -> int:
-    """Open neighbours of cell ``c``."""
+    """Return the number of open neighbours of cell ``c``."""
     count = int(0)
     for side in range(4):
         n = neighbour(c, side, 1, height, width)
@@ -186,7 +188,7 @@ def fill_dead_ends(grid: Ints2, e: int, rooms: int, height: int, width: int) -> 
 
 @wp.func
 def is_bend(grid: Ints2, e: int, c: int, rooms: int, height: int, width: int) -> bool:
-    """Whether ``c`` is a corridor cell with exactly two exits."""
+    """Return whether ``c`` is a corridor cell with exactly two exits."""
     found = bool(False)
     if grid[e, c] > rooms:
         found = exits(grid, e, c, height, width) == 2
@@ -195,8 +197,8 @@ def is_bend(grid: Ints2, e: int, c: int, rooms: int, height: int, width: int) ->
 
 @wp.func
 def cut_horseshoes(grid: Ints2, e: int, rooms: int, height: int, width: int) -> None:
-    """Where a corridor leaves cell p sideways, runs two cells along and comes back at q = p + 2 steps, join p and q
-    directly and fill the detour.
+    """Shorten detours: where a corridor leaves cell p sideways, runs two cells along and returns at q = p + 2 steps,
+    join p and q directly and fill the detour.
     """
     changed = bool(True)
     while changed:
@@ -241,7 +243,7 @@ def cut_horseshoes(grid: Ints2, e: int, rooms: int, height: int, width: int) -> 
 
 @wp.func
 def raise_walls(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
-    """Walls between open cells and rock, some of them wearing a decal."""
+    """Write walls between open cells and rock, some of them with a decal."""
     height = levels.height[k]
     width = levels.width[k]
     for axis in range(2):
@@ -251,7 +253,7 @@ def raise_walls(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
                 texture = int(0)
                 if wp.where(axis == 0, j, i) > 0:
                     if (grid[e, i * width + j] > 0) != (grid[e, behind] > 0):
-                        texture = levels.wall_texture[k]
+                        texture = int(levels.wall_texture[k])
                         if next_unit(w, e) < levels.decal_share[k]:
                             texture = levels.first_decal[k] + next_below(w, e, levels.num_decals[k])
                 w.walls[e, axis, i, j] = wp.uint8(texture)
@@ -259,7 +261,7 @@ def raise_walls(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
 
 @wp.func
 def choose_cells(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: int) -> None:
-    """Start and object cells in every room, all different, by selection sampling."""
+    """Choose start and object cells in every room, all different, by selection sampling."""
     cells = levels.height[k] * levels.width[k]
     for s in range(w.spawn_cell.shape[1]):
         w.spawn_cell[e, s] = -1
@@ -290,7 +292,7 @@ def choose_cells(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: 
 
 @wp.func
 def draw_maze(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
-    """A new maze for environment ``e``: its walls, start cells and object cells."""
+    """Generate a new maze for environment ``e``: its walls, start cells and object cells."""
     height = levels.height[k]
     width = levels.width[k]
     for c in range(height * width):
@@ -306,7 +308,7 @@ def draw_maze(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int) -> None:
 
 @wp.func
 def draw_listed(w: Worlds, e: int, cells: Ints2) -> int:
-    """One of the cells that ``cells[e]`` lists before its first -1."""
+    """Draw one of the cells that ``cells[e]`` lists before its first -1."""
     count = int(0)
     for s in range(cells.shape[1]):
         if cells[e, s] >= 0:

@@ -1,16 +1,16 @@
-"""How the agent's box moves: friction, acceleration and wall sliding, one tick at a time.
+"""Motion of the agent's box: friction, acceleration and sliding along walls, one tick at a time.
 
-Ground movement in the manner of Quake III, which DeepMind Lab inherits: friction takes ``friction * dt`` of the
-speed (of ``stop_speed``, if slower), then the velocity grows towards the wished direction by at most
+Ground movement follows Quake III, which DeepMind Lab inherits: friction removes ``friction * dt`` of the
+speed (of ``stop_speed``, if slower), then the velocity grows towards the desired direction by at most
 ``acceleration * speed * dt`` and never beyond ``speed`` along it. Doom's thrust is the same law: its velocity
-factor 0.90625 a tic is a friction of 0.09375 * 35 a second, its thrust 25 * 2048 / 65536 = 0.78125 units a tic
-every tic is an equal acceleration, and both laws rest at 0.78125 / 0.09375 = 8.333 units a tic.
+factor 0.90625 per tic is a friction of 0.09375 * 35 per second, its thrust of 25 * 2048 / 65536 = 0.78125 units per
+tic in every tic is an equal acceleration, and both laws saturate at 0.78125 / 0.09375 = 8.333 units per tic.
 
-Walls have no thickness here and the agent is an axis-aligned box, so each axis moves on its own: the leading face
+Walls have no thickness and the agent is an axis-aligned box, so each axis moves separately: the leading face
 stops at the first line that carries a wall inside the box's span, or the tip of a wall that runs along the path.
 
-Which lines a box has passed is read off its centre, always by `line_above` and `line_below`, so that rounding cannot
-take it past a wall: where a move ends, the next one begins.
+The lines that a box has passed are always derived from its centre by `line_above` and `line_below`, so that rounding
+cannot move it past a wall: each move begins where the previous one ended.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import warp as wp
 
 from .arrays import Levels, Worlds
 
-REST_SPEED = wp.constant(1.0)  # units a second: what is slower stands still
-ROUNDING = wp.constant(1.0e-6)  # of a coordinate: more than a sum, a difference and a quotient lose
+REST_SPEED = wp.constant(1.0)  # units per second: slower motion stops
+ROUNDING = wp.constant(1.0e-6)  # relative to a coordinate: more than the error of a sum, a difference and a quotient
 
 
 @wp.func
 def accelerate(
     velocity: wp.vec2, wish: wp.vec2, speed: float, friction: float, acceleration: float, stop: float, dt: float
 ) -> wp.vec2:
-    """The velocity a tick later; ``wish`` is a unit vector, or zero."""
+    """Return the velocity one tick later; ``wish`` is a unit vector, or zero."""
     now = wp.length(velocity)
     v = velocity
     if now < REST_SPEED:
@@ -42,19 +42,19 @@ def accelerate(
 
 @wp.func
 def line_above(at: float, radius: float, cell: float) -> int:
-    """The first grid line that the upper face of a box centred ``at`` has not passed."""
+    """Return the first grid line that the upper face of a box centred ``at`` has not passed."""
     return int(wp.ceil((at + radius) / cell))
 
 
 @wp.func
 def line_below(at: float, radius: float, cell: float) -> int:
-    """The first grid line, going down, that its lower face has not passed."""
+    """Return the first grid line, downwards, that the lower face of a box centred ``at`` has not passed."""
     return int(wp.floor((at - radius) / cell))
 
 
 @wp.func
 def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, across: float, radius: float, cell: float) -> bool:
-    """Whether grid line ``line`` across ``axis`` stops a box centred ``across`` along it.
+    """Return whether grid line ``line`` across ``axis`` stops a box centred ``across`` along it.
 
     ``axis`` 0: lines of constant x, span in y; 1: lines of constant y, span in x. ``ahead`` is the row of cells
     being entered, whose walls along the path are met at their tips.
@@ -80,7 +80,7 @@ def line_blocks(w: Worlds, e: int, axis: int, line: int, ahead: int, across: flo
 
 @wp.func
 def slide(w: Worlds, e: int, axis: int, at: float, across: float, step: float, radius: float, cell: float) -> float:
-    """Where the centre comes to rest along ``axis`` when it moves from ``at`` by ``step``, ``across`` being still."""
+    """Return the new centre along ``axis`` after a move from ``at`` by ``step``, with ``across`` held fixed."""
     goal = at + step
     if step > 0.0:
         line = line_above(at, radius, cell)
@@ -107,7 +107,7 @@ def slide(w: Worlds, e: int, axis: int, at: float, across: float, step: float, r
 
 @wp.func
 def turned(heading: float, turn: float) -> float:
-    """``heading + turn`` in [-pi, pi)."""
+    """Return ``heading + turn`` in [-pi, pi)."""
     h = heading + turn
     if h >= wp.pi:
         h -= 2.0 * wp.pi
@@ -118,7 +118,7 @@ def turned(heading: float, turn: float) -> float:
 
 @wp.func
 def move(w: Worlds, levels: Levels, e: int, k: int, action: int) -> None:
-    """One tick of ``action`` for environment ``e`` of level ``k``."""
+    """Simulate one tick of ``action`` for environment ``e`` of level ``k``."""
     forward = levels.actions[k, action, 0]
     strafe = levels.actions[k, action, 1]
     heading = turned(w.heading[e], levels.actions[k, action, 2])

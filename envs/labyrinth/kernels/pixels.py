@@ -1,7 +1,7 @@
 """Writing one column of a frame inside kernels. Frames are flat arrays: uint8 RGB, or float32 depth.
 
-An index is masked before use: the compiler then knows that it is not negative and drops Warp's wrap-around for
-negative indices, a quarter of the time a frame takes on a CPU. So a frame may have up to `MAX_PIXELS`.
+An index is masked before use: the compiler can then infer that it is not negative and removes Warp's wrap-around for
+negative indices, a quarter of a frame's time on a CPU. A frame may therefore have at most `MAX_PIXELS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.func
 def first_row(slope: float, pitch: float, height: int) -> int:
-    """The first row whose slope ``(2 r + 1 - height) * pitch`` is at least ``slope``, in [0, height]."""
+    """Return the first row whose slope ``(2 r + 1 - height) * pitch`` is at least ``slope``, in [0, height]."""
     return wp.clamp(int(wp.ceil((slope / pitch + float(height - 1)) * 0.5)), 0, height)
 
 
@@ -45,7 +45,7 @@ def put_texel(frame: Bytes, pixel: int, texels: Bytes, texel: int, f: int):
 
 @wp.func
 def put_lit(frame: Bytes, depth: Floats, pixel: int, t: float, colour: wp.vec3, shade: float, shine: float):
-    """Write ``colour`` times ``shade``, moved towards white by ``shine``; or t, where ``depth`` is asked for."""
+    """Write ``colour`` times ``shade``, shifted towards white by ``shine``; or write t, if ``depth`` is not empty."""
     if depth.shape[0] > 0:
         depth[pixel & 0xFFFFFF] = t
     else:
@@ -55,7 +55,7 @@ def put_lit(frame: Bytes, depth: Floats, pixel: int, t: float, colour: wp.vec3, 
 
 @wp.func
 def fill_rows(frame: Bytes, first: int, width: int, begin: int, end: int, colour: wp.vec3):
-    """One colour in rows begin..end."""
+    """Fill rows begin..end with one colour."""
     red = int(colour[0])
     green = int(colour[1])
     blue = int(colour[2])

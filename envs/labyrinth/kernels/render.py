@@ -1,12 +1,12 @@
-"""First-person pictures of B worlds at once: one Warp thread per environment and image column.
+"""First-person images of B worlds: one Warp thread per environment and image column.
 
-The camera stands ``EYE_HEIGHT`` above the floor and looks along ``(cos heading, sin heading)`` without pitch. The
+The camera is ``EYE_HEIGHT`` above the floor and looks along ``(cos heading, sin heading)`` without pitch. The
 ray of column c is ``forward + (2 (c + 0.5) / W - 1) * FOV_TANGENT * right``, so a hit at ``t * ray`` has depth t;
 pixels are square, and row r sees a point at depth t that lies ``t * (2 r + 1 - H) * FOV_TANGENT / W`` below the eye.
-A column walks the grid once to its wall (a digital differential analyser over the cells' edges), and then fills
-three spans of rows without branches: ceiling or sky, wall, floor. Items come last, far to near.
+A column traverses the grid once up to its wall (a digital differential analyser over the cells' edges), and then fills
+three spans of rows without branches: ceiling or sky, wall, floor. Items are drawn last, from far to near.
 
-Floor, wall and ceiling read one texel a pixel, from the mip level whose texels are about a pixel wide.
+Floor, wall and ceiling read one texel per pixel, from the mip level whose texels are about one pixel wide.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from .sky import fill_sky
 from .surfaces import TEXTURE_PIXELS, cast_ray, fill_plane, fill_wall
 
 CELL, WALL_HEIGHT, EYE_HEIGHT, FLOOR_TEXTURE, CEILING_TEXTURE, FOV_TANGENT, TEXTURE_SIZE = map(wp.constant, range(7))
-"""Columns of ``look``, a row a task: map units, indices into TEXTURES (ceiling 0: sky), tan of half the field of
-view, and the map units that one texture spans."""
+"""Columns of ``look``, which has one row per task: map units, indices into TEXTURES (ceiling 0: sky), tangent of half
+the field of view, and the map units that one texture spans."""
 
 SHAPE, RADIUS, CENTRE_HEIGHT, RED, GREEN, BLUE = map(wp.constant, range(6))
-"""Columns of ``kinds``, a row a kind of item: shapes.SHAPES, map units, map units above the floor, 0..255."""
+"""Columns of ``kinds``, which has one row per kind of item: shapes.SHAPES, map units, map units above the floor,
+0..255."""
 
 FAR = wp.constant(20000.0)
-"""Depth of the sky, map units; nothing is drawn farther away."""
+"""Depth of the sky in map units; nothing is drawn beyond it."""
 
 wp.set_module_options({"enable_backward": False})
 
@@ -35,7 +36,7 @@ def look_row(
     cell: float, wall_height: float, eye_height: float, floor_texture: int, ceiling_texture: int,
     fov_tangent: float = 1.0, texture_size: float | None = None,
 ) -> list[float]:  # fmt: skip
-    """One task's row of ``look``. ``texture_size`` None: the fewest whole cells that make 64 map units."""
+    """Return one task's row of ``look``. ``texture_size`` None: the fewest whole cells that span 64 map units."""
     size = texture_size or -(-64.0 // cell) * cell
     return [cell, wall_height, eye_height, float(floor_texture), float(ceiling_texture), fov_tangent, size]
 
@@ -45,9 +46,10 @@ def farthest(
     places: wp.array2d(dtype=wp.float32), present: wp.array(dtype=wp.uint8), kinds: wp.array2d(dtype=wp.float32),
     x: float, y: float, dx: float, dy: float, length: float, widest: float, wall: float, before_t: float, before: int,
 ):  # fmt: skip
-    """How many items, nearer than item ``before`` at depth ``before_t`` and than the wall, the column's plane cuts.
+    """Count the items in the column's plane that are nearer than item ``before`` at depth ``before_t`` and the wall.
 
-    Also the farthest of them: its slot, and its ``t`` and ``u`` (see shapes.py). No item is wider than ``widest``.
+    Also return the farthest of them: its slot, and its ``t`` and ``u`` (see shapes.py). No item is wider than
+    ``widest``.
     """
     count = int(0)
     slot = int(0)
@@ -83,9 +85,9 @@ def draw_items(
     kinds: wp.array2d(dtype=wp.float32), first: int, width: int, height: int, pitch: float, eye: float,
     wall: float, x: float, y: float, dx: float, dy: float,
 ):  # fmt: skip
-    """The items in a column, far to near, by the depths at which the ray passes their centres.
+    """Draw the items in a column, far to near, by the depths at which the ray passes their centres.
 
-    That order is right for items that do not overlap on the map. A column that meets none or one costs one search.
+    That order is correct for items that do not overlap on the map. A column with at most one item needs one search.
     """
     length = wp.sqrt(dx * dx + dy * dy)
     widest = float(0.0)
@@ -149,7 +151,7 @@ def render(
     t = wp.max(cells * cell, 0.1)
     top = first_row(-above / t, pitch, height)
     bottom = first_row(eye / t, pitch, height)
-    if texture == 0:  # floor up to the horizon; a row on the horizon itself is sky, or black under a ceiling
+    if texture == 0:  # floor up to the horizon; a row on the horizon is sky, or black under a ceiling
         t = float(FAR)
         bottom = (height + 1) / 2
         top = height / 2

@@ -1,4 +1,4 @@
-"""What happens in an episode: how it begins, what a step does, when the map starts again and when all ends."""
+"""Rules of an episode: its beginning, the effect of a step, map restarts and its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .mazes import draw_listed, draw_maze
 from .motion import move
 from .random import next_below, next_unit
 
-wp.set_module_options({"enable_backward": False, "max_unroll": 1})  # unrolled, it compiles for longer
+wp.set_module_options({"enable_backward": False, "max_unroll": 1})  # unrolling would lengthen compilation
 
 
 @wp.func
 def measure_distances(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
-    """Path lengths from every cell to the goal cell, by breadth-first search. ``queue`` [B, cells] is scratch."""
+    """Compute path lengths from every cell to the goal by breadth-first search. ``queue`` [B, cells] is scratch."""
     width = levels.width[k]
     cells = levels.height[k] * width
     for c in range(cells):
@@ -56,7 +56,7 @@ def measure_distances(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -
 
 @wp.func
 def lay(w: Worlds, levels: Levels, e: int, k: int, slot: int, cell: int, kind: int) -> None:
-    """Put an item in the middle of a cell, to come back at every map restart."""
+    """Place an item in the middle of a cell, where it reappears at every map restart."""
     i = cell / levels.width[k]
     j = cell - i * levels.width[k]
     w.home_kind[e, slot] = wp.uint8(kind)
@@ -66,8 +66,8 @@ def lay(w: Worlds, levels: Levels, e: int, k: int, slot: int, cell: int, kind: i
 
 @wp.func
 def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
-    """A goal in any cell, and apples on ``apple_share`` of the others, rounded down, by selection sampling (Knuth, The
-    Art of Computer Programming, volume 2, 3.4.2, algorithm S).
+    """Draw a goal in any cell, and apples on ``apple_share`` of the others, rounded down, by selection sampling (Knuth,
+    The Art of Computer Programming, volume 2, 3.4.2, algorithm S).
     """
     cells = levels.height[k] * levels.width[k]
     goal = next_below(w, e, cells)
@@ -84,13 +84,13 @@ def draw_goal(w: Worlds, levels: Levels, queue: Ints2, e: int, k: int) -> None:
                     slot += 1
                     wanted -= 1
             remaining -= 1
-    if levels.start[k] == START_FAR:  # nobody else reads them, and there is no room for them
+    if levels.start[k] == START_FAR:  # not read otherwise, and no memory is allocated
         measure_distances(w, levels, queue, e, k)
 
 
 @wp.func
 def far_cell(w: Worlds, levels: Levels, e: int, k: int) -> int:
-    """A cell drawn among those whose path to the goal is longer than ``start_distance``; the farthest if none is."""
+    """Draw a cell whose path to the goal is longer than ``start_distance``; the farthest cell if there is none."""
     cells = levels.height[k] * levels.width[k]
     count = int(0)
     farthest = int(0)
@@ -112,7 +112,7 @@ def far_cell(w: Worlds, levels: Levels, e: int, k: int) -> int:
 
 @wp.func
 def stand(w: Worlds, x: float, y: float, e: int, heading: float) -> None:
-    """Put the agent somewhere, at rest."""
+    """Place the agent at a position, at rest."""
     w.position[e, 0] = x
     w.position[e, 1] = y
     w.velocity[e, 0] = 0.0
@@ -125,7 +125,7 @@ def stand(w: Worlds, x: float, y: float, e: int, heading: float) -> None:
 
 @wp.func
 def start_map(w: Worlds, levels: Levels, e: int, k: int) -> None:
-    """Items back in their places, the agent at a start."""
+    """Put the items back in their places and the agent at a start."""
     for i in range(w.item_kind.shape[1]):
         w.item_kind[e, i] = w.home_kind[e, i]
     if levels.start[k] == START_POINTS:
@@ -147,7 +147,7 @@ def start_map(w: Worlds, levels: Levels, e: int, k: int) -> None:
 
 @wp.func
 def begin_episode(w: Worlds, levels: Levels, scratch: Ints2, e: int, k: int) -> None:
-    """A new episode: its map, its items, its goal and the agent's first place."""
+    """Begin a new episode: its map, its items, its goal and the agent's start."""
     w.episode[e] = w.episode[e] + wp.int64(1)
     w.draw[e] = 0
     w.tick[e] = 0
@@ -172,7 +172,7 @@ def begin_episode(w: Worlds, levels: Levels, scratch: Ints2, e: int, k: int) -> 
 def take_step(
     w: Worlds, levels: Levels, kinds: Floats2, e: int, k: int, action: int, repeat: int
 ) -> None:
-    """``repeat`` ticks of one action, cut short where the episode ends."""
+    """Simulate up to ``repeat`` ticks of one action, stopping where the episode ends."""
     reward = float(0.0)
     discount = float(1.0)
     last = bool(False)
@@ -180,7 +180,7 @@ def take_step(
     for _ in range(repeat):
         if not last:
             move(w, levels, e, k, action)
-            reward += levels.tick_reward[k]
+            reward += float(levels.tick_reward[k])
             restart = bool(False)
             i = first_touch(w, kinds, e, 0)
             while i >= 0:
@@ -207,7 +207,7 @@ def take_step(
                 w.restarts[e] = w.restarts[e] + 1
                 start_map(w, levels, e, k)
                 through = False
-    if through:  # not before: ticks left over would tell how the agent came
+    if through:  # only after the step: the remaining ticks would show how the agent arrived
         stand(w, levels.exit[k, 0], levels.exit[k, 1], e, levels.exit[k, 2])
     w.reward[e] = reward
     w.discount[e] = discount
@@ -234,7 +234,7 @@ def step_worlds(
     heading: Floats,
     cell: Longs,
 ):
-    """One step of every environment: an ended one begins anew. ``resetting``: only the ``chosen`` begin anew."""
+    """Step every environment; ended ones begin a new episode. ``resetting``: only the ``chosen`` begin one."""
     e = wp.tid()
     k = int(w.task[e])
     begin = w.last[e]  # read once: Warp evaluates the condition of an `if` again for its `else`

@@ -1,7 +1,7 @@
-"""Items, drawn from closed forms: fruit, gems, and flat figures.
+"""Items drawn from closed-form expressions: fruit, gems, and flat figures.
 
 A column's plane cuts an item in a slice. ``t`` is the depth at which the column's ray passes the item's centre on the
-map, ``u`` how far right of the centre it passes, in radii; ``length`` is the ray's. Each ``draw_`` function writes
+map, ``u`` its offset to the right of the centre, in radii; ``length`` is the ray's. Each ``draw_`` function writes
 the rows of one slice where it is nearer than the wall at depth ``wall``: colours into ``frame``, or depths into
 ``depth`` where that is not empty.
 """
@@ -14,14 +14,14 @@ from .pixels import Bytes, Floats, first_row, put_lit
 
 SHAPES = {"none": 0, "apple": 1, "lemon": 2, "gem": 3, "vest": 4, "key": 5, "figure": 6}
 APPLE, LEMON, GEM, VEST, KEY, FIGURE = (wp.constant(i) for i in range(1, 7))
-WIDEST = wp.constant(1.2)  # how far any shape extends sideways, in radii
+WIDEST = wp.constant(1.2)  # largest sideways extent of any shape, in radii
 
 wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
 def reach(shape: int) -> float:
-    """How far a shape extends sideways, in radii."""
+    """Return the sideways extent of a shape, in radii."""
     r = float(1.0)
     if shape == LEMON:
         r = WIDEST
@@ -32,7 +32,7 @@ def reach(shape: int) -> float:
 
 @wp.func
 def lemon_slice(w: float) -> float:
-    """Squared radius, in radii, of a lemon's slice at ``w`` from its middle: a spheroid with a tip at each end."""
+    """Return the squared radius, in radii, of a lemon's slice at ``w`` from its middle: a spheroid with two tips."""
     return wp.max(0.5 * (1.0 - w * w), 0.04 - 0.7 * (w - 0.98) * (w - 0.98))
 
 
@@ -41,7 +41,7 @@ def draw_fruit(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
     wall: float, t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
-    """A solid of round slices, lit from above left behind the eye: an apple with stalk and leaf, or a lemon."""
+    """Draw a solid of round slices, lit from the upper left behind the eye: apple with stalk and leaf, or lemon."""
     drop = eye - centre
     squared = 1.0 - u * u
     if shape == LEMON:
@@ -87,7 +87,7 @@ def draw_gem(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
     wall: float, t: float, u: float, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
-    """An octahedron, half as high again as it is wide, an edge towards the eye."""
+    """Draw an octahedron, 1.5 times as high as wide, with an edge towards the eye."""
     half = radius * (1.0 - wp.abs(u))
     drop = eye - centre
     tall = 1.0 / 1.5
@@ -119,7 +119,7 @@ def draw_gem(
 
 @wp.func
 def flat_shade(shape: int, u: float, v: float) -> float:
-    """Brightness of a flat figure at (u, v) in radii from its centre, u rightwards and v upwards; 0 is a hole."""
+    """Return the brightness of a flat figure at (u, v) in radii from its centre, u right and v up; 0 is transparent."""
     w = wp.abs(u)
     shade = float(0.0)
     if shape == VEST:
@@ -154,7 +154,7 @@ def draw_flat(
     frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, eye: float,
     t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
 ):  # fmt: skip
-    """A flat figure at depth t, facing the column's ray."""
+    """Draw a flat figure at depth t that faces the column's ray."""
     drop = eye - centre
     row = first_row((drop - radius) / t, pitch, height)
     end = first_row((drop + radius) / t, pitch, height)

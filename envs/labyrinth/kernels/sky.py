@@ -1,4 +1,4 @@
-"""The open sky: a gradient, hills all round, and a landmark in each quarter that tells the agent its heading."""
+"""The open sky: a gradient, hills all around, and a landmark in each direction that shows the agent its heading."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ wp.set_module_options({"enable_backward": False})
 
 @wp.func
 def skyline(dx: float, dy: float):
-    """What stands on the horizon towards the unit vector (dx, dy): (height as a tangent, shade of it, which).
+    """Return the skyline towards the unit vector (dx, dy): (height as a tangent, its shade, which landmark).
 
-    Rolling hills (0) all round, and one landmark in each quarter: a snowy peak in the east (1), a table mountain
+    Rolling hills (0) all around, and one landmark in each quarter: a snowy peak in the east (1), a table mountain
     in the north (2), a dome in the west (3), twin spires in the south (4).
     """
     hills = 0.10 + 0.03 * (3.0 - 4.0 * dy * dy) * dy + 0.04 * dx * dy + 0.015 * dx
@@ -46,7 +46,7 @@ def skyline(dx: float, dy: float):
 
 @wp.func
 def fill_sky(frame: Bytes, first: int, width: int, height: int, end: int, pitch: float, dx: float, dy: float):
-    """Open sky above rows ..end, paler towards the horizon, and a skyline that turns with the heading."""
+    """Draw open sky in the rows above ``end``, paler towards the horizon, and a skyline that turns with the heading."""
     length = wp.sqrt(dx * dx + dy * dy)
     far, shade, which = skyline(dx / length, dy / length)
     crest = wp.min(end, first_row(-far * length, pitch, height))

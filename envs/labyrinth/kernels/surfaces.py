@@ -1,4 +1,4 @@
-"""Walls, floors and ceilings: where the ray of a column meets them, and their texels."""
+"""Walls, floors and ceilings: intersections with the ray of a column, and their texels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ..textures import LEVELS, SIZE
 from .pixels import Bytes, put_texel
 
 _LEVELS, TEXTURE_PIXELS, _BITS = wp.constant(LEVELS), wp.constant(SIZE), wp.constant(SIZE.bit_length() - 1)
-_POSITIVE = wp.constant(4096.0)  # a multiple of every texture's size: makes truncation round downwards
-_LIT = wp.constant(120.0)  # nearer than this, walls and floors have full brightness
+_POSITIVE = wp.constant(4096.0)  # a multiple of every texture's size: makes truncation round down
+_LIT = wp.constant(120.0)  # distance up to which walls and floors have full brightness
 
 
 @wp.func
 def cast_ray(walls: wp.array3d(dtype=wp.uint8), x: float, y: float, dx: float, dy: float):
-    """The first wall edge along ``(x, y) + t * (dx, dy)``, in cells: (t, texture, place along the edge, axis).
+    """Return the first wall edge along ``(x, y) + t * (dx, dy)``, in cells: (t, texture, place along the edge, axis).
 
-    Texture 0: the ray leaves the grid. The place grows to the viewer's right.
+    Texture 0: the ray leaves the grid. The place increases to the viewer's right.
     """
     height = walls.shape[1] - 1
     width = walls.shape[2] - 1
@@ -62,7 +62,7 @@ def cast_ray(walls: wp.array3d(dtype=wp.uint8), x: float, y: float, dx: float, d
 
 @wp.func
 def mip_base(count: int, texture: int, level: int) -> int:
-    """`textures.mip_offset`."""
+    """Return `textures.mip_offset`."""
     base = int(0)
     area = int(TEXTURE_PIXELS * TEXTURE_PIXELS)
     k = int(0)
@@ -78,19 +78,19 @@ def fill_plane(
     frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
     sign: int, drop: float, pitch: float, x: float, y: float, dx: float, dy: float, scale: float,
 ):  # fmt: skip
-    """Floor (``sign`` 1) or ceiling (-1) in rows begin..end: the plane ``drop`` below or above the eye.
+    """Draw floor (``sign`` 1) or ceiling (-1) in rows begin..end: the plane ``drop`` below or above the eye.
 
-    Rows are visited outwards from the horizon, one mip level after the other; ``scale`` is texels a map unit. A row
+    Rows are visited outwards from the horizon, one mip level after the other; ``scale`` is texels per map unit. A row
     at slope m lies at depth ``drop / m`` and covers ``2 * pitch * scale * drop / m^2`` texels.
     """
-    n = 2 * begin + 1 - height  # slope over pitch, of the row nearest the horizon
+    n = 2 * begin + 1 - height  # slope over pitch of the row nearest the horizon
     if sign < 0:
         n = height + 1 - 2 * end
     last = n + 2 * (end - begin)
     pixel = first + (height - 1 + sign * n) / 2 * width
     lit = int(0.4 * 65536.0 * _LIT * pitch / drop)
     level = int(_LEVELS - 1)
-    bound = wp.sqrt(2.0 * scale * drop / (2.8 * pitch * float(1 << (level - 1))))  # of n at this level
+    bound = wp.sqrt(2.0 * scale * drop / (2.8 * pitch * float(1 << (level - 1))))  # bound of n at this level
     area = int(TEXTURE_PIXELS * TEXTURE_PIXELS) >> (2 * level)
     before = mip_base(count, 0, level)
     s = scale / float(1 << level)
@@ -124,8 +124,8 @@ def fill_wall(
     frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
     t: float, eye: float, pitch: float, place: float, slant: float, scale: float, axis: int,
 ):  # fmt: skip
-    """A wall at depth t in rows begin..end; ``slant`` is the cosine between the ray and the wall's normal."""
-    covered = t * 2.0 * pitch * scale  # texels a row covers
+    """Draw a wall at depth t in rows begin..end; ``slant`` is the cosine between the ray and the wall's normal."""
+    covered = t * 2.0 * pitch * scale  # texels covered by a row
     area = covered * covered / wp.max(slant, 0.01)
     level = int(0)
     while area > 2.0 and level < _LEVELS - 1:
@@ -136,7 +136,7 @@ def fill_wall(
     shift = _BITS - level
     base = mip_base(count, texture, level) + (int(wp.floor(place * s)) & mask)
     f = int((0.6 + 0.4 * wp.min(1.0, _LIT / t)) * (256.0 - 48.0 * float(axis)))
-    v = (t * float(2 * begin + 1 - height) * pitch - eye) * s + 1024.0  # truncates downwards
+    v = (t * float(2 * begin + 1 - height) * pitch - eye) * s + 1024.0  # makes truncation round down
     dv = 2.0 * t * pitch * s
     row = int(begin)
     pixel = first + begin * width

@@ -1,4 +1,4 @@
-"""Every level of Labyrinth, by name, and what is known to score on it."""
+"""All levels of Labyrinth by name, and their recorded scores."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 from ..level import Level
 from . import explore, my_way_home, nav_maze, recall, seekavoid
 
-LEVELS: dict[str, Level] = {
-    level.name: level for family in (seekavoid, nav_maze, explore, my_way_home, recall) for level in family.LEVELS
-}
+FILES = (
+    seekavoid,
+    nav_maze,
+    explore,
+    my_way_home,
+    recall,
+)
+LEVELS: dict[str, Level] = {level.name: level for file in FILES for level in file.LEVELS}
 SCORES = Path(__file__).parent.parent / "oracle" / "scores.json"
 
 
 def recorded_scores(level: str) -> dict[str, dict[str, Any]]:
-    """Return scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes; {} of a
-    level where they were not measured.
+    """Return scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes; {} for a
+    level without measurements.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = json.loads(SCORES.read_text())
     return scores.get(level, {})

@@ -1,7 +1,7 @@
 """my_way_home_dense, _sparse and _very_sparse: eight rooms, one vest (Pathak et al. 2017, on ViZDoom's MyWayHome).
 
 The geometry is that of ViZDoom's map, in its own coordinates: rooms of 160 x 160 with a wall texture each, joined by
-brick openings and corridors 64 wide. Doom's motion, 35 tics a second; 2100 tics make an episode.
+brick openings and corridors of width 64. Motion is Doom's, 35 tics per second; 2100 tics make an episode.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CORRIDORS = (
     (768, 960, 16, 80), (1008, 1072, -96, -32), (992, 1088, -416, -256), (432, 496, -384, -256),
     (432, 496, -704, -544), (432, 576, -704, -640),
 )  # fmt: skip
-"""A-B, B-D, B-C, D-E, C-E, E-G, G-H, the vest's alcove, B-F, and the two arms of the bent corridor in the south."""
+"""A-B, B-D, B-C, D-E, C-E, E-G, G-H, the vest's alcove, B-F, and the two arms of the L-shaped southern corridor."""
 
 VEST = (1040, -352)
 SPARSE_START = (240, -176, 0.0)
@@ -42,7 +42,7 @@ ACTIONS: dict[str, Action] = {
 
 
 def paint() -> str:
-    """The block map: a room's letter, ``.`` in corridors, ``#`` for rock."""
+    """Return the block map: a room's letter, ``.`` in corridors, ``#`` for rock."""
     grid = [["#"] * ((EAST - WEST) // CELL) for _ in range((NORTH - SOUTH) // CELL)]
     for letter, (west, east, south, north) in [*ROOMS.items(), *((".", c) for c in CORRIDORS)]:
         for i in range((south - SOUTH) // CELL, (north - SOUTH) // CELL):
@@ -52,7 +52,7 @@ def paint() -> str:
 
 
 def my_way_home(name: str, where: str, starts: tuple[tuple[float, float, float | None], ...]) -> Level:
-    """MyWayHome from ``starts``."""
+    """Return the level MyWayHome from ``starts``."""
     return Level(
         name=f"my_way_home_{name}",
         summary=f"Eight rooms, one vest (+1, ends the episode); the agent starts {where}.",
@@ -73,7 +73,7 @@ def my_way_home(name: str, where: str, starts: tuple[tuple[float, float, float |
 
 
 LEVELS = [
-    my_way_home("dense", "at one of 17 places, facing anywhere", tuple((x, y, None) for x, y in DENSE_STARTS)),
+    my_way_home("dense", "at one of 17 places, with random heading", tuple((x, y, None) for x, y in DENSE_STARTS)),
     my_way_home("sparse", "in the westernmost room", (SPARSE_START,)),
     my_way_home("very_sparse", "at the far end of the southern corridor", (VERY_SPARSE_START,)),
 ]

@@ -1,4 +1,4 @@
-"""seekavoid_arena_01: gather the apples of a small arena, leave the lemons."""
+"""seekavoid_arena_01: collect the apples of a small arena and avoid the lemons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEMONS = ((170, 290), (190, 490), (300, 290), (270, 120), (430, 330), (490, 225)
 LEVELS = [
     Level(
         name="seekavoid_arena_01",
-        summary="15 apples (+1) and 8 lemons (-1) in one walled arena of 800 x 650; eat all apples and they return.",
+        summary="15 apples (+1) and 8 lemons (-1) in one walled arena of 800 x 650; once all are eaten, they return.",
         layout=Blocks("\n".join(["#" * 18, *["#" + " " * 16 + "#"] * 13, "#" * 18]), cell=50.0),
         seconds=20,
         items=(*(("apple", x + 50, y + 50) for x, y in APPLES), *(("lemon", x + 50, y + 50) for x, y in LEMONS)),

@@ -1,1 +1,1 @@
-"""A scripted player that sees the map, and what it scores on each level."""
+"""A scripted player that knows the map, and its scores on each level."""

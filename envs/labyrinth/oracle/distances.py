@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 FAR = 1e6
-"""Distance of what cannot be reached, map units."""
+"""Distance of unreachable places, in map units."""
 
 
 def distance_fields(cost: Tensor, target: Tensor, spacing: float) -> Tensor:
-    """Lengths of the shortest lattice paths, eight ways a step, from each place to ``target`` [N, 2]; ``cost``
-    [N, h, w] is charged a unit of length on entering. FAR where there is none. Relaxed until nothing changes.
+    """Return the lengths of the shortest lattice paths, with eight directions, from each place to ``target`` [N, 2];
+    ``cost`` [N, h, w] is charged per unit of length on entering a place. FAR where there is no path. Relaxed until
+    nothing changes.
     """
     N, h, w = cost.shape
     column, row = (target / spacing).round().long().unbind(-1)
@@ -32,8 +33,8 @@ def distance_fields(cost: Tensor, target: Tensor, spacing: float) -> Tensor:
 
 
 def sample(fields: Tensor, which: Tensor, position: Tensor, spacing: float) -> Tensor:
-    """The distance from ``position`` [..., 2] by field ``which`` [...]: to the best of the four places around it, and
-    on from there.
+    """Return the distance from ``position`` [..., 2] in field ``which`` [...]: the least over the four surrounding
+    places of the way there plus the field's value.
     """
     low = (position / spacing).floor()
     way = torch.full(position.shape[:-1], torch.inf)
@@ -46,7 +47,9 @@ def sample(fields: Tensor, which: Tensor, position: Tensor, spacing: float) -> T
 
 
 def shortest_tour(first: Tensor, between: Tensor) -> Tensor:
-    """The order that visits n places soonest: ``first`` [n] is the way to each from the start, ``between`` [n, n]."""
+    """Return the shortest order to visit n places: ``first`` [n] is the way to each from the start, ``between`` [n, n]
+    the ways from one to another.
+    """
     n = len(first)
     subsets = torch.arange(1 << n)
     length = torch.full((1 << n, n), torch.inf)

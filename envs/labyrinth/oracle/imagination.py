@@ -1,4 +1,4 @@
-"""Copies of worlds in which the oracle tries its plans."""
+"""Copies of worlds in which the oracle evaluates its plans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..world import Tables, World
 
 
 class Simulated(Protocol):
-    """What an oracle sees of Labyrinth: all of it."""
+    """The parts of Labyrinth that an oracle reads."""
 
     num_envs: int
     device: torch.device
@@ -26,7 +26,7 @@ class Simulated(Protocol):
 
 
 class Imagination:
-    """Copies of an environment's worlds, ``plans`` of each, to try plans on."""
+    """Copies of an environment's worlds, ``plans`` of each, to evaluate plans on."""
 
     def __init__(self, env: Simulated, plans: int) -> None:
         self.copies = plans
@@ -42,12 +42,12 @@ class Imagination:
         inputs += [view(self._action), view(self._flags), 0, REPEAT]
         unused = [self._numbers, self._numbers, self._flags, self._flags, self.world.task, self._pairs]
         unused += [self._numbers, torch.zeros_like(self._action)]
-        self._unused = unused  # but written to
+        self._unused = unused  # not read, but written by the kernel
         self.begin(env.world)
         self._step = wp.launch(step_worlds, count, inputs + [view(x) for x in unused], device="cpu", record_cmd=True)
 
     def begin(self, world: World) -> None:
-        """Imagine ``world`` as it is."""
+        """Copy the current state of ``world``."""
         for copy, original in zip(self.world, world, strict=True):
             copy.view(-1, self.copies, *original.shape[1:]).copy_(original[:, None])
         self._restarts = world.restarts.repeat_interleave(self.copies)
@@ -56,8 +56,8 @@ class Imagination:
         self.since = torch.zeros(len(self._restarts))
 
     def play(self, plans: Tensor) -> None:
-        """Go on with ``plans`` [C, H]. ``gain``, the reward until the map restarted or the episode ended; ``over``,
-        whether it did; ``since``, how many steps ago: all [B * C].
+        """Continue with ``plans`` [C, H]. Updates ``gain``, the reward until the map restarted or the episode ended;
+        ``over``, whether it did; ``since``, the number of steps since then: all [B * C].
         """
         now = self.world
         for actions in plans.T:

@@ -1,12 +1,12 @@
-"""A scripted player that sees the map: what a level is worth to someone who knows it.
+"""A scripted player that knows the map, as an estimate of the best possible score on a level.
 
-It looks ahead with the simulator itself. Every few steps it imagines some dozen short plans (turn or move for a while,
-then go straight) from the present state and follows the best for a third of its length: most reward, least way left to
-go. The way left is read off distance fields over a lattice of places where the agent's box fits, lemons costing extra
-and portals being short cuts.
+It plans with the simulator itself. Every few steps it simulates several dozen short plans (turn or move for a while,
+then go straight) from the current state and follows the best for a third of its length: the most reward, and the
+shortest remaining way. The remaining way is read from distance fields over a lattice of places where the agent's box
+fits, with an additional cost near lemons and with portals as short cuts.
 
 On a level with a goal it goes there, by way of apples whose detour is worth less than their share of a goal's reward.
-On one that restarts when cleared it follows the shortest tour of all apples (Held and Karp, "A Dynamic Programming
+On a level that restarts when cleared it follows the shortest tour of all apples (Held and Karp, "A Dynamic Programming
 Approach to Sequencing Problems", 1962).
 """
 
@@ -28,11 +28,11 @@ from .distances import FAR, distance_fields, sample, shortest_tour
 from .imagination import Imagination, Simulated
 
 LEMON_COST = 8.0
-"""How many times longer a step within a lemon's reach counts."""
+"""Factor by which a step within a lemon's reach is lengthened."""
 
 
 class Oracle:
-    """Plays ``env``, a Labyrinth of one level. ``act`` must see every timestep."""
+    """Plays ``env``, a Labyrinth with a single level. ``act`` must receive every timestep."""
 
     def __init__(self, env: Simulated) -> None:
         if len(env.levels) != 1 or env.device.type != "cpu":
@@ -52,7 +52,7 @@ class Oracle:
         self.todo: list[Tensor] = []
 
     def act(self, timestep: Timestep) -> Tensor:
-        """The next action [B] of the plan that each environment follows."""
+        """Return the next action [B] of the plan that each environment follows."""
         if self.generated or not self.fields.numel():
             self._survey(timestep.first)
             reached = self.fields < FAR
@@ -62,7 +62,7 @@ class Oracle:
         return self.todo.pop(0)
 
     def _best_plans(self) -> Tensor:
-        """[B, H]."""
+        """Return the best plan [B, H] of each environment."""
         C, imagined = len(self.plans), self.imagined
         goal, worth = self._goal_slot(), self._worth()
         apples = self._apples(goal, worth)
@@ -71,32 +71,32 @@ class Oracle:
         def value() -> Tensor:
             way = self._way_left(imagined.world, goal, worth, apples)
             way = torch.where(imagined.over, -imagined.since * self._stride(), way)
-            lost = imagined.over & (imagined.gain <= 0)  # an end that is not the goal
+            lost = imagined.over & (imagined.gain <= 0)  # an end other than the goal
             return worth * imagined.gain - torch.where(lost, FAR, way)
 
         imagined.begin(self.env.world)
         imagined.play(self.plans[:, : self.commitment])
-        soon = value()  # counts too, or putting off would be as good as going
+        soon = value()  # included, otherwise delaying would be as good as moving
         imagined.play(self.plans[:, self.commitment :])
         return self.plans[(value() + 0.3 * soon).view(-1, C).argmax(1)]
 
     def _stride(self) -> float:
-        """Map units a step at full speed."""
+        """Return the map units per step at full speed."""
         return self.level.physics.speed * REPEAT / self.level.physics.hz
 
     def _worth(self) -> Tensor:
-        """Map units of way that one unit of reward is worth, [B]."""
+        """Return the map units that one unit of reward is worth, [B]."""
         if self.level.restart_when_cleared:
             return torch.full((self.env.num_envs,), 100.0)
         rows = torch.arange(self.env.num_envs)
         return self.mean_way[self._field_of_items()[rows, self._goal_slot()]] / 10
 
     def _goal_slot(self) -> Tensor:
-        """The item [B] that restarts the map or ends the episode."""
+        """Return the item [B] that restarts the map or ends the episode."""
         return (self.kinds[self.env.world.home_kind.long(), EFFECT] >= RESTART).int().argmax(1)
 
     def _field_of_items(self) -> Tensor:
-        """Which of ``fields`` leads to each item, [B, I]."""
+        """Return the index into ``fields`` of the one that leads to each item, [B, I]."""
         world = self.env.world
         B, items = world.item_kind.shape
         if self.generated:
@@ -107,7 +107,7 @@ class Oracle:
         return i * int(self.env.tables.width[0]) + j
 
     def _survey(self, first: Tensor) -> None:
-        """Distance fields: to each item, to each cell if items move, to each environment's goal if walls do."""
+        """Compute distance fields: to each item, to each cell if items move, to each environment's goal if walls do."""
         world, cell = self.env.world, self.level.layout.cell
         if self.generated:
             goal = world.item_position[:, 0]
@@ -133,7 +133,9 @@ class Oracle:
             self.order = wanted[shortest_tour(first_leg, self.between[wanted][:, wanted])]
 
     def _cost(self, walls: Tensor) -> Tensor:
-        """What a lattice step costs a unit of length at each place, [N, h, w]; infinite where the box does not fit."""
+        """Return the cost per unit of length of a lattice step at each place, [N, h, w]; infinite where the box cannot
+        be.
+        """
         world, cell = self.env.world, self.level.layout.cell
         n = round(cell / self.spacing)
         N, _, rows, columns = walls.shape
@@ -153,7 +155,7 @@ class Oracle:
         return cost
 
     def _apples(self, goal: Tensor, worth: Tensor) -> Tensor:
-        """The few items [B, <= 3] on whose account a detour pays most."""
+        """Return the items [B, <= 3] for which a detour pays most."""
         if self.generated or self.level.restart_when_cleared:
             return torch.zeros(len(goal), 0, dtype=torch.int64)
         every = torch.arange(self.env.world.item_kind.shape[1]).expand(len(goal), -1)
@@ -161,7 +163,7 @@ class Oracle:
         return saving.topk(min(3, saving.shape[1]), dim=1).indices
 
     def _saving(self, world: World, goal: Tensor, worth: Tensor, items: Tensor) -> Tensor:
-        """What going to the goal by way of each of ``items`` [N, k] gains, in map units; negative if it does not."""
+        """Return the gain of reaching the goal via each of ``items`` [N, k], in map units; negative for a loss."""
         field = self._field_of_items().repeat_interleave(len(goal) // self.env.num_envs, 0)
         rows = torch.arange(len(goal))[:, None]
         position = world.position[:, None].expand(-1, items.shape[1], 2)
@@ -172,7 +174,7 @@ class Oracle:
         return torch.where(there, worth[:, None] - (by - straight), -1)
 
     def _way_left(self, world: World, goal: Tensor, worth: Tensor, apples: Tensor) -> Tensor:
-        """Map units to go until the map restarts or the episode ends, for each imagined world."""
+        """Return the map units until the map restarts or the episode ends, for each imagined world."""
         if self.level.restart_when_cleared:
             return self._tour_left(world)
         field = self._field_of_items().repeat_interleave(len(self.plans), 0)
@@ -185,10 +187,10 @@ class Oracle:
             straight = torch.minimum(straight, through)
         if not apples.shape[1]:
             return straight
-        return straight - self._saving(world, goal, worth, apples).amax(1).clamp(0)  # by one apple, or straight
+        return straight - self._saving(world, goal, worth, apples).amax(1).clamp(0)  # by way of at most one apple
 
     def _tour_left(self, world: World) -> Tensor:
-        """The rest of the tour, through the items still there in the tour's order."""
+        """Return the length of the remaining tour, through the items still present, in the tour's order."""
         left = torch.zeros(len(world.position))
         previous = torch.full((len(left),), -1)
         for item in self.order.tolist():
@@ -204,7 +206,7 @@ class Oracle:
 
 
 def short_plans(actions: Mapping[str, Action]) -> Tensor:
-    """Plans [C, H] of action numbers: one action for a while, then a straight move."""
+    """Return plans [C, H] of action numbers: one action for a while, then a straight move."""
     names = list(actions)
     moves = [i for i, n in enumerate(names) if n in ("forward", "backward", "strafe_left", "strafe_right")]
     useful = [i for i, n in enumerate(names) if n not in ("fire", "noop")]

@@ -1,7 +1,7 @@
-"""What random play and the oracle score on each level: ``python -m morello.envs.labyrinth.oracle.scores [LEVEL ...]``.
+"""Measures random play and the oracle on each level: ``python -m morello.envs.labyrinth.oracle.scores [LEVEL ...]``.
 
-Each environment plays one episode, so that short episodes are not counted more often than long ones. Results go to
-``scores.json`` beside this file; ``levels.recorded_scores`` reads them.
+Each environment plays one episode, so that short episodes are not counted more often than long ones. Results are
+written to ``scores.json`` in this folder; ``levels.recorded_scores`` reads them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ SEED = 2026
 
 
 def episode_returns(level: str, player: str, episodes: int, seed: int) -> Tensor:
-    """Undiscounted returns [episodes] of "random" or "oracle"; environment i plays its first episode of ``seed``."""
+    """Return the undiscounted returns [episodes] of "random" or "oracle"; environment i plays its first episode of
+    ``seed``.
+    """
     env = Labyrinth([level], episodes, seed=seed, frame_size=(1, 1))
     oracle = Oracle(env) if player == "oracle" else None
     generator = torch.Generator().manual_seed(seed)
@@ -41,14 +43,14 @@ def episode_returns(level: str, player: str, episodes: int, seed: int) -> Tensor
 
 
 def summary(returns: Tensor) -> dict[str, float | int]:
-    """Mean, 95 % interval of the mean (normal), and number of episodes."""
+    """Return the mean, its 95 % interval (normal), and the number of episodes."""
     mean, count = returns.mean().item(), len(returns)
     half = 1.96 * returns.std().item() / math.sqrt(count)
     return {"mean": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "episodes": count}
 
 
 def main(levels: list[str]) -> None:
-    """Measure ``levels`` (all, if none is named) and update the record."""
+    """Measure ``levels`` (all, if none is given) and update the record."""
     record = json.loads(SCORES.read_text()) if SCORES.exists() else {}
     for level in levels or LEVELS:
         record[level] = {p: summary(episode_returns(level, p, n, SEED)) for p, n in EPISODES.items()}

@@ -256,7 +256,7 @@ def test_an_agent_is_not_sent_where_it_does_not_fit():
     agent = counting_agent()
     assert environment_for(agent, num_envs=3).spec == agent.spec
     agent.config["frame_size"] = [41, 45]
-    with pytest.raises(UserError, match=r"of images of \[41, 45\], and it knows image \[41, 43, 3\] .* 3 actions"):
+    with pytest.raises(UserError, match=r"images of \[41, 45\]; it was trained on image \[41, 43, 3\] .* 3 actions"):
         environment_for(agent)
 
 

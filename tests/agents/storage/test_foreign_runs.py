@@ -87,7 +87,7 @@ def test_checkpoints_on_a_disk_that_is_away_are_no_reason_to_begin_anew(tmp_path
     words = ["train", "a2c", "--env", "counting:steps", "--num-envs", "2", "--unroll", "4", "--threads", "1"]
     for command in ([*words, "--resume", "--run", str(run)], [*words, "--run", str(run)], ["eval", str(run)]):
         assert main(command) == 2
-        said = "checkpoints is no folder, and no link to one: put back what was there"
+        said = "checkpoints is neither a folder nor a link to one: restore it"
         assert said in capsys.readouterr().err
     assert (run / "metrics.jsonl").read_bytes() == before
     (run / "checkpoints").unlink()

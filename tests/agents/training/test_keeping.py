@@ -132,7 +132,7 @@ def test_one_that_could_save_its_state_begins_anew_after_failing_in_a_rollout(tm
     tree = checkpoint.load(tmp_path / "run" / "checkpoints")[1]
     assert tree["environment"] is None
     train(SMALL, **config, resume=True, steps=150)
-    assert "was interrupted in a rollout: its episodes begin anew" in capsys.readouterr().err
+    assert "was interrupted in a rollout: it starts new episodes" in capsys.readouterr().err
     assert saved(tmp_path / "run") == 150
 
 

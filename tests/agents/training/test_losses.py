@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, monkeypatch):
     # 7 rows of 3,888 bytes for 6 steps are 4.2 GiB, and there are states.
     assert "takes 4.3 GiB of memory and there are 2.0" in refused(aux={"curl": 1.0}, replay=ReplayConfig(10**6))
     off = AUXILIARY_LOSSES["cpc"].Config(horizons=7)
-    assert "at weight 0, where it is off: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
+    assert "has settings but weight 0, which disables it: add --aux.cpc.weight 1" in refused(aux={"cpc": off})
     far = AUXILIARY_LOSSES["spr"].Config(weight=1.0, steps=10**9)
     assert "--aux.spr.steps must be between 1 and 4096" in refused(aux={"spr": far})
     assert not (tmp_path / "run").exists()
@@ -148,7 +148,7 @@ def test_a_loss_that_has_changed_since_does_not_go_on(tmp_path, monkeypatch):
     config = with_overrides(SMALL, {"aux": {"grown": 1.0}, "run": str(tmp_path / "run")})
     train(config)
     monkeypatch.setattr(Grown, "size", 4)
-    with pytest.raises(UserError, match=r"the 'grown' of the checkpoint is not the one that is here now: .*head\.bias"):
+    with pytest.raises(UserError, match=r"the 'grown' of the checkpoint does not match the current one: .*head\.bias"):
         train(replace(config, resume=True, steps=960))
     monkeypatch.setattr(Grown, "size", 3)
     assert records(train(replace(config, resume=True, steps=960)).path)[-1]["step"] == 960
@@ -156,7 +156,7 @@ def test_a_loss_that_has_changed_since_does_not_go_on(tmp_path, monkeypatch):
 
 def test_what_is_registered_and_no_loss_is_named(monkeypatch):
     monkeypatch.setitem(AUXILIARY_LOSSES, "odd", dict)
-    with pytest.raises(UserError, match="registered as the loss 'odd' is none"):
+    with pytest.raises(UserError, match="registered as the loss 'odd' is not valid: it must derive"):
         with_all_registered(SMALL)
     monkeypatch.setitem(AUXILIARY_LOSSES, "odd", type("Odd", (Grown,), {"Config": dict}))
     with pytest.raises(UserError, match="The Config of the loss 'odd' does not derive from LossConfig"):

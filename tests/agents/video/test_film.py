@@ -68,7 +68,7 @@ def test_episodes_without_end_are_cut_short_and_it_is_said(monkeypatch, capsys):
     env.spec = env.spec._replace(max_steps=None)
     played = list(moments(random_policy(env.spec), env, episodes=2))
     assert [m.step for m in played] == [0, 1, 2, 3, 4, 0]
-    said = "only 1 of 2 episodes ended in 6 steps, and the film ends there: say how long it shall be with --seconds"
+    said = "only 1 of 2 episodes ended in 6 steps, and the video ends there: set its length with --seconds"
     assert capsys.readouterr().err == f"warning: {said}\n"
     assert len(list(moments(random_policy(env.spec), env, steps=20))) == 20
 

@@ -10,7 +10,7 @@ from morello.agents.storage import checkpoint
 from morello.agents.training.train import train
 from morello.agents.video.drawing import CHERRY
 from morello.agents.video.film import watch
-from morello.agents.video.side_panel import BOXES, WIDTH, Beside, Curve, beside
+from morello.agents.video.side_panel import BOXES, WIDTH, Curve, SidePanel, side_panel
 from morello.auxiliaries import AuxiliaryLoss
 
 FRAME = np.full((540, 960, 3), 7, np.uint8)
@@ -36,7 +36,7 @@ def bright(column, box, x, y):
 
 
 def test_heat_is_the_right_way_up_and_as_bright_as_it_was_at_most():
-    column = Beside({"corner": Corner()}, [])
+    column = SidePanel({"corner": Corner()}, [])
     drawn = [column.draw(FRAME, heat)[:, 960:] for heat in (2.0, 0.5)]
     assert drawn[0].shape == (540, WIDTH, 3)
     for picture in drawn:
@@ -46,7 +46,7 @@ def test_heat_is_the_right_way_up_and_as_bright_as_it_was_at_most():
 
 
 def test_a_curve_has_a_bar_for_each_horizon():
-    column = Beside({}, [Curve("cpc accuracy", np.array([0.8, 0.1]), 0.05)]).draw(FRAME, None)[:, 960:]
+    column = SidePanel({}, [Curve("cpc accuracy", np.array([0.8, 0.1]), 0.05)]).draw(FRAME, None)[:, 960:]
     left, top, _, bottom = BOXES[0]
     height = [int((column[top:bottom, left + 12 + dx] == CHERRY).all(-1).sum()) for dx in (20, 120)]
     assert height[0] > 6 * height[1] > 6
@@ -56,7 +56,7 @@ def test_a_run_shows_what_its_losses_know(tmp_path):
     options = {"env": "labyrinth:seekavoid_arena_01", "frame_size": (36, 36), "steps": 200, "num_envs": 4}
     options |= {"unroll": 10, "threads": 1, "quiet": True, "torso": "shallow", "log_every": 100}
     run = train("a2c", aux={"pixel_control": 1.0, "cpc": 1.0}, run=tmp_path / "run", **options)
-    column = beside(load(run.path), run.path)
+    column = side_panel(load(run.path), run.path)
     assert list(column.losses) == ["pixel_control"]
     assert [len(curve.values) for curve in column.curves] == [10]
     record = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
@@ -64,7 +64,7 @@ def test_a_run_shows_what_its_losses_know(tmp_path):
     film = watch(run.path, seconds=0.2)
     assert film.stat().st_size > 1000
     plain = train("a2c", run=tmp_path / "plain", **options)
-    assert beside(load(plain.path), plain.path) is None
+    assert side_panel(load(plain.path), plain.path) is None
 
 
 def test_restored_heads_are_the_trained_ones(tmp_path):
@@ -72,5 +72,5 @@ def test_restored_heads_are_the_trained_ones(tmp_path):
     options |= {"threads": 1, "quiet": True, "torso": "shallow"}
     run = train("a2c", aux={"pixel_control": 1.0}, run=tmp_path / "run", **options)
     _, saved = checkpoint.load(run.path / "checkpoints", part=("learner", "plugins", "pixel_control"))
-    module = beside(load(run.path), run.path).losses["pixel_control"]
+    module = side_panel(load(run.path), run.path).losses["pixel_control"]
     assert all(torch.equal(saved[k], v) for k, v in module.state_dict().items())

@@ -183,7 +183,7 @@ def test_q_is_there_for_any_leading_shape():
     ("spec", "sentence"),
     [
         (rollouts.spec(vector=3), "pixel control needs images, and this environment shows vector"),
-        (rollouts.spec(image=(29, 84, 3)), "a grid of 6x20 cells does not do"),
+        (rollouts.spec(image=(29, 84, 3)), "a grid of 6x20 cells is not possible"),
     ],
 )
 def test_what_does_not_fit_is_refused(spec, sentence):

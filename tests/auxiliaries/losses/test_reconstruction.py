@@ -176,7 +176,7 @@ def test_only_edges_that_the_torso_does_not_see_have_nothing_but_the_bias():
         (Reconstruction, rollouts.spec(vector=3), {}, "reconstruction needs images, and this environment shows vector"),
         (ChangePrediction, rollouts.spec(vector=3), {}, "change prediction needs images"),
         (Reconstruction, rollouts.spec(image=(19, 84, 3)), {}, "frames of 19x84 are too small to be reconstructed"),
-        (ChangePrediction, rollouts.spec(image=(84, 29, 3)), {}, "a grid of 20x6 cells does not do"),
+        (ChangePrediction, rollouts.spec(image=(84, 29, 3)), {}, "a grid of 20x6 cells is not possible"),
         (ChangePrediction, SPEC, {"channels": 4}, "the newest are 1 to 3 of them, not 4"),
         (Reconstruction, SPEC, {"channels": 0}, "the newest are 1 to 3 of them, not 0"),
     ],

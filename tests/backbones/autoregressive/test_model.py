@@ -114,7 +114,7 @@ def test_what_a_model_was_not_built_for_is_refused():
         model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(glob=torch.zeros(1, 3)))
     with pytest.raises(ValueError, match="give memory as well"):
         model.log_prob(torch.zeros(1, 4, dtype=torch.int64), Given(mask=torch.ones(1, 3, dtype=torch.bool)))
-    with pytest.raises(ValueError, match=r"events of shape \(3,\), the head draws \(\)"):
+    with pytest.raises(ValueError, match=r"events of shape \(3,\), the head \(\)"):
         Autoregressive(raster(2, 2, 3, whole_pixels=True), Categorical(3), NETWORKS["pixel-cnn"])
     with pytest.raises(ValueError, match="raster order"):
         Autoregressive(permuted(raster(2, 2, 1), torch.arange(3, -1, -1)), Categorical(3), NETWORKS["pixel-cnn"])

@@ -33,7 +33,7 @@ def test_horizons_apart_draw_rows_of_their_own_that_have_a_pair_there(source):
     every, shared = (CPC(D, E, (2, 9), queries=None, negatives=None, apart=apart) for apart in (True, False))
     every.load_state_dict(shared.state_dict())
     torch.testing.assert_close(every(z, c, first), shared(z, c, first))
-    with pytest.raises(ValueError, match="actions are unrolled once a row"):
+    with pytest.raises(ValueError, match="actions are unrolled once per row"):
         CPC(D, E, (1,), actions=3, apart=True)
 
 

@@ -91,7 +91,7 @@ def test_drawing_without_a_generator_is_an_error():
     with pytest.raises(ValueError, match="drawing 7 of 55 rows needs a generator"):
         CPC(D, E, (1,), queries=7)(z, c, first, valid)
     CPC(D, E, (1,), queries=T * B, negatives=T * B)(z, c, first, valid)  # that is all there is
-    with pytest.raises(ValueError, match="horizons are steps ahead, 1 or more"):
+    with pytest.raises(ValueError, match="horizons are whole numbers of steps ahead, 1 or more"):
         CPC(D, E, (0, 1))
     with pytest.raises(ValueError, match="source is 'speaker', not one of batch, others, sequence, both"):
         CPC(D, E, (1,), source="speaker")

@@ -78,7 +78,7 @@ def test_records_are_drawn_side_by_side(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f": x, {tmp_path.name}; x, more; y\n")
     assert (tmp_path / "learning-a-b.png").stat().st_size > 5000
     (tmp_path / "none.json").write_text("{}")
-    for wrong, said in ((other, "of a:b and a:c: name those of one"), (str(tmp_path / "none.json"), "is no record")):
+    for wrong, said in ((other, "of a:b and a:c: name those of one"), (str(tmp_path / "none.json"), "is not a record")):
         assert main(["bench", "curves", one, wrong, "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err
 
@@ -110,5 +110,5 @@ def test_runs_of_different_settings_are_refused(tmp_path, capsys):
 def test_what_is_no_record_is_refused_in_plain_words(tmp_path, capsys):
     (tmp_path / "folder.json").mkdir()
     assert main(["bench", "curves", str(tmp_path / "folder.json"), "--out", str(tmp_path)]) == 2
-    said = f"morello: {tmp_path}/folder.json is no record of morello bench curves: it is no regular file.\n"
+    said = f"morello: {tmp_path}/folder.json is not a record of morello bench curves: it is no regular file.\n"
     assert capsys.readouterr().err == said

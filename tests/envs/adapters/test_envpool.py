@@ -124,9 +124,9 @@ def test_the_noisy_television_is_minigrids_own():
         ("atari:Montezuma", {}, "MontezumaRevenge"),
         ("minigrid:DoorKey", {}, "DoorKey-5x5"),
         ("atari:Pong", {"seed": -1}, "0 or more"),
-        ("minigrid:DoorKey-5x5", {"grey": True}, "codes of things, not colours: .*--grey"),
-        ("minigrid:MultiRoomNoisyTV-N7-S4", {"frame_size": (9, 9)}, "codes of things.*--frame-size"),
-        ("gym:MiniGrid-Empty-5x5-v0", {"preprocessing": "icm"}, "codes of things.*--preprocessing"),
+        ("minigrid:DoorKey-5x5", {"grey": True}, "category codes, not colours: .*--grey"),
+        ("minigrid:MultiRoomNoisyTV-N7-S4", {"frame_size": (9, 9)}, "category codes.*--frame-size"),
+        ("gym:MiniGrid-Empty-5x5-v0", {"preprocessing": "icm"}, "category codes.*--preprocessing"),
         ("minigrid:GoToDoor-5x5", {"noisy_tv": "remote"}, "needs an action that does nothing"),
     ],
 )

@@ -71,7 +71,7 @@ def test_cart_pole_is_what_gymnasium_plays():
         ("gym:Continuous-v0", "only Discrete"),
         ("gym:FloatImage-v0", "uint8"),
         ("gym:Graph-v0", "no fixed size"),
-        ("gym:Nothing-v0", "shows its agent nothing"),
+        ("gym:Nothing-v0", "has no observation that a network can read"),
         ("gym:FourAxes-v0", r"uint8 \[4, 5, 7, 3\]; images are uint8 of two or three axes"),
         ("gym:TwoImages-v0", "'left'.*'right'"),
         ("gym:no_such_module:Thing-v0", "no_such_module"),
@@ -102,7 +102,7 @@ def test_a_broken_environment_is_named_or_made_anew(fault, words):
         play(faulty(fault), 3)
     made = Faulty.made
     env = faulty(fault, restart_envs=True)
-    with pytest.warns(RuntimeWarning, match="made anew, 1 so far"):
+    with pytest.warns(RuntimeWarning, match="recreated, 1 so far"):
         rows = play(env, 12)
     assert env.restarts == [0, 1, 0]
     assert Faulty.made == made + 4
@@ -169,7 +169,7 @@ def test_an_environment_that_never_works_is_given_up():
             raise OSError("never")
 
     gymnasium.register("Never-v0", Never)
-    with pytest.warns(RuntimeWarning), pytest.raises(BrokenEnvironmentError, match=f"made anew {ATTEMPTS - 1} times"):
+    with pytest.warns(RuntimeWarning), pytest.raises(BrokenEnvironmentError, match=f"recreated {ATTEMPTS - 1} times"):
         Gymnasium("Never-v0", 1, CPU, 0, restart_envs=True).reset()
 
 
@@ -180,7 +180,7 @@ def test_an_environment_that_breaks_in_every_episode_is_given_up():
     env._envs[0].unwrapped.bad = -1
     for _ in range(3 * (EPISODES - 1) + 1):  # one step that works, one that breaks, one that begins
         env.step(torch.zeros(2, dtype=torch.int64))
-    words = rf"environment 1 .*failed {EPISODES} times without a whole episode, made anew {EPISODES - 1} times"
+    words = rf"environment 1 .*failed {EPISODES} times without a whole episode, recreated {EPISODES - 1} times"
     with pytest.raises(BrokenEnvironmentError, match=words):
         env.step(torch.zeros(2, dtype=torch.int64))
     assert env.restarts == [0, EPISODES - 1]
@@ -204,7 +204,7 @@ def test_one_whole_episode_clears_its_name():
     [
         ((np.full(3, 1e300), 1.0, False, False, {}), "not finite in float32"),
         ((np.ones(3, np.float32), 1.0, np.zeros(2, bool), False, {}), "terminated array"),
-        ((np.ones(3, np.float32), 1.0, False), "answers 3 values"),
+        ((np.ones(3, np.float32), 1.0, False), "returns 3 values"),
         ((None, 1.0, False, False, {}), "is object|shape"),
         ((np.ones(3, np.float32), 1e300, False, False, {}), "reward is 1e\\+300"),
     ],

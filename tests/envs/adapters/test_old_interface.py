@@ -58,9 +58,9 @@ def play(name, **options):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("old-step", "its step answers 4 values"),
-        ("bare-reset", "its reset answers an observation without info"),
-        ("listed-reset", "its reset answers an observation without info"),
+        ("old-step", "its step returns 4 values"),
+        ("bare-reset", "its reset returns an observation without info"),
+        ("listed-reset", "its reset returns an observation without info"),
         ("no-seed", "its reset takes no seed"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_worker_says_so_too():
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("own-fault", "not enough values"), ("six", "answers 6 values"), ("nothing", "answers a NoneType")],
+    [("own-fault", "not enough values"), ("six", "returns 6 values"), ("nothing", "returns a NoneType")],
 )
 def test_other_faults_stay_the_environments(how, words):
     with pytest.raises(BrokenEnvironmentError, match=words):

@@ -1,6 +1,7 @@
 """The batched environment: its errors, its depth image, its recorded launches."""
 
 import ctypes
+from typing import Annotated, NamedTuple
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from morello.envs.errors import UserError
 from morello.envs.labyrinth import launcher
 from morello.envs.labyrinth.kernels.arrays import Levels, Worlds, view
 from morello.envs.labyrinth.labyrinth import Labyrinth
-from morello.envs.labyrinth.world import Tables, World
+from morello.envs.labyrinth.world import Bytes, Floats, declared
 from morello.envs.rows import empty_rollout
 
 
@@ -84,9 +85,26 @@ def test_frames_have_an_end() -> None:
         morello.make("labyrinth:seekavoid_arena_01", frame_size=(4097, 4096))
 
 
-def test_structs_mirror_the_tuples() -> None:
-    assert list(Worlds.vars) == list(World._fields)
-    assert list(Levels.vars) == list(Tables._fields)
+def test_a_field_is_declared_once() -> None:
+    """What `World` and `Tables` declare is what tensors hold and what kernels see."""
+    env = labyrinth("nav_maze_random_goal_01")
+    for tensors, struct in (env.world, Worlds), (env.tables, Levels):
+        fields = declared(type(tensors))
+        assert list(fields) == list(tensors._fields) == list(struct.vars)
+        for name, tensor in tensors._asdict().items():
+            field, array, seen = fields[name], view(tensor), struct.vars[name].type
+            assert tensor.dtype == getattr(torch, field.dtype), name
+            sizes = zip(field.shape, tensor.shape[1:], strict=True)
+            assert all(isinstance(size, str) or size == there for size, there in sizes), name
+            assert (array.dtype, array.ndim) == (seen.dtype, seen.ndim), name
+
+
+def test_a_line_declares_a_field() -> None:
+    class More(NamedTuple):
+        energy: Floats
+        memory: Annotated[Bytes, "items", 2]
+
+    assert declared(More) == {"energy": ("float32", ()), "memory": ("uint8", ("items", 2))}
 
 
 def test_depth_is_an_observation_when_asked_for() -> None:

@@ -66,7 +66,7 @@ MAZE = MazeGenerator(11, 11, 4)
         ({"goal": DrawnGoal(), "layout": Blocks("####\n#P #\n####")}, "rock"),
         ({"goal": DrawnGoal(apple_share=0.5), "layout": MAZE}, "ignores"),
         ({"goal": DrawnGoal(), "layout": MAZE, "items": (("lemon", 50, 50),)}, "ignores"),
-        ({"start_distance": 1}, "drawn goal"),
+        ({"start_distance": 1}, "random goal"),
         ({"layout": ThinWalls(THIN.replace("P", " "))}, "no start"),
         ({"layout": ThinWalls(THIN.replace("    |", "     "))}, "gap"),
         ({"layout": ThinWalls(THIN.replace("+-+-+-+", "+-+ +-+"))}, "gap"),

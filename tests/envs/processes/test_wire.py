@@ -207,7 +207,7 @@ class Traitor(Counting):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_worker_runs_nothing_in_its_parent(at_once, tmp_path):
     ran = tmp_path / "ran"
-    words = r"environments 0 to 1 .*its process sent what is no message"
+    words = r"environments 0 to 1 .*its process sent something other than a message"
     build = partial(Traitor, str(ran), at_once)
     if at_once:
         with pytest.raises(BrokenEnvironmentError, match=words):

@@ -53,7 +53,7 @@ def test_a_worker_that_cannot_take_over_is_started_again(tmp_path):
         [
             (r"environment 1 \(seed 1\) failed at step 2 ", "exited with code 9"),
             ("environments 0 to 1 .*SIGKILL", "all licences are taken"),
-            ("environments 0 to 1 .*SIGKILL", "something else"),
+            ("environments 0 to 1 .*SIGKILL", "different observations"),
         ]
     ):
         if died:
@@ -73,7 +73,7 @@ def test_a_worker_that_cannot_take_over_is_started_again(tmp_path):
     env.close()
 
 
-@pytest.mark.filterwarnings("ignore:.*made anew with all of its process")
+@pytest.mark.filterwarnings("ignore:.*recreated with all of its process")
 def test_there_is_a_limit_to_that(tmp_path):
     builds = tmp_path / "builds"
     env = flaky(builds, dict.fromkeys(range(2, 99), "leaves"))

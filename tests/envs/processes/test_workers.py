@@ -131,7 +131,7 @@ def test_every_kind_of_end_leaves_the_others_alone():
         "spin": "not answer within 5 seconds", "raise": "ZeroDivisionError", "nan": "not finite",
     }  # fmt: skip
     for i, way in enumerate(ways[1:], start=1):
-        pattern = rf"environment {i} \(seed {i}\) failed at step 2 of an episode: .*{words[way]}.*made anew"
+        pattern = rf"environment {i} \(seed {i}\) failed at step 2 of an episode: .*{words[way]}.*recreated"
         assert sum(bool(re.search(pattern, str(w.message))) for w in said) == 1, way
     assert now.last.tolist() == [False] + [True] * (n - 1)
     assert now.reward.tolist() == [1] + [0] * (n - 1)
@@ -177,7 +177,7 @@ def test_what_cannot_be_built_says_so():
         morello.make("gym:CartPol-v1", 2, env_workers=1)
     with pytest.raises(UserError, match="whole number from 0"):
         morello.make("gym:CartPole-v1", 2, env_workers=-1)
-    with pytest.raises(UserError, match="with a name"):
+    with pytest.raises(UserError, match="must have a name"):
         Workers(lambda **options: None, 2, CPU, 0, env_workers=1)
     with pytest.raises(BrokenEnvironmentError, match=r"environments 0 to 1 .*exited with code 9.*__main__"):
         Workers(leave, 2, CPU, 0, env_workers=1)
@@ -204,7 +204,7 @@ def test_other_environments_and_their_warnings():
         here, there = go(one), go(env)
         for name, x in leaves(here._replace(info={})).items():
             assert torch.equal(x, leaves(there)[name]), name
-    with pytest.raises(UserError, match="cannot be made anew"):
+    with pytest.raises(UserError, match="cannot be recreated"):
         Workers(complain, 2, CPU, 5, env_workers=1, restart_envs=True)
 
 
