@@ -39,6 +39,7 @@ test: $(TEST) opengl  ## install with the test extras, run every test that needs
 
 lint: $(TEST)  ## ruff, and mypy on the package
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 docs: $(DOCS)  ## the documentation as a site, in build/site

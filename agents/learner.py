@@ -93,9 +93,13 @@ class Learner:
     def _rmsprop(self, parameters: Iterable[nn.Parameter]) -> RMSProp:
         c = self.config
         return RMSProp(
-            parameters, c.learning_rate, c.rms_decay, c.epsilon,
-            epsilon_inside=c.epsilon_inside, initial_mean_square=c.initial_mean_square,
-        )  # fmt: skip
+            parameters,
+            c.learning_rate,
+            c.rms_decay,
+            c.epsilon,
+            epsilon_inside=c.epsilon_inside,
+            initial_mean_square=c.initial_mean_square,
+        )
 
     def _own_optimizer(self, module: Auxiliary, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         if isinstance(module, IntrinsicReward):
@@ -169,9 +173,7 @@ class Learner:
         if self.on_policy:
             log_rho = torch.zeros_like(rollout.reward)
         else:
-            log_rho = (
-                log_prob(logits, rollout.action) - log_prob(rollout.logits, rollout.action)
-            ).detach()
+            log_rho = (log_prob(logits, rollout.action) - log_prob(rollout.logits, rollout.action)).detach()
         learnt, seen = self._learnt(rollout), _detached(out.features)
         rewarded = self.streams.score(learnt, seen)
         terms, advantage, metrics = self._values(learnt, rewarded, out, log_rho)
@@ -234,8 +236,7 @@ class Learner:
         return found
 
     def _replayed(self) -> tuple[Rollout, Features]:
-        """Sample one batch of unrolls from the replay and compute their features; all losses that read them share it.
-        """
+        """Sample one batch of unrolls from the replay and compute their features, shared by all losses on them."""
         assert self.replay is not None
         rollout, skip = self.replay.unrolls(), self.replay.config.burn_in
         if skip:

@@ -13,7 +13,7 @@ class ExtrinsicConfig:
     """The environment's own reward as one of the streams that the learner sums."""
 
     weight: Annotated[float, Meta(ge=0)] = 1.0
-    """Weight of the environment's reward relative to intrinsic rewards; 0 leaves it out."""
+    """Factor on the advantage of the environment's reward; 0 leaves its value loss out too."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class LearnerConfig:
     gamma: Annotated[float, Meta(ge=0, le=1)] = 0.99
     """Discount per step of the extrinsic reward."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
-    """Weight of the value loss (half the squared error)."""
+    """Weight of the value loss, which is half the squared error."""
     entropy_cost: Annotated[float, Meta(ge=0)] = 0.01
     """Weight of the entropy bonus (in nats)."""
     learning_rate: Annotated[float, Meta(gt=0)] = 7e-4
-    """Learning rate at the first step; decays linearly to 0 over the budget unless --constant-rate is given."""
+    """Learning rate of the agent and of auxiliary losses at the first step.
+    It decays linearly to 0 over the budget unless --constant-rate is given."""
     constant_rate: bool = False
     """Keep the learning rate constant."""
     rms_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.99
@@ -39,13 +40,14 @@ class LearnerConfig:
     """Add epsilon inside the square root, as TensorFlow does, instead of outside, as PyTorch does."""
     initial_mean_square: Annotated[float, Meta(ge=0)] | None = None
     """Initial value of RMSProp's running mean square: 1 in TensorFlow, 0 in PyTorch.
-    If not given: the average of the squared gradients seen so far."""
+    If not given: 0 with Adam's bias correction."""
     max_grad_norm: Annotated[float, Meta(gt=0)] = 0.5
-    """Maximum global norm of the gradient; larger ones are scaled down to it."""
+    """Maximum norm of the agent's gradient; a larger one is scaled down to it.
+    The own weights of each auxiliary loss are clipped separately, at 10."""
     rho_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """Upper limit of V-trace's importance ratios; has no effect on fresh rollouts (the sync runner)."""
+    """Upper limit of V-trace's importance ratios; from 1 upwards it has no effect with --runner sync."""
     c_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """Upper limit of V-trace's trace coefficients; has no effect on fresh rollouts (the sync runner)."""
+    """Upper limit of V-trace's trace coefficients; from 1 upwards it has no effect with --runner sync."""
     vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] = 1.0
     """V-trace's lambda, which mixes returns of different lengths; 1 gives the n-step return."""
     reward: Literal["raw", "clip", "sign", "asymmetric", "asymmetric-paper"] = "raw"

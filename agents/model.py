@@ -85,9 +85,7 @@ class ActorCritic(nn.Module):
         self.memory = MEMORIES[memory](width, memory_size)
         self.policy = orthogonal(nn.Linear(self.memory.size, spec.num_actions), gain=0.01)
         # The extrinsic one first, so that a further stream does not change the initial weights of the others.
-        self.values = nn.ModuleDict(
-            {name: orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for name in streams}
-        )
+        self.values = nn.ModuleDict({name: orthogonal(nn.Linear(self.memory.size, 1), gain=1.0) for name in streams})
 
     @property
     def device(self) -> torch.device:

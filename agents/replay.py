@@ -25,12 +25,12 @@ UNROLLS = "unrolls"
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Replay that some auxiliary losses learn from; ignored without them."""
+    """Replay that pixel control, feature control, value replay, reward prediction and CURL learn from."""
 
     capacity: Annotated[int, Meta(ge=1)] = 64_000
     """Number of steps to keep, counted over all environments."""
     ratio: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    """Number of replayed steps per newly collected step in each update."""
+    """Replayed steps per newly collected step, in one batch that pixel and feature control and value replay share."""
     state: Literal["stored", "zero"] = "stored"
     """Memory state at the start of a replayed unroll: stored (as it was when collected) or zero (as in UNREAL)."""
     burn_in: Annotated[int, Meta(ge=0)] = 0
@@ -181,10 +181,12 @@ def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
     """Return rows ``begin`` to ``end``, both included, of a rollout, with ``state`` as its initial state."""
     rows, steps = slice(begin, end + 1), slice(begin, end)
     return rollout._replace(
-        observation={k: v[rows] for k, v in rollout.observation.items()}, info={}, state=state,
+        observation={k: v[rows] for k, v in rollout.observation.items()},
+        info={},
+        state=state,
         **{name: getattr(rollout, name)[rows] for name in ("first", "last", "task", "skill")},
         **{name: getattr(rollout, name)[steps] for name in ("action", "logits", "reward", "discount")},
-    )  # fmt: skip
+    )
 
 
 FIELDS = ("observation", "first", "last", "task", "action", "logits", "reward", "discount", "skill", "state")

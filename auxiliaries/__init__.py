@@ -5,6 +5,13 @@ from .intrinsic import INTRINSIC_REWARDS
 from .losses import AUXILIARY_LOSSES
 
 __all__ = [
-    "AUXILIARY_LOSSES", "INTRINSIC_REWARDS", "Auxiliary", "AuxiliaryConfig", "AuxiliaryLoss", "IntrinsicConfig",
-    "IntrinsicReward", "LossConfig", "Scored",
-]  # fmt: skip
+    "AUXILIARY_LOSSES",
+    "INTRINSIC_REWARDS",
+    "Auxiliary",
+    "AuxiliaryConfig",
+    "AuxiliaryLoss",
+    "IntrinsicConfig",
+    "IntrinsicReward",
+    "LossConfig",
+    "Scored",
+]

@@ -30,7 +30,7 @@ class AuxiliaryConfig:
     """Settings of every plugin. Every field is a flag: ``--aux.NAME.FIELD`` or ``--intrinsic.NAME.FIELD``."""
 
     weight: Annotated[float, Meta(ge=0)] = 0.0
-    """Weight of this loss or reward in the total; 0 disables it."""
+    """Weight of this loss (of this reward: of its advantage); 0 disables it."""
 
     def fitted(self, unroll: int) -> Self:
         """Return the settings adapted to unrolls of this many steps."""
@@ -95,8 +95,7 @@ class Auxiliary(nn.Module, abc.ABC):
         return torch.autocast(device.type, torch.bfloat16, enabled=encoder is not None and encoder.autocast)
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer | None:
-        """Return the optimiser of the module's own weights. None: the agent's kind for a loss, and Adam for a reward.
-        """
+        """Return the optimiser of the module's own weights. None: the agent's kind for a loss, Adam for a reward."""
         return None
 
     def after_update(self) -> None:

@@ -26,9 +26,14 @@ class Dilated(SequenceModel):
     """
 
     def __init__(
-        self, input_size: int, size: int, cond: int = 0, *,
-        kernel: int = 2, dilations: Sequence[int] = (1, 2, 4, 8, 16, 32),
-    ) -> None:  # fmt: skip
+        self,
+        input_size: int,
+        size: int,
+        cond: int = 0,
+        *,
+        kernel: int = 2,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    ) -> None:
         super().__init__()
         if min(kernel, *dilations, len(dilations)) < 1:
             raise ValueError(f"a kernel and dilations are 1 or more, not {kernel} and {list(dilations)}")

@@ -45,9 +45,14 @@ def probe(features: Tensor, labels: Tensor, *, seed: int = 0, test_share: float 
 
 
 def baselines(
-    x: Tensor, labels: Tensor, untrained: Callable[[Tensor], Tensor] | None = None, *,
-    components: int = 8, seed: int = 0, test_share: float = 0.3,
-) -> dict[str, Probe]:  # fmt: skip
+    x: Tensor,
+    labels: Tensor,
+    untrained: Callable[[Tensor], Tensor] | None = None,
+    *,
+    components: int = 8,
+    seed: int = 0,
+    test_share: float = 0.3,
+) -> dict[str, Probe]:
     """Probe baselines for features of ``x`` [N, ...], on the same split of rows as `probe`.
 
     They are the raw values ("pixels"), their first principal components in training rows ("pca-8"), and the output

@@ -92,5 +92,3 @@ class GRU(Recurrent):
         z = torch.sigmoid(x_z + h_z)
         n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
         return (n + z * (h - n),)
-
-

@@ -1,6 +1,6 @@
 """Make docs/pictures/arena.webp, the film in the README, from the run that `make demo` leaves in runs/demo.
 
-    python docs/make_film.py runs/demo
+python docs/make_film.py runs/demo
 """
 
 import argparse
@@ -42,9 +42,14 @@ def main() -> None:
         film = watch(flags.run, out=Path(folder) / "film.mp4")
         frames = read(film, flags.start, flags.seconds, flags.rate)
     frames[0].save(
-        OUT, save_all=True, append_images=frames[1:], duration=round(1000 / flags.rate), loop=0,
-        quality=flags.quality, method=6,
-    )  # fmt: skip
+        OUT,
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 / flags.rate),
+        loop=0,
+        quality=flags.quality,
+        method=6,
+    )
     size = OUT.stat().st_size
     print(f"{OUT}: {len(frames)} frames, {size:,} bytes")
     if size > LARGEST:

@@ -1,6 +1,6 @@
 """Draw docs/pictures/levels.png: every level as the agent sees it, larger, and from above.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from pathlib import Path

@@ -33,9 +33,14 @@ class Counting(VectorEnv):
     """B counting environments; ``env_offset`` is the global index of environment 0."""
 
     def __init__(
-        self, num_envs: int, device: torch.device, seed: int, *,
-        frame_size: tuple[int, int] = (5, 7), env_offset: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        frame_size: tuple[int, int] = (5, 7),
+        env_offset: int = 0,
+    ) -> None:
         self.num_envs, self.device = num_envs, device
         self._index = torch.arange(env_offset, env_offset + num_envs, device=device)
         self._seed = torch.full_like(self._index, seed)

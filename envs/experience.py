@@ -103,6 +103,11 @@ class Rollout(NamedTuple):
     def row(self, t: int) -> Timestep:
         """Return row ``t`` (1 to T) as the Timestep that ``env.step`` fills; views, not copies."""
         return Timestep(
-            {k: v[t] for k, v in self.observation.items()}, self.reward[t - 1], self.discount[t - 1],
-            self.first[t], self.last[t], self.task[t], {k: v[t] for k, v in self.info.items()},
-        )  # fmt: skip
+            {k: v[t] for k, v in self.observation.items()},
+            self.reward[t - 1],
+            self.discount[t - 1],
+            self.first[t],
+            self.last[t],
+            self.task[t],
+            {k: v[t] for k, v in self.info.items()},
+        )

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from .vector_env import VectorEnv
 
 
-def make(
-    name: str, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0, **options: Any
-) -> VectorEnv:
+def make(name: str, num_envs: int = 1, device: str | torch.device = "cpu", seed: int = 0, **options: Any) -> VectorEnv:
     """Make ``num_envs`` environments ``family:name`` on ``device``. ``options`` are fields of `EnvOptions`: those that
     the family takes itself and, for every family, those of `preprocessing`; None leaves an option unset.
 

@@ -23,8 +23,8 @@ class EnvSettings:
     """Seconds a worker process may take to answer before it counts as broken. If not given: 60."""
     preprocessing: Literal["own", "atari", "icm", "rgb"] = "own"
     """How observations are prepared: own (the environment family's default),
-    atari (84x84 grey, 4 frames stacked, action repeat 4), icm (42x42 grey, 4 frames stacked, action repeat 4)
-    or rgb (colour, one frame, action repeat 4). Explicit flags override these values."""
+    atari (84x84 grey, 4 frames stacked), icm (42x42 grey, 4 frames stacked) or rgb (colour, one frame),
+    each with action repeat 4 in ViZDoom and Atari. Explicit flags override these values; rewards are not changed."""
     frame_size: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]] | None = None
     """Height and width of images in pixels. If not given: the environment family's own."""
     grey: bool | None = None
@@ -32,15 +32,18 @@ class EnvSettings:
     frame_stack: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Number of most recent frames in each observation. If not given: the environment family's own."""
     action_repeat: Annotated[int, Meta(ge=1, le=1024)] | None = None
-    """Simulator frames for which each action is repeated. If not given: the environment family's own."""
+    """Simulator frames for which each action is repeated (ViZDoom and Atari).
+    If not given: the environment family's own."""
     sticky_actions: Annotated[float, Meta(ge=0, le=1)] | None = None
-    """Probability of repeating the previous action instead of the chosen one (0.25 in Machado et al. 2018).
+    """Probability of repeating the previous action instead of the chosen one (0.25 in Machado et al. 2018),
+    drawn at every simulator frame in Atari and at every step elsewhere.
     If not given: the environment family's own."""
     noisy_tv: Literal["none", "region", "remote"] = "none"
-    """Noise over the right 40 percent of the image: none, region (new noise at every step) or
-    remote (new noise only when an additional action asks for it)."""
+    """Noise instead of the right 40 percent of the image: none, region (new noise at every step) or
+    remote (new noise only when an additional action asks for it, which does nothing else)."""
     time_limit: Annotated[int, Meta(ge=1)] | None = None
-    """Steps after which an episode is cut short. If not given: the environment family's own limit."""
+    """Agent steps after which an episode is cut short; some families refuse more than their own limit.
+    If not given: the environment family's own."""
     life_loss: bool = False
     """Atari only: set the discount to 0 when a life is lost, while the episode goes on."""
 
@@ -66,6 +69,11 @@ PLAY = ("sticky_actions", "noisy_tv", "time_limit")
 """Options that change how an environment of any family is played, not only how it looks."""
 
 NOTHING: dict[str, Any] = {
-    "sticky_actions": 0.0, "grey": False, "noisy_tv": "none", "frame_stack": 1, "time_limit": None, "action_repeat": 1,
-}  # fmt: skip
+    "sticky_actions": 0.0,
+    "grey": False,
+    "noisy_tv": "none",
+    "frame_stack": 1,
+    "time_limit": None,
+    "action_repeat": 1,
+}
 """Values that disable an option, whatever the family's default."""

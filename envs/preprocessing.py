@@ -59,8 +59,15 @@ def build(family: Callable[..., VectorEnv], arguments: tuple[Any, ...], options:
 
 def _check(options: Mapping[str, Any]) -> None:
     """Raise UserError for numbers that no family can use: simulators may end the process because of them."""
-    for name, least in (("frame_stack", 1), ("action_repeat", 1), ("threads", 1), ("env_offset", 0), ("pools", 1),
-                        ("env_workers", 0), ("time_limit", 1)):  # fmt: skip
+    for name, least in (
+        ("frame_stack", 1),
+        ("action_repeat", 1),
+        ("threads", 1),
+        ("env_offset", 0),
+        ("pools", 1),
+        ("env_workers", 0),
+        ("time_limit", 1),
+    ):
         if name in options and not _is_whole(options[name], least):
             raise UserError(f"{name} is a whole number from {least} to {LARGEST}, not {options[name]!r}")
     size = options.get("frame_size", (1, 1))

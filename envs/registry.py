@@ -41,17 +41,31 @@ class Family(NamedTuple):
 
 
 def _labyrinth(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    frame_size: tuple[int, int] = (84, 84), threads: int | None = None, env_offset: int = 0, depth: bool = False,
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    frame_size: tuple[int, int] = (84, 84),
+    threads: int | None = None,
+    env_offset: int = 0,
+    depth: bool = False,
     time_limit: int | None = None,
-) -> VectorEnv:  # fmt: skip
+) -> VectorEnv:
     """Make Labyrinth levels; ``a+b`` mixes several in one batch."""
     from .labyrinth.labyrinth import Labyrinth
 
     return Labyrinth(
-        name.split("+"), num_envs, device, seed,
-        frame_size=frame_size, threads=threads, env_offset=env_offset, depth=depth, time_limit=time_limit,
-    )  # fmt: skip
+        name.split("+"),
+        num_envs,
+        device,
+        seed,
+        frame_size=frame_size,
+        threads=threads,
+        env_offset=env_offset,
+        depth=depth,
+        time_limit=time_limit,
+    )
 
 
 def _labyrinth_lines() -> Lines:
@@ -70,11 +84,20 @@ def _labyrinth_references(task: str) -> Scores:
 
 
 def _vizdoom(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    frame_size: tuple[int, int] = (84, 84), frame_stack: int = 1, action_repeat: int = 4,
-    pools: int = 2, threads: int | None = None, env_offset: int = 0, render: bool = False,
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    frame_size: tuple[int, int] = (84, 84),
+    frame_stack: int = 1,
+    action_repeat: int = 4,
+    pools: int = 2,
+    threads: int | None = None,
+    env_offset: int = 0,
+    render: bool = False,
     time_limit: int | None = None,
-) -> VectorEnv:  # fmt: skip
+) -> VectorEnv:
     """Make a ViZDoom scenario, in colour, through EnvPool, with ``action_repeat`` tics per step."""
     from .adapters.envpool import pools as made
     from .adapters.vizdoom import task
@@ -94,11 +117,23 @@ def _vizdoom_lines() -> Lines:
 
 
 def _atari(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    frame_size: tuple[int, int] = (84, 84), grey: bool = True, frame_stack: int = 4, action_repeat: int = 4,
-    sticky_actions: float = 0.0, life_loss: bool = False, pools: int = 2,
-    threads: int | None = None, env_offset: int = 0, render: bool = False, time_limit: int | None = None,
-) -> VectorEnv:  # fmt: skip
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    frame_size: tuple[int, int] = (84, 84),
+    grey: bool = True,
+    frame_stack: int = 4,
+    action_repeat: int = 4,
+    sticky_actions: float = 0.0,
+    life_loss: bool = False,
+    pools: int = 2,
+    threads: int | None = None,
+    env_offset: int = 0,
+    render: bool = False,
+    time_limit: int | None = None,
+) -> VectorEnv:
     """Make an Atari game through EnvPool, preprocessed as in Mnih et al. 2015; ``sticky_actions`` 0.25 is the setting
     of Machado et al. 2018.
     """
@@ -106,9 +141,15 @@ def _atari(
     from .adapters.envpool import pools as made
 
     chosen = task(
-        name, frame_size=frame_size, grey=grey, frame_stack=frame_stack, action_repeat=action_repeat,
-        sticky_actions=sticky_actions, life_loss=life_loss, time_limit=time_limit,
-    )  # fmt: skip
+        name,
+        frame_size=frame_size,
+        grey=grey,
+        frame_stack=frame_stack,
+        action_repeat=action_repeat,
+        sticky_actions=sticky_actions,
+        life_loss=life_loss,
+        time_limit=time_limit,
+    )
     return made(chosen, num_envs, device, seed, pools=pools, threads=threads, env_offset=env_offset, render=render)
 
 
@@ -123,9 +164,15 @@ def _atari_lines() -> Lines:
 
 
 def _minigrid(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    threads: int | None = None, env_offset: int = 0, render: bool = False,
-) -> VectorEnv:  # fmt: skip
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    threads: int | None = None,
+    env_offset: int = 0,
+    render: bool = False,
+) -> VectorEnv:
     """Make a MiniGrid task through EnvPool, or through Gymnasium for those with a noisy TV, which EnvPool lacks."""
     from .adapters.envpool import EnvPool
     from .adapters.gridworld import task
@@ -149,10 +196,18 @@ def _minigrid_lines() -> Lines:
 
 
 def _miniworld(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    frame_size: tuple[int, int] = (60, 80), env_offset: int = 0, restart_envs: bool = False,
-    env_workers: int | None = None, env_timeout: float | None = None, render: bool = False,
-) -> VectorEnv:  # fmt: skip
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    frame_size: tuple[int, int] = (60, 80),
+    env_offset: int = 0,
+    restart_envs: bool = False,
+    env_workers: int | None = None,
+    env_timeout: float | None = None,
+    render: bool = False,
+) -> VectorEnv:
     """Make MiniWorld's ``MiniWorld-{name}-v0``, with one worker per core (``env_workers`` 0: in this process)."""
     from .adapters.miniworld import MiniWorld, way_to_draw
 
@@ -176,10 +231,18 @@ def _miniworld_lines() -> Lines:
 
 
 def _gym(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    env_offset: int = 0, restart_envs: bool = False, env_workers: int = 0, env_timeout: float | None = None,
-    render: bool = False, time_limit: int | None = None,
-) -> VectorEnv:  # fmt: skip
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    env_offset: int = 0,
+    restart_envs: bool = False,
+    env_workers: int = 0,
+    env_timeout: float | None = None,
+    render: bool = False,
+    time_limit: int | None = None,
+) -> VectorEnv:
     """Make any environment of ``gymnasium.make`` with discrete actions; ``module:Name-v0`` imports the module first.
 
     Environments run in this process, or in ``env_workers`` processes; a worker that does not answer within
@@ -203,9 +266,14 @@ def _gym_lines() -> Lines:
 
 
 def _counting(
-    name: str, num_envs: int, device: torch.device, seed: int, *,
-    frame_size: tuple[int, int] = (5, 7), env_offset: int = 0,
-) -> VectorEnv:  # fmt: skip
+    name: str,
+    num_envs: int,
+    device: torch.device,
+    seed: int,
+    *,
+    frame_size: tuple[int, int] = (5, 7),
+    env_offset: int = 0,
+) -> VectorEnv:
     """Make the counting environment, which verifies that rows are aligned. Its only task is ``steps``."""
     from .counting import Counting
 
@@ -232,17 +300,21 @@ def _actions(names: tuple[str, ...]) -> str:
 FAMILIES: dict[str, Family] = {
     "labyrinth": Family(
         "first-person mazes and arenas similar to DeepMind Lab's, implemented in Warp",
-        _labyrinth, _labyrinth_lines, _labyrinth_references,
+        _labyrinth,
+        _labyrinth_lines,
+        _labyrinth_references,
     ),
     "vizdoom": Family("ViZDoom's scenarios with their original rewards, through EnvPool", _vizdoom, _vizdoom_lines),
     "atari": Family(
         "Atari 2600 games, 84x84 grey, 4 frames stacked, action repeat 4, through EnvPool",
-        _atari, _atari_lines,
+        _atari,
+        _atari_lines,
     ),
     "minigrid": Family("gridworlds observed as 7x7 grids of codes, through EnvPool", _minigrid, _minigrid_lines),
     "miniworld": Family(
         "3D rooms and mazes, rendered with the system's OpenGL in worker processes",
-        _miniworld, _miniworld_lines,
+        _miniworld,
+        _miniworld_lines,
     ),
     "gym": Family("any Gymnasium environment with discrete actions", _gym, _gym_lines),
     "counting": Family("diagnostic environment", _counting, _counting_lines),

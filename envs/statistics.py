@@ -152,9 +152,7 @@ def _newest(values: Tensor, ended: Tensor, before: Tensor) -> Tensor:
     return torch.cat([fresh, before], 1).gather(1, source.expand(len(values), -1, -1))
 
 
-def summary(
-    drained: Mapping[str, Tensor], tasks: Sequence[str] = (), success: Sequence[bool] = ()
-) -> dict[str, float]:
+def summary(drained: Mapping[str, Tensor], tasks: Sequence[str] = (), success: Sequence[bool] = ()) -> dict[str, float]:
     """Convert the result of ``drain`` to metrics: for all tasks together and, if there are several, for each
     ("NAME/TASK").
 

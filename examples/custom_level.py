@@ -1,6 +1,6 @@
 """A custom level, defined by data without a kernel: a corridor with a melon at its end and a lemon on the way.
 
-    python examples/custom_level.py            random play, and a picture of the level
+python examples/custom_level.py            random play, and a picture of the level
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A custom training loop from the public Actor and Learner, without a run folder or logging.
 
-    python examples/training_loop.py --steps 200000
+python examples/training_loop.py --steps 200000
 """
 
 import argparse

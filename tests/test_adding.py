@@ -323,11 +323,21 @@ def test_one_file_and_one_registry_line(tmp_path):
         "--aux.foretell.hidden 7 --intrinsic.glitter.hidden 11"
     )
     said = commands(
-        root, folder,
-        "--help", "list losses", "list intrinsic", "list envs labyrinth", "list presets", "list runners",
-        "bench --help", "train magpie --help", "bench nap --steps 7",
-        train, "train --resume --run run --steps 300 --quiet", "eval run --episodes 2",
-    )  # fmt: skip
+        root,
+        folder,
+        "--help",
+        "list losses",
+        "list intrinsic",
+        "list envs labyrinth",
+        "list presets",
+        "list runners",
+        "bench --help",
+        "train magpie --help",
+        "bench nap --steps 7",
+        train,
+        "train --resume --run run --steps 300 --quiet",
+        "eval run --episodes 2",
+    )
 
     listed = {
         "list losses": "foretell +foretells the next reward",
@@ -342,8 +352,13 @@ def test_one_file_and_one_registry_line(tmp_path):
         assert re.search(f"^ *{pattern}", said[line], re.M), f"{line}: {said[line]}"
 
     flags = said["train magpie --help"]
-    for flag in ("--aux.foretell.weight", "--aux.foretell.hidden", "--intrinsic.glitter.weight",
-                 "--intrinsic.glitter.hidden", "--intrinsic.glitter.gamma"):  # fmt: skip
+    for flag in (
+        "--aux.foretell.weight",
+        "--aux.foretell.hidden",
+        "--intrinsic.glitter.weight",
+        "--intrinsic.glitter.hidden",
+        "--intrinsic.glitter.gamma",
+    ):
         assert flag in flags
     assert "Width of what foretells." in flags
     assert re.search(r"--runner \{sync,.*patient.*\}|--runner \{patient,.*sync.*\}", flags)
@@ -360,9 +375,16 @@ def test_one_file_and_one_registry_line(tmp_path):
     assert [record["step"] for record in records] == [60, 120, 180, 240, 300]
     for record in records:
         assert record.keys() >= {
-            "loss/foretell", "foretell/miss", "foretell/gradient_share", "loss/glitter", "glitter/root",
-            "glitter/reward", "glitter/value", "loss/value/glitter", "patient/turns",
-        }  # fmt: skip
+            "loss/foretell",
+            "foretell/miss",
+            "foretell/gradient_share",
+            "loss/glitter",
+            "glitter/root",
+            "glitter/reward",
+            "glitter/value",
+            "loss/value/glitter",
+            "patient/turns",
+        }
     means = [2.5, 6.5, 10.5, 14.5, 18.5]  # of updates 1 to 4, 5 to 8 and so on
     assert [record["patient/turns"] for record in records] == means
     assert "random" in said["eval run --episodes 2"]

@@ -7,9 +7,24 @@ from morello.__main__ import main
 from .support.opengl import opengl
 
 TINY = [
-    "--env", "labyrinth:seekavoid_arena_01", "--steps", "40", "--num-envs", "4", "--unroll", "5",
-    "--frame-size", "36", "36", "--torso", "shallow", "--threads", "1", "--log-every", "20",
-]  # fmt: skip
+    "--env",
+    "labyrinth:seekavoid_arena_01",
+    "--steps",
+    "40",
+    "--num-envs",
+    "4",
+    "--unroll",
+    "5",
+    "--frame-size",
+    "36",
+    "36",
+    "--torso",
+    "shallow",
+    "--threads",
+    "1",
+    "--log-every",
+    "20",
+]
 
 
 def refused(capsys, *words):
@@ -102,8 +117,21 @@ def test_help_names_every_flag(capsys):
         main(["train", "a2c", "--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for flag in ("--env", "--steps", "--seed", "--num-envs", "--unroll", "--device", "--run", "--resume", "--gamma",
-                 "--timeout-terminates", "--eval-every", "--checkpoint-every", "--keep"):  # fmt: skip
+    for flag in (
+        "--env",
+        "--steps",
+        "--seed",
+        "--num-envs",
+        "--unroll",
+        "--device",
+        "--run",
+        "--resume",
+        "--gamma",
+        "--timeout-terminates",
+        "--eval-every",
+        "--checkpoint-every",
+        "--keep",
+    ):
         assert flag in shown
 
 
@@ -175,8 +203,24 @@ def test_help_where_there_are_no_flags(words, flag, capsys):
     assert capsys.readouterr().out.startswith(f"usage: morello {words[0]} ")
 
 
-COUNTING = ["--env", "counting:steps", "--steps", "30", "--num-envs", "3", "--unroll", "5", "--frame-size", "36", "37",
-            "--torso", "shallow", "--threads", "1", "--quiet"]  # fmt: skip
+COUNTING = [
+    "--env",
+    "counting:steps",
+    "--steps",
+    "30",
+    "--num-envs",
+    "3",
+    "--unroll",
+    "5",
+    "--frame-size",
+    "36",
+    "37",
+    "--torso",
+    "shallow",
+    "--threads",
+    "1",
+    "--quiet",
+]
 
 
 def steps_of(folder):

@@ -43,9 +43,8 @@ def packages() -> tuple[Path, ...]:
         folder = Path(path)
         skipped = {"__pycache__", *(NOT_PACKAGED if folder == ROOT else ())}
         inner[:] = [
-            d for d in inner
-            if d not in skipped and not d.startswith(".") and not (folder / d / "pyvenv.cfg").exists()
-        ]  # fmt: skip
+            d for d in inner if d not in skipped and not d.startswith(".") and not (folder / d / "pyvenv.cfg").exists()
+        ]
         if any(file.endswith(".py") for file in files):
             found.append(folder)
     return tuple(sorted(found))
@@ -92,10 +91,14 @@ def later():
 """
     found = imported(source, "morello.agents.runners")
     assert found == {
-        "morello.agents.actor", "morello.envs.make", "morello.agents.__version__",
-        "morello.agents.envs.experience.Rollout", "morello.agents.runners.base", "morello.agents.runners.base.Torso",
+        "morello.agents.actor",
+        "morello.envs.make",
+        "morello.agents.__version__",
+        "morello.agents.envs.experience.Rollout",
+        "morello.agents.runners.base",
+        "morello.agents.runners.base.Torso",
         "morello.benchmarks.throughput",
-    }  # fmt: skip
+    }
     assert imported("from . import envs", "morello") == {"morello.envs"}
 
 

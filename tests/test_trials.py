@@ -11,11 +11,14 @@ import pytest
 TRIALS = Path(__file__).parent / "trials"
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    ("fuzz.py --trials 36 --evaluations 4 --seed 11", "36 damaged files and 4 damaged evaluations"),
-    ("power_loss.py --trials 8 --seed 11", "8 cuts"),
-    ("full_disk.py --trials 2 --seed 11", "full disk: 2 runs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("fuzz.py --trials 36 --evaluations 4 --seed 11", "36 damaged files and 4 damaged evaluations"),
+        ("power_loss.py --trials 8 --seed 11", "8 cuts"),
+        ("full_disk.py --trials 2 --seed 11", "full disk: 2 runs"),
+    ],
+)
 def test_in_short(words, says):
     name, *flags = words.split()
     done = subprocess.run([sys.executable, TRIALS / name, *flags], capture_output=True, text=True, check=False)

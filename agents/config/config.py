@@ -43,13 +43,14 @@ class Config(EnvSettings, Begin):
     torso: Literal["auto", *TORSOS] = "auto"  # type: ignore[valid-type]
     """Network that encodes one observation: nature (Nature CNN), shallow or deep (IMPALA CNNs), grid (MiniGrid codes)
     or mlp (perceptron for vectors).
-    auto chooses the Nature CNN for images (shallow below 36 pixels, grid below 20) and a perceptron for vectors."""
+    auto chooses the Nature CNN for images (shallow if the shorter side is below 36 pixels,
+    grid below 20) and a perceptron for vectors."""
     memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
     """Memory module: none, LSTM, GRU, causal convolution or transformer."""
     memory_size: Annotated[int, Meta(ge=2)] = 256  # a transformer's layer norm maps a single number to 0
-    """Width of the memory's output; ignored without memory."""
+    """Width of the memory's output, not its length; ignored without memory."""
     runner: Literal[*RUNNERS] = "sync"  # type: ignore[valid-type]
-    """Order of acting and learning; morello list runners describes each choice."""
+    """How acting and learning take turns; morello list runners describes each choice."""
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
     aux: dict[str, LossConfig] = field(default_factory=dict)
     """Auxiliary losses by name; those of weight 0 are off."""
@@ -60,13 +61,15 @@ class Config(EnvSettings, Begin):
     device: str = "auto"
     """Device to train on: cpu, cuda, cuda:1 and so on; auto is cuda where available."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the torso; auto is bfloat16 where the hardware multiplies it natively, else float32."""
+    """Precision of the torso; auto is bfloat16 on GPUs and CPUs that multiply it natively,
+    so set float32 to compare machines."""
     threads: int | None = None
     """Number of CPU threads for the network and the environments. If not given: all cores."""
     run: str | None = None
     """Folder of the run. If not given: runs/<env>/<preset>/<seed>-<time>."""
     resume: bool = False
-    """Continue from the newest checkpoint in --run; start a new run if there is none."""
+    """Continue --run from its newest checkpoint, with its saved settings and the new total of --steps, if given.
+    With --env, start a new run if there is no checkpoint."""
     trust: bool = False
     """With --resume: import the module named by the run's environment (gym:module:Name) without asking."""
     log_every: Annotated[int, Meta(ge=1)] = 20_000
@@ -76,8 +79,8 @@ class Config(EnvSettings, Begin):
     eval_episodes: Annotated[int, Meta(ge=1)] = 64
     """Number of episodes in each evaluation."""
     eval_limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
-    """Maximum steps per evaluation episode, on average, where the environment has no longer limit of its own.
-    An evaluation that takes longer is abandoned with a warning."""
+    """Abandon an evaluation, with a warning, if its episodes take more steps than this on average,
+    or than the environment's own time limit if that is longer."""
     eval_video: bool = False
     """Write a video of one episode to TensorBoard at each evaluation."""
     checkpoint_every: Annotated[int, Meta(ge=0)] = 200_000

@@ -20,9 +20,24 @@ from .registered import KINDS
 from .validation import T, fields_of, validated
 
 FREE_TO_CHANGE = {
-    "run", "resume", "quiet", "keep", "log_every", "eval_every", "eval_episodes", "eval_limit", "eval_video",
-    "checkpoint_every", "checkpoint_replay", "steps", "device", "threads", "restart_envs", "env_workers", "env_timeout",
-}  # fmt: skip
+    "run",
+    "resume",
+    "quiet",
+    "keep",
+    "log_every",
+    "eval_every",
+    "eval_episodes",
+    "eval_limit",
+    "eval_video",
+    "checkpoint_every",
+    "checkpoint_replay",
+    "steps",
+    "device",
+    "threads",
+    "restart_envs",
+    "env_workers",
+    "env_timeout",
+}
 """Settings that a resumed run may change; a change of any other would make it a different run."""
 
 NEVER_SAVED = {"trust"}

@@ -42,9 +42,10 @@ class EvalFlags:
     greedy: bool = False
     """Take the most likely action instead of sampling."""
     play_references: bool = False
-    """Play the random policy and the oracle on the same episodes instead of using their recorded scores."""
+    """Play the random policy and the oracle on the same episodes instead of using the scores that come with morello."""
     limit: Annotated[int, Meta(ge=1)] = EVAL_LIMIT
-    """Maximum steps per episode, on average, where the environment has no longer limit of its own."""
+    """Give up if episodes take more steps than this on average,
+    or than the environment's own time limit if that is longer."""
     seed: Annotated[int, Meta(ge=0, lt=2**62)] = SEED
     """Seed of environments and policies; episodes start identically for all policies."""
     device: str = "auto"
@@ -63,9 +64,16 @@ def eval_run(flags: EvalFlags, console: Console | None = None) -> int:
     console = console or Console()
     with console.status("") as status, same_directory():
         scores = evaluate_agent(
-            agent, flags.episodes, env=flags.env, greedy=flags.greedy, seed=flags.seed,
-            play_references=flags.play_references, limit=flags.limit, tell=status.update, trust=trust,
-        )  # fmt: skip
+            agent,
+            flags.episodes,
+            env=flags.env,
+            greedy=flags.greedy,
+            seed=flags.seed,
+            play_references=flags.play_references,
+            limit=flags.limit,
+            tell=status.update,
+            trust=trust,
+        )
     facts = {"env": name, "step": agent.step, "greedy": flags.greedy, "seed": flags.seed}
     try:
         replace_file(path, (json.dumps(facts | as_dict(scores), allow_nan=False, indent=1) + "\n").encode())

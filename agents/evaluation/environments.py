@@ -13,9 +13,14 @@ from .evaluate import SEED
 
 
 def environment_for(
-    agent: Agent, name: str | None = None, num_envs: int = 1, seed: int = SEED, *, render: bool = False,
+    agent: Agent,
+    name: str | None = None,
+    num_envs: int = 1,
+    seed: int = SEED,
+    *,
+    render: bool = False,
     trust: bool = False,
-) -> VectorEnv:  # fmt: skip
+) -> VectorEnv:
     """Build the environment an agent was trained in, or the one of the given name, on the agent's device; with
     ``render``, including images for human viewers if the family supports them.
 

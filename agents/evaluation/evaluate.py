@@ -79,6 +79,11 @@ def evaluate(
         )
     returns, lengths, over, success, task = played[:, :rounds].transpose(1, 2).flatten(1).cpu().numpy()
     return Evaluation(
-        returns, lengths.astype(np.int64), over > 0, success > 0, task.astype(np.int64), env.spec.tasks,
+        returns,
+        lengths.astype(np.int64),
+        over > 0,
+        success > 0,
+        task.astype(np.int64),
+        env.spec.tasks,
         env.spec.success,
-    )  # fmt: skip
+    )

@@ -45,9 +45,16 @@ def evaluate_agent(
 
 
 def _scores(
-    agent: Agent, world: VectorEnv, name: str, episodes: int, greedy: bool, seed: int, play_references: bool,
-    limit: int, tell: Callable[[str], None],
-) -> dict[str, Score]:  # fmt: skip
+    agent: Agent,
+    world: VectorEnv,
+    name: str,
+    episodes: int,
+    greedy: bool,
+    seed: int,
+    play_references: bool,
+    limit: int,
+    tell: Callable[[str], None],
+) -> dict[str, Score]:
     num_envs = world.num_envs
     options = environment_options(agent.config, name)
     changed = any(options.get(k, NOTHING[k]) != NOTHING[k] for k in PLAY)

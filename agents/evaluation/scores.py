@@ -137,8 +137,7 @@ def normalised_score(agent: Score, random: Score, oracle: Score) -> tuple[float,
 
 
 def together(*scores: Score) -> dict[str, list[Score]]:
-    """Return several scores by task, restricted to the tasks that all of them played; empty if there is only one task.
-    """
+    """Return several scores by task, restricted to the tasks that all of them played; empty if that is one task."""
     parts = [score.by_task() for score in scores]
     several = any(len(part) > 1 for part in parts)
     return {k: [part[k] for part in parts] for k in parts[0] if several and all(k in part for part in parts)}

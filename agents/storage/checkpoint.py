@@ -124,8 +124,7 @@ def exists(folder: Path) -> bool:
 
 
 def _candidates(folder: Path) -> list[tuple[int, Path]]:
-    """Return (step, path), newest first; for the same step, the completed checkpoint comes before the one it replaced.
-    """
+    """Return (step, path), newest first; of the same step, the completed checkpoint precedes the one it replaced."""
     try:
         names = [p.name for p in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):

@@ -132,8 +132,7 @@ def _tensors(path: Path) -> Any:
 
 
 def shapes(path: Path, part: tuple[str | int, ...]) -> dict[str, tuple[int, ...]] | None:
-    """Return the shapes of the tensors directly below ``part`` by key, not verified; None if they cannot be determined.
-    """
+    """Return the shapes of the tensors directly below ``part`` by key, not verified; None if that is impossible."""
     try:
         node = _branch(_structure(path)["tree"], part)
         with _tensors(path) as file:

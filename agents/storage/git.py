@@ -20,10 +20,17 @@ LONGEST_DIFF = 1_000_000
 PATIENCE_SECONDS = 2.0
 """Seconds allowed for each git command."""
 QUIET = {
-    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true",
-    "GIT_SSH_COMMAND": "false", "GIT_ALLOW_PROTOCOL": "none", "GIT_PAGER": "cat", "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C",
-}  # fmt: skip
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "GIT_SSH_COMMAND": "false",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_PAGER": "cat",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "LC_ALL": "C",
+}
 """Environment variables that keep git from changing, fetching or asking anything."""
 OURS_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_SYSTEM": os.devnull, "GIT_CONFIG_GLOBAL": os.devnull}
 """Environment variables that make git ignore system and user settings."""
@@ -60,9 +67,11 @@ def _diff(top: Path, objects: Path, index: Path, commit: str) -> str:
                 "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
             )
         places = {
-            "GIT_DIR": scratch, "GIT_WORK_TREE": str(top), "GIT_OBJECT_DIRECTORY": str(objects),
+            "GIT_DIR": scratch,
+            "GIT_WORK_TREE": str(top),
+            "GIT_OBJECT_DIRECTORY": str(objects),
             "GIT_INDEX_FILE": str(index),
-        }  # fmt: skip
+        }
         plain = ["--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty"]
         found, note = _git(top, ["diff", *plain, "HEAD"], OURS_ALONE | places)
     text = found.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -29,9 +29,15 @@ SHAPE = {"starts": [START], "diffs?": {str: str}}
 """Shape of the file: each start of the run, and their uncommitted changes, stored once each by SHA-256."""
 PACKAGES = ("torch", "numpy", "warp-lang", "gymnasium", "envpool", "safetensors")
 JOB = (
-    "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID",
-    "PBS_JOBID", "LSB_JOBID", "RAY_JOB_ID",
-)  # fmt: skip
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_PROCID",
+    "PBS_JOBID",
+    "LSB_JOBID",
+    "RAY_JOB_ID",
+)
 """Environment variables of batch systems."""
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -133,9 +133,7 @@ class Training:
             raise failed
         return self.folder
 
-    def _train(
-        self, runner: Runner, progress: Progress, on_record: Callable[[dict[str, Any]], None]
-    ) -> OSError | None:
+    def _train(self, runner: Runner, progress: Progress, on_record: Callable[[dict[str, Any]], None]) -> OSError | None:
         """Train update by update. Return the error that prevented the last checkpoint from being written, if any."""
         config, failed = self.config, None
         for change in self.folder.changes:

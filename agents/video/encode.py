@@ -27,10 +27,33 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     first = next(stream)
     scratch = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     command = [
-        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{first.shape[1]}x{first.shape[0]}", "-r", str(fps), "-i", "-",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
-        "-v", "error", "-y", "-f", "mp4", str(scratch),
-    ]  # fmt: skip
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{first.shape[1]}x{first.shape[0]}",
+        "-r",
+        str(fps),
+        "-i",
+        "-",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-crf",
+        "20",
+        "-pix_fmt",
+        "yuv420p",
+        "-movflags",
+        "+faststart",
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "mp4",
+        str(scratch),
+    ]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile() as complaints:

@@ -59,9 +59,14 @@ class CPCLoss(AuxiliaryLoss):
             )
         apart = config.source in ("batch", "others")
         self.cpc = CPC(
-            sizes.memory, sizes.vector, range(1, config.horizons + 1), source=config.source, negatives=config.negatives,
-            queries=config.queries if apart else math.ceil(config.queries / config.horizons), apart=apart,
-        )  # fmt: skip
+            sizes.memory,
+            sizes.vector,
+            range(1, config.horizons + 1),
+            source=config.source,
+            negatives=config.negatives,
+            queries=config.queries if apart else math.ceil(config.queries / config.horizons),
+            apart=apart,
+        )
         self.environments = 2 if config.source == "others" else 1
         self.draws = Draws()
 

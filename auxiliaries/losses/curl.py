@@ -33,7 +33,8 @@ class CURLConfig(LossConfig):
     pad: Annotated[int, Meta(ge=0, le=4096)] | None = None
     """Maximum shift of a crop in pixels. If not given: in proportion to the paper's (8 at 84x84)."""
     momentum: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    """Fraction by which the key encoder moves towards the current encoder after each update."""
+    """Fraction by which the key encoder moves towards the current encoder after each update
+    (1 minus the momentum of MoCo)."""
     latent: Annotated[int, Meta(ge=1, le=2**20)] = 50
     """Width of the compared codes."""
 

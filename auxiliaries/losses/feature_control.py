@@ -1,5 +1,4 @@
-"""Feature control (Jaderberg et al. 2017, UNREAL): like pixel control, but of the agent's own units instead of pixels.
-"""
+"""Feature control (Jaderberg et al. 2017, UNREAL): pixel control of the agent's own units instead of pixels."""
 
 from __future__ import annotations
 
@@ -43,9 +42,7 @@ class FeatureControl(AuxiliaryLoss):
         self.gamma, self.timeout_terminates = config.gamma, config.timeout_terminates
         self.shape = (1 + spec.num_actions, sizes.vector)
         outputs = self.shape[0] * self.shape[1]
-        self.head = nn.Sequential(
-            nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs)
-        )
+        self.head = nn.Sequential(nn.Linear(sizes.memory, config.hidden), nn.ReLU(), nn.Linear(config.hidden, outputs))
 
     def q(self, memory: Tensor) -> Tensor:
         """Compute Q of every action for every unit: memory [..., D] -> [..., A, E], in the precision of the head."""

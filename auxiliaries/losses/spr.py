@@ -75,11 +75,11 @@ class SPRConfig(LossConfig):
     batch: Annotated[int, Meta(ge=1, le=2**20)] = 64
     """Number of rows of a rollout to predict from, sampled at each update."""
     augment: bool = True
-    """Shift and brighten frames, differently for prediction and target;
-    the target is then the encoder itself."""
+    """Shift frames and vary their brightness, differently for prediction and target;
+    the target is then the encoder itself, without a gradient."""
     momentum: Annotated[float, Meta(ge=0, le=1)] = 0.01
     """Fraction by which the target encoder moves towards the current encoder after each update;
-    used only without augmentation."""
+    used only without augmentation (1 minus the momentum of BYOL)."""
 
 
 class SPR(AuxiliaryLoss):
@@ -139,9 +139,7 @@ class SPR(AuxiliaryLoss):
             z = self.transition(z, done[(start + k * B).clamp(max=len(done) - 1)])
             predicted.append(z.flatten(1))
         loss = torch.where(there, cosine_loss(self.predictor(self.projection(torch.stack(predicted))), y), 0.0)
-        self.metrics = {
-            "cosine": average(1 - loss / 2, there), "loss_by_step": average(loss, there, -1)
-        }  # fmt: skip
+        self.metrics = {"cosine": average(1 - loss / 2, there), "loss_by_step": average(loss, there, -1)}
         return loss, there
 
     def after_update(self) -> None:

@@ -20,4 +20,4 @@ __all__ = [
     "permuted",
     "raster",
     "time",
-]  # fmt: skip
+]

@@ -27,4 +27,4 @@ __all__ = [
     "pair_mask",
     "rows_of",
     "usable_horizons",
-]  # fmt: skip
+]

@@ -53,7 +53,7 @@ def curve(contrast: Contrast) -> HorizonCurve:
     bound = mutual_information_bound(value, candidates)
     return HorizonCurve(
         mean(value), mean(correct.float()), mean(1 / candidates), mean(bound), mean(bound + value), pairs
-    )  # fmt: skip
+    )
 
 
 class CPC(nn.Module):
@@ -72,9 +72,17 @@ class CPC(nn.Module):
     steps: Tensor
 
     def __init__(
-        self, context: int, target: int, horizons: Sequence[int], *, source: Source = "batch",
-        queries: int | None = 256, negatives: int | None = 256, actions: int = 0, apart: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        context: int,
+        target: int,
+        horizons: Sequence[int],
+        *,
+        source: Source = "batch",
+        queries: int | None = 256,
+        negatives: int | None = 256,
+        actions: int = 0,
+        apart: bool = False,
+    ) -> None:
         super().__init__()
         if not horizons or any(k < 1 or k % 1 for k in horizons):
             raise ValueError(f"horizons are whole numbers of steps ahead, 1 or more, not {list(horizons)}")
@@ -92,9 +100,15 @@ class CPC(nn.Module):
         self.actions = ActionContext(context, actions) if actions else None
 
     def forward(
-        self, z: Tensor, c: Tensor, first: Tensor, valid: Tensor | None = None, *,
-        action: Tensor | None = None, generator: torch.Generator | None = None,
-    ) -> Contrast:  # fmt: skip
+        self,
+        z: Tensor,
+        c: Tensor,
+        first: Tensor,
+        valid: Tensor | None = None,
+        *,
+        action: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Contrast:
         """Return the results [K, N] for targets z [T, B, E] and contexts c [T, B, D].
 
         ``first`` is [T, B] bool; ``valid`` [T, B] bool is False for absent rows (None: all are present); ``action`` is

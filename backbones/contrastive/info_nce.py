@@ -34,9 +34,7 @@ def info_nce(
     return torch.where(there, loss, 0.0), there & (own.squeeze(-1) > others + LEAD)
 
 
-def mutual_information_bound(
-    loss: Float[Tensor, "*K N"], candidates: Int[Tensor, "*K N"]
-) -> Float[Tensor, "*K N"]:
+def mutual_information_bound(loss: Float[Tensor, "*K N"], candidates: Int[Tensor, "*K N"]) -> Float[Tensor, "*K N"]:
     """Return ``ln N - L`` in nats, whose mean is a lower bound of I(target; context) (section 2.3), capped at ln N.
 
     ``candidates`` holds N for each query, the positive included. The bound holds if negatives are drawn independently,

@@ -43,9 +43,12 @@ class SequenceCPC(nn.Module):
         self.encoder, self.memory, self.cpc = encoder, memory, cpc
 
     def forward(
-        self, x: Tensor, first: Tensor | None = None, valid: Tensor | None = None,
+        self,
+        x: Tensor,
+        first: Tensor | None = None,
+        valid: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Contrast:  # fmt: skip
+    ) -> Contrast:
         """Return the results for inputs ``x`` of the encoder.
 
         ``first`` and ``valid`` are [T, B] bool; None: each sequence begins at its row 0, and all rows are present. The

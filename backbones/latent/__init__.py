@@ -7,6 +7,19 @@ from .posteriors import POSTERIORS, Posterior
 from .priors import PRIORS, Prior
 
 __all__ = [
-    "KL_POLICIES", "POSTERIORS", "PRIORS", "AutoregressiveDecoder", "Decoder", "FactorisedDecoder", "KLPolicy",
-    "LatentModel", "Posterior", "Prior", "Terms", "elbo", "iwae", "log_weight", "loss",
-]  # fmt: skip
+    "KL_POLICIES",
+    "POSTERIORS",
+    "PRIORS",
+    "AutoregressiveDecoder",
+    "Decoder",
+    "FactorisedDecoder",
+    "KLPolicy",
+    "LatentModel",
+    "Posterior",
+    "Prior",
+    "Terms",
+    "elbo",
+    "iwae",
+    "log_weight",
+    "loss",
+]

@@ -69,9 +69,7 @@ class LatentModel(nn.Module):
         return Terms(rec, log_q, log_p, (log_q - log_p).unsqueeze(1) if kl is None else kl, z)
 
     @torch.no_grad()
-    def reconstruct(
-        self, x: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def reconstruct(self, x: Tensor, temperature: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """Reconstruct items [B, *shape] from one code sampled for each.
 
         Codes are not posterior means, which may carry more information than the KL accounts for.

@@ -23,9 +23,7 @@ class Prior(nn.Module, abc.ABC):
         """Return the log-density, [B] in nats, of codes [B, Z]."""
 
     @abc.abstractmethod
-    def sample(
-        self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Sample codes [count, Z]."""
 
     def kl(self, code: Code, context: Tensor | None = None) -> Tensor | None:
@@ -56,9 +54,7 @@ class GaussianPrior(Prior):
         """Return the log-density, [B] in nats, of codes [B, Z]."""
         return self.gaussian(context).log_prob(z)
 
-    def sample(
-        self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, count: int, context: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Sample codes [count, Z], with a context [count, C] one for each of its rows."""
         mean, log_scale = self.gaussian(context)
         return Gaussian(mean.expand(count, -1), log_scale).sample(generator)
@@ -110,9 +106,7 @@ class Conditional(GaussianPrior):
     past (a world model).
     """
 
-    def __init__(
-        self, size: int, groups: int | None = None, *, context: int, hidden: Sequence[int] = (64, 64)
-    ) -> None:
+    def __init__(self, size: int, groups: int | None = None, *, context: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__(size, groups)
         self.layers = perceptron(context, hidden, 2 * size)
 

@@ -27,7 +27,21 @@ CHANNELS: dict[str, type[Channel]] = {
 }
 
 __all__ = [
-    "CHANNELS", "MESH", "SOURCES", "AutoregressivePairs", "Channel", "ClassMixture", "GaussianChannel", "LagCopy",
-    "MarkovMesh", "MarkovText", "Mixture", "MovingSprite", "ShiftCopy", "Source", "SymmetricChannel", "TopicText",
+    "CHANNELS",
+    "MESH",
+    "SOURCES",
+    "AutoregressivePairs",
+    "Channel",
+    "ClassMixture",
+    "GaussianChannel",
+    "LagCopy",
+    "MarkovMesh",
+    "MarkovText",
+    "Mixture",
+    "MovingSprite",
+    "ShiftCopy",
+    "Source",
+    "SymmetricChannel",
+    "TopicText",
     "load_digits",
-]  # fmt: skip
+]

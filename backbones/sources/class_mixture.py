@@ -40,9 +40,7 @@ class ClassMixture(Mixture):
     The bound "independent" is for a model of independent pixels.
     """
 
-    def __init__(
-        self, classes: int = 10, height: int = 8, width: int = 8, error: float = 0.05, seed: int = 0
-    ) -> None:
+    def __init__(self, classes: int = 10, height: int = 8, width: int = 8, error: float = 0.05, seed: int = 0) -> None:
         check_error(error)
         if classes < 1:
             raise ValueError(f"a mixture has 1 class or more, not {classes}")

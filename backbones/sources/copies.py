@@ -63,9 +63,7 @@ class ShiftCopy(Source):
 
     symbols: int
 
-    def __init__(
-        self, height: int = 8, width: int = 8, offset: int = 2, symbols: int = 2, error: float = 0.05
-    ) -> None:
+    def __init__(self, height: int = 8, width: int = 8, offset: int = 2, symbols: int = 2, error: float = 0.05) -> None:
         check_error(error)
         if abs(offset) >= width:
             raise ValueError(f"an offset of {offset} leads out of an image {width} pixels wide")

@@ -72,8 +72,7 @@ def stationary(table: Tensor, symbols: int) -> Tensor:
 
 
 def block_entropy(grams: Tensor, size: int) -> float:
-    """Return the entropy in nats of ``size`` adjacent symbols, given the distribution [V, ..., V] of at least as many.
-    """
+    """Return the entropy in nats of ``size`` adjacent symbols, given the distribution [V, ..., V] of as many."""
     return entropy_of(grams.reshape(grams.shape[0] ** size, -1).sum(-1)).item() if size else 0.0
 
 

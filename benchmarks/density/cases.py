@@ -58,8 +58,11 @@ def stream(source: Source, *, levels: int = 2, text: bool = False) -> Data:
     return Data(
         type(source).__name__,
         lambda count, generator: (source.sample(count, generator), Given()),
-        lambda batch: source.log_prob(batch[0]), source.bounds, levels=levels, text=text,
-    )  # fmt: skip
+        lambda batch: source.log_prob(batch[0]),
+        source.bounds,
+        levels=levels,
+        text=text,
+    )
 
 
 def labelled(source: ClassMixture) -> Data:
@@ -92,9 +95,12 @@ def fixed(name: str, items: Tensor, held_out: int, levels: int) -> Data:
 
 
 def model(
-    ordering: Callable[[], Ordering], head: Callable[[], Head], network: str,
-    given: GivenSizes = GivenSizes(), **options: Any,  # noqa: B008
-) -> Callable[[], Autoregressive]:  # fmt: skip
+    ordering: Callable[[], Ordering],
+    head: Callable[[], Head],
+    network: str,
+    given: GivenSizes = GivenSizes(),  # noqa: B008 (immutable)
+    **options: Any,
+) -> Callable[[], Autoregressive]:
     """Return a function that builds an autoregressive model."""
     return lambda: Autoregressive(ordering(), head(), partial(NETWORKS[network], **options), given)
 
@@ -140,55 +146,62 @@ LETTER = partial(Categorical, 8)
 PIXELS: dict[str, Any] = {"size": 16, "layers": 2, "first": 7}
 SMALL: dict[str, Any] = {"size": 16, "first": 3}
 CASES: dict[str, Case] = {
-    "text/rnn": Case(
-        "RNN language model", text,
-        model(partial(time, 48), LETTER, "lstm", size=64), 600, 1e-2),
+    "text/rnn": Case("RNN language model", text, model(partial(time, 48), LETTER, "lstm", size=64), 600, 1e-2),
     "text/wavenet": Case(
-        "dilated convolution, 64 symbols back", text,
-        model(partial(time, 48), LETTER, "conv", size=64), 600),
-    "text/transformer": Case(
-        "transformer", text,
-        model(partial(time, 48), LETTER, "transformer", size=32), 800),
+        "dilated convolution, 64 symbols back", text, model(partial(time, 48), LETTER, "conv", size=64), 600
+    ),
+    "text/transformer": Case("transformer", text, model(partial(time, 48), LETTER, "transformer", size=32), 800),
     "audio/wavenet": Case(
-        "WaveNet that sees the copy", audio,
-        model(partial(time, 48), partial(Categorical, 16), "conv", size=64), 800),
-    "mesh/gated": Case(
-        "gated PixelCNN", mesh,
-        model(SQUARE, Bernoulli, "gated-pixel-cnn", **PIXELS), 500),
-    "mesh/pixel-cnn": Case(
-        "plain PixelCNN", mesh,
-        model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500, 1e-2),
-    "mesh/rnn": Case(
-        "LSTM, row by row", mesh,
-        model(SQUARE, Bernoulli, "lstm", size=64), 2500, 5e-3),
-    "mesh/transformer": Case(
-        "transformer, row by row", mesh,
-        model(SQUARE, Bernoulli, "transformer", size=32), 700),
+        "WaveNet that sees the copy", audio, model(partial(time, 48), partial(Categorical, 16), "conv", size=64), 800
+    ),
+    "mesh/gated": Case("gated PixelCNN", mesh, model(SQUARE, Bernoulli, "gated-pixel-cnn", **PIXELS), 500),
+    "mesh/pixel-cnn": Case("plain PixelCNN", mesh, model(SQUARE, Bernoulli, "pixel-cnn", **PIXELS), 500, 1e-2),
+    "mesh/rnn": Case("LSTM, row by row", mesh, model(SQUARE, Bernoulli, "lstm", size=64), 2500, 5e-3),
+    "mesh/transformer": Case("transformer, row by row", mesh, model(SQUARE, Bernoulli, "transformer", size=32), 700),
     "mesh/transformer/columns": Case(
-        "transformer, column by column", mesh,
-        model(partial(columns, 8), Bernoulli, "transformer", size=32), 700),
+        "transformer, column by column", mesh, model(partial(columns, 8), Bernoulli, "transformer", size=32), 700
+    ),
     "mesh/transformer/shuffled": Case(
-        "transformer, in a random order", mesh,
-        model(partial(shuffled, 8, 0), Bernoulli, "transformer", size=32), 700),
+        "transformer, in a random order", mesh, model(partial(shuffled, 8, 0), Bernoulli, "transformer", size=32), 700
+    ),
     "shift/pixel-cnn": Case(
-        "plain PixelCNN, 3x3, six layers: blind", shift,
-        model(SQUARE, Bernoulli, "pixel-cnn", layers=6, **SMALL), 700, bound="blind"),
+        "plain PixelCNN, 3x3, six layers: blind",
+        shift,
+        model(SQUARE, Bernoulli, "pixel-cnn", layers=6, **SMALL),
+        700,
+        bound="blind",
+    ),
     "shift/gated": Case(
-        "gated PixelCNN, 3x3", shift,
-        model(SQUARE, Bernoulli, "gated-pixel-cnn", layers=3, **SMALL), 1000),
+        "gated PixelCNN, 3x3", shift, model(SQUARE, Bernoulli, "gated-pixel-cnn", layers=3, **SMALL), 1000
+    ),
     "class/gated": Case(
-        "gated PixelCNN that must find the class", lambda seed: stream(classes(seed)),
-        model(SMALLER, Bernoulli, "gated-pixel-cnn", **PIXELS), 1000),
+        "gated PixelCNN that must find the class",
+        lambda seed: stream(classes(seed)),
+        model(SMALLER, Bernoulli, "gated-pixel-cnn", **PIXELS),
+        1000,
+    ),
     "class/conditional": Case(
-        "conditional gated PixelCNN", lambda seed: labelled(classes(seed)),
-        model(SMALLER, Bernoulli, "gated-pixel-cnn", GivenSizes(glob=4), **PIXELS), 500),
+        "conditional gated PixelCNN",
+        lambda seed: labelled(classes(seed)),
+        model(SMALLER, Bernoulli, "gated-pixel-cnn", GivenSizes(glob=4), **PIXELS),
+        500,
+    ),
     "digits/logistic": Case(
-        "gated PixelCNN, logistic mixture", lambda _: fixed("digits", load_digits()[0], 297, 17),
-        model(SQUARE, partial(DiscretisedLogisticMixture, 17, components=5), "gated-pixel-cnn", **PIXELS), 800),
+        "gated PixelCNN, logistic mixture",
+        lambda _: fixed("digits", load_digits()[0], 297, 17),
+        model(SQUARE, partial(DiscretisedLogisticMixture, 17, components=5), "gated-pixel-cnn", **PIXELS),
+        800,
+    ),
     "frames/logistic": Case(
         "gated PixelCNN, colour logistic mixture",
         lambda _: fixed("Labyrinth", levels_of(record("nav_maze_static_01", 3072, 12), 16), 256, 16),
-        model(partial(raster, 12, 12, 3, whole_pixels=True),
-              partial(DiscretisedLogisticMixture, 16, 3, 5), "gated-pixel-cnn", **PIXELS), 500),
-}  # fmt: skip
+        model(
+            partial(raster, 12, 12, 3, whole_pixels=True),
+            partial(DiscretisedLogisticMixture, 16, 3, 5),
+            "gated-pixel-cnn",
+            **PIXELS,
+        ),
+        500,
+    ),
+}
 """Cases by source and model. Settings not given here are the network's defaults."""

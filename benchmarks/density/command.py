@@ -85,9 +85,7 @@ def _named(name: str, asked: str) -> bool:
     return name == asked or name.startswith(f"{asked}/")
 
 
-def run(
-    case: Case, seed: int, effort: float, say: Callable[[str], None]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def run(case: Case, seed: int, effort: float, say: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Run one case with one seed; return its record, and images of data and samples if its items are images."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -98,9 +96,15 @@ def run(
     seconds = time.perf_counter() - begun
     test = data.test or data.sample(TEST, generator)
     record: dict[str, Any] = {
-        "about": case.about, "source": data.name, "seed": seed, "steps": steps, "batch": BATCH, "seconds": seconds,
-        "parameters": sum(p.numel() for p in model.parameters()), **score(model, data, test),
-    }  # fmt: skip
+        "about": case.about,
+        "source": data.name,
+        "seed": seed,
+        "steps": steps,
+        "batch": BATCH,
+        "seconds": seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        **score(model, data, test),
+    }
     if case.bound is not None and data.bounds is not None:
         record["bound"] = data.bounds[case.bound]
     known = data.sample(DRAWN, generator)[1]

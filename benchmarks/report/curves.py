@@ -28,9 +28,16 @@ from . import side_by_side
 from .smoothing import drawn, margin
 
 COLUMNS = (
-    "step", "valid_steps", "episodes", "window_episodes", "episode_return", "episode_return_std", "success",
-    "episode_length", "entropy",
-)  # fmt: skip
+    "step",
+    "valid_steps",
+    "episodes",
+    "window_episodes",
+    "episode_return",
+    "episode_return_std",
+    "success",
+    "episode_length",
+    "entropy",
+)
 SCORE = {"mean": float, "low": float, "high": float, "episodes": int}
 EVALUATED = {"agent": SCORE, "random": SCORE, "oracle?": SCORE}
 """Fields that the record and its figure read from ``evaluation.json``."""
@@ -98,15 +105,17 @@ def collect(folders: list[Path]) -> dict[str, Any]:
         ended = ~np.isnan(table["episode_return"])
         first = _first_start(folder)
         code = first["git"].get("morello")  # None where morello was installed without its git history
-        seeds.append({
-            "seed": config["seed"],
-            "commit": code and code["commit"],
-            "hardware": first["hardware"],
-            "versions": first["versions"],
-            "seconds": float(table["time/seconds"][-1]),
-            "curve": {k: _plain(v[ended]) for k, v in table.items() if _kept(k, spec.tasks)},
-            "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
-        })  # fmt: skip
+        seeds.append(
+            {
+                "seed": config["seed"],
+                "commit": code and code["commit"],
+                "hardware": first["hardware"],
+                "versions": first["versions"],
+                "seconds": float(table["time/seconds"][-1]),
+                "curve": {k: _plain(v[ended]) for k, v in table.items() if _kept(k, spec.tasks)},
+                "evaluation": evaluation(folder, config["env"], int(table["step"][-1])),
+            }
+        )
     known = recorded_references(shared["env"], spec.tasks)
     references = {name: {"mean": r.mean, "interval": list(r.interval)} for name, r in known.items()}
     return {

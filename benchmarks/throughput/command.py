@@ -162,7 +162,11 @@ def _peers(config: Config, notes: list[str]) -> dict[str, Part]:
 
 
 def _point(
-    settings: ThroughputFlags, config: Config, num_envs: int, synchronize: Callable[[], None], tell: Tell,
+    settings: ThroughputFlags,
+    config: Config,
+    num_envs: int,
+    synchronize: Callable[[], None],
+    tell: Tell,
     notes: list[str],
 ) -> dict[str, Any]:
     """Measure one number of environments of the sweep, without peers."""

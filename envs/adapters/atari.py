@@ -10,9 +10,25 @@ from numpy.typing import NDArray
 from .envpool import Info, Task, known, tasks
 
 ACTIONS = (
-    "none", "fire", "up", "right", "left", "down", "up right", "up left", "down right", "down left", "up fire",
-    "right fire", "left fire", "down fire", "up right fire", "up left fire", "down right fire", "down left fire",
-)  # fmt: skip
+    "none",
+    "fire",
+    "up",
+    "right",
+    "left",
+    "down",
+    "up right",
+    "up left",
+    "down right",
+    "down left",
+    "up fire",
+    "right fire",
+    "left fire",
+    "down fire",
+    "up right fire",
+    "up left fire",
+    "down right fire",
+    "down left fire",
+)
 """All actions, in the Arcade Learning Environment's order."""
 
 MINIMAL: dict[str, str] = {
@@ -73,9 +89,16 @@ def heeded(name: str) -> tuple[str, ...]:
 
 
 def task(
-    name: str, *, frame_size: tuple[int, int], grey: bool, frame_stack: int, action_repeat: int,
-    sticky_actions: float, life_loss: bool, time_limit: int | None = None,
-) -> Task:  # fmt: skip
+    name: str,
+    *,
+    frame_size: tuple[int, int],
+    grey: bool,
+    frame_stack: int,
+    action_repeat: int,
+    sticky_actions: float,
+    life_loss: bool,
+    time_limit: int | None = None,
+) -> Task:
     """Return the task ``atari:name``. Each action is held for ``action_repeat`` frames, of which the last two are
     combined by their maximum; an episode begins with up to 30 frames without action and, where a game requires it, a
     press of fire. ``time_limit`` is in steps; the default is 108,000 frames. UserError for unknown names.
@@ -83,9 +106,14 @@ def task(
     names = {i.removesuffix("-v5"): i for i in tasks("atari")}
     chosen = names[known(name, names, "atari")]
     settings = {
-        "img_height": frame_size[0], "img_width": frame_size[1], "gray_scale": grey, "stack_num": frame_stack,
-        "frame_skip": action_repeat, "repeat_action_probability": sticky_actions, "use_fire_reset": True,
-    }  # fmt: skip
+        "img_height": frame_size[0],
+        "img_width": frame_size[1],
+        "gray_scale": grey,
+        "stack_num": frame_stack,
+        "frame_skip": action_repeat,
+        "repeat_action_probability": sticky_actions,
+        "use_fire_reset": True,
+    }
     return Task(
         id=chosen,
         name=name,

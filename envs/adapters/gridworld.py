@@ -61,9 +61,15 @@ def task(name: str) -> Task:
     names = known_tasks()
     theirs, settings = names[known(name, names, "minigrid")]
     made = Task(
-        theirs, name, dict(settings), ACTIONS, frames_per_step=1, variables=("agent_pos",), side=SIDE,
+        theirs,
+        name,
+        dict(settings),
+        ACTIONS,
+        frames_per_step=1,
+        variables=("agent_pos",),
+        side=SIDE,
         goal=has_goal(theirs),
-    )  # fmt: skip
+    )
     if not name.startswith(MAY_FAIL):
         return made
     limit = int(package().make_spec(theirs, **settings).config.max_episode_steps)

@@ -47,10 +47,18 @@ class MiniWorld(Gymnasium):
     """
 
     def __init__(
-        self, name: str, num_envs: int, device: torch.device, seed: int, *,
-        frame_size: tuple[int, int] = (60, 80), way: str = "egl",
-        env_offset: int = 0, restart_envs: bool = False, render: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        num_envs: int,
+        device: torch.device,
+        seed: int,
+        *,
+        frame_size: tuple[int, int] = (60, 80),
+        way: str = "egl",
+        env_offset: int = 0,
+        restart_envs: bool = False,
+        render: bool = False,
+    ) -> None:
         height, width = frame_size
         if min(height, width) < 1:
             raise UserError(f"images are at least 1 x 1, not {height} x {width}")
@@ -59,12 +67,21 @@ class MiniWorld(Gymnasium):
         # Its window is a second picture, of 30 MB at its usual size, which is only used in videos.
         scale = max(1, FILMED // max(height, width)) if render else 1
         sizes = {
-            "obs_height": height, "obs_width": width, "window_height": scale * height, "window_width": scale * width
-        }  # fmt: skip
+            "obs_height": height,
+            "obs_width": width,
+            "window_height": scale * height,
+            "window_width": scale * width,
+        }
         super().__init__(
-            f"MiniWorld-{name}-v0", num_envs, device, seed,
-            env_offset=env_offset, restart_envs=restart_envs, render=render, **sizes,
-        )  # fmt: skip
+            f"MiniWorld-{name}-v0",
+            num_envs,
+            device,
+            seed,
+            env_offset=env_offset,
+            restart_envs=restart_envs,
+            render=render,
+            **sizes,
+        )
 
     def _make(self, **more: Any) -> gymnasium.Env[Any, Any]:
         _turn[0] = number = next(_numbers)

@@ -45,14 +45,17 @@ SCENARIOS: dict[str, Scenario] = {
     "RocketBasic": Scenario("Basic with a rocket launcher", 300, -1, 106, "AMMO5", 5),
     "MyWayHome": Scenario(
         "eight rooms, a vest (+1) in one of them; 17 starts: the dense task of Pathak et al. 2017",
-        2100, -0.0001, 1, buttons=("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD"),
+        2100,
+        -0.0001,
+        1,
+        buttons=("TURN_LEFT", "TURN_RIGHT", "MOVE_FORWARD"),
     ),
     "DefendTheCenter": Scenario("turn and shoot (+1 per kill, death -1) with 26 bullets", 2100, 0, -1, "KILLCOUNT", 1),
     "DefendTheLine": Scenario("turn and shoot (+1 per kill, death -1) at a far wall", None, 0, -1, "KILLCOUNT", 1),
     "HealthGathering": Scenario("an acid floor, medikits to survive (+1 per tic, death -100)", 2100, 1, -100),
     "HealthGatheringSupreme": Scenario("HealthGathering in a maze with poison (+1 per tic, death -100)", 2100, 1, -100),
     "TakeCover": Scenario("dodge fireballs (+1 per tic)", None, 1),
-}  # fmt: skip
+}
 """Scenarios whose rewards follow from EnvPool's reports, unlike PredictPosition, DeadlyCorridor and Deathmatch."""
 
 

@@ -115,8 +115,10 @@ class LabyrinthVectorEnv(gymnasium.vector.VectorEnv[Array, Array, Array]):
     """``num_envs`` environments in one batch."""
 
     metadata = {  # noqa: RUF012
-        "render_modes": ["rgb_array"], "render_fps": 15, "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP
-    }  # fmt: skip
+        "render_modes": ["rgb_array"],
+        "render_fps": 15,
+        "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP,
+    }
 
     def __init__(
         self,

@@ -14,9 +14,15 @@ from dataclasses import dataclass, field
 from ..errors import UserError
 
 MARKS = {
-    "A": "apple", "L": "lemon", "S": "strawberry", "F": "fungi", "G": "goal", "W": "watermelon", "M": "mango",
+    "A": "apple",
+    "L": "lemon",
+    "S": "strawberry",
+    "F": "fungi",
+    "G": "goal",
+    "W": "watermelon",
+    "M": "mango",
     "V": "vest",
-}  # fmt: skip
+}
 
 REPEAT = 4
 """Ticks per step."""

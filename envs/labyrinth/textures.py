@@ -185,14 +185,15 @@ def glyph(name: str) -> Mask:
         "star": lambda: star(5, 0.42),
         "moon": lambda: (r < 0.25) & (np.hypot(X - 0.6, Y - 0.44) > 0.2),
         "heart": lambda: (
-            (np.hypot(X - 0.39, Y - 0.41) < 0.135) | (np.hypot(X - 0.61, Y - 0.41) < 0.135)
+            (np.hypot(X - 0.39, Y - 0.41) < 0.135)
+            | (np.hypot(X - 0.61, Y - 0.41) < 0.135)
             | polygon([(0.275, 0.47), (0.725, 0.47), (0.5, 0.77)])
         ),
         "hourglass": lambda: (dx < dy + 0.02) & (dy < 0.24) & (dx < 0.24),
         "arrow": lambda: polygon(
             [(0.5, 0.22), (0.75, 0.5), (0.59, 0.5), (0.59, 0.77), (0.41, 0.77), (0.41, 0.5), (0.25, 0.5)]
         ),
-    }  # fmt: skip
+    }
     return shapes[name]()
 
 

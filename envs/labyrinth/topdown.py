@@ -81,9 +81,11 @@ def _reached(walls: NDArray[np.uint8], starts: list[tuple[int, int]]) -> NDArray
             continue
         seen[i, j] = True
         for wall, to_i, to_j in (
-            (walls[0, i, j], i, j - 1), (walls[0, i, j + 1], i, j + 1),
-            (walls[1, i, j], i - 1, j), (walls[1, i + 1, j], i + 1, j),
-        ):  # fmt: skip
+            (walls[0, i, j], i, j - 1),
+            (walls[0, i, j + 1], i, j + 1),
+            (walls[1, i, j], i - 1, j),
+            (walls[1, i + 1, j], i + 1, j),
+        ):
             if not wall and 0 <= to_i < rows and 0 <= to_j < columns:
                 queue.append((to_i, to_j))
     return seen
@@ -117,9 +119,7 @@ def _window(x: Floats, y: Floats, place: Floats, radius: float) -> tuple[slice, 
     return rows, columns
 
 
-def _draw_agent(
-    image: Floats, x: Floats, y: Floats, place: Floats, heading: float, size: float, unit: float
-) -> None:
+def _draw_agent(image: Floats, x: Floats, y: Floats, place: Floats, heading: float, size: float, unit: float) -> None:
     """Draw an arrowhead, and its field of view of 90 degrees as a pale fan."""
     ahead = (x - place[0]) * np.cos(heading) + (y - place[1]) * np.sin(heading)
     aside = np.abs((x - place[0]) * np.sin(heading) - (y - place[1]) * np.cos(heading))

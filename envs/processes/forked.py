@@ -29,16 +29,20 @@ def most(threads: int) -> int:
 def refuse(process: int, name: str) -> None:
     """Raise UserError if the simulator of ``name`` was made in another ``process`` than this one."""
     if os.getpid() != process:
-        raise UserError(f"{name} was made before this process was forked, and its simulator is the parent's: make it "
-                        "here, or start processes with 'spawn'")  # fmt: skip
+        raise UserError(
+            f"{name} was made before this process was forked, and its simulator is the parent's: make it "
+            "here, or start processes with 'spawn'"
+        )
 
 
 def refuse_cuda() -> None:
     """Raise UserError if CUDA was in use before this process was forked, which CUDA does not support."""
     torch: Any = sys.modules.get("torch")
     if _child and torch is not None and torch.cuda._is_in_bad_fork():
-        raise UserError("CUDA was in use before this process was forked, which CUDA does not support: use --device cpu "
-                        "here, or start processes with 'spawn'")  # fmt: skip
+        raise UserError(
+            "CUDA was in use before this process was forked, which CUDA does not support: use --device cpu "
+            "here, or start processes with 'spawn'"
+        )
 
 
 def _before() -> None:

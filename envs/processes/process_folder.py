@@ -33,9 +33,11 @@ class Folder:
         # Only this process holds the other end of the pipe: processes started later do not inherit it.
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", WATCH, "guard", str(self.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C must not reach the guard
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Remove the folder; the processes that ran in it must have ended."""

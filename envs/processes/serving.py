@@ -133,9 +133,12 @@ def serve(pipe: Connection, memory: Memory, build: Callable[..., VectorEnv], sha
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has ended
         try:
             env = build(
-                num_envs=share.end - share.begin, device=torch.device("cpu"), seed=share.seed,
-                env_offset=share.offset + share.begin, restart_envs=share.restart,
-            )  # fmt: skip
+                num_envs=share.end - share.begin,
+                device=torch.device("cpu"),
+                seed=share.seed,
+                env_offset=share.offset + share.begin,
+                restart_envs=share.restart,
+            )
         except BaseException as error:
             wire.send(pipe, Reply(0, _in_words(error), said[: wire.MOST]))
             return

@@ -14,6 +14,14 @@ from .time_limit import TimeLimit
 from .visit_counts import VisitCounts
 
 __all__ = [
-    "FrameStack", "Grey", "NoisyTV", "Resize", "Rewards", "StickyActions", "TimeLimit", "VisitCounts", "Wrapper",
+    "FrameStack",
+    "Grey",
+    "NoisyTV",
+    "Resize",
+    "Rewards",
+    "StickyActions",
+    "TimeLimit",
+    "VisitCounts",
+    "Wrapper",
     "unwrapped",
-]  # fmt: skip
+]

@@ -33,9 +33,15 @@ class NoisyTV(RandomWrapper):
     STREAM = int.from_bytes(b"NoisyTV", "big")
 
     def __init__(
-        self, env: VectorEnv, fraction: float = 0.4, channel: Literal["step", "action"] = "step",
-        *, noop: int = 0, seed: int = 0, env_offset: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        env: VectorEnv,
+        fraction: float = 0.4,
+        channel: Literal["step", "action"] = "step",
+        *,
+        noop: int = 0,
+        seed: int = 0,
+        env_offset: int = 0,
+    ) -> None:
         super().__init__(env, seed, env_offset)
         if not 0 < fraction <= 1:
             raise UserError(f"fraction, the noisy part of the image, must be above 0 and at most 1, not {fraction}")

@@ -144,4 +144,4 @@ def test_episodes_that_begin_anew_are_others():
     rollout = again.collect()
     assert (rollout.observation["vector"][:, :, 0] == 17).all()
     assert rollout.first[0].all()
-    assert rollout.sequence == 1
+    assert rollout.sequence == 2  # a gap, after which nothing is remembered of the lost episodes

@@ -48,9 +48,12 @@ def test_arrays_and_lists_are_as_good_as_tensors(agent):
 
 
 def changed(**parts):
-    return lambda agent: {"observation": seen(), "state": agent.initial_state(B), "first": FIRST, **{
-        k: v(agent) if callable(v) else v for k, v in parts.items()
-    }}  # fmt: skip
+    return lambda agent: {
+        "observation": seen(),
+        "state": agent.initial_state(B),
+        "first": FIRST,
+        **{k: v(agent) if callable(v) else v for k, v in parts.items()},
+    }
 
 
 MISTAKES = {
@@ -71,12 +74,14 @@ MISTAKES = {
     "reward in whole numbers": (changed(reward=torch.ones(B, dtype=torch.int64)), "reward is .*, not torch.int64"),
     "no state": (changed(state=()), "state must come from initial_state or the previous act, not be a tuple"),
     "state of another batch": (
-        changed(state=lambda agent: agent.initial_state(3)), "state is for 3 environments, the observations are for 4"
+        changed(state=lambda agent: agent.initial_state(3)),
+        "state is for 3 environments, the observations are for 4",
     ),
     "state of another agent": (
-        changed(state=lambda agent: agent.initial_state(B)._replace(memory=(torch.zeros(B, 9),))), "to another agent"
+        changed(state=lambda agent: agent.initial_state(B)._replace(memory=(torch.zeros(B, 9),))),
+        "to another agent",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", MISTAKES)

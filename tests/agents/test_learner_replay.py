@@ -54,9 +54,11 @@ def parts(memory="gru", **options):
 def test_each_loss_is_handed_what_it_reads():
     _, model, actor, replay = parts(ratio=2.0)
     losses = {
-        "fresh": Notes(), "unrolls": Notes("sequence_replay"), "others": Notes("sequence_replay"),
+        "fresh": Notes(),
+        "unrolls": Notes("sequence_replay"),
+        "others": Notes("sequence_replay"),
         "windows": Notes("transition_replay", batch=17, length=3),
-    }  # fmt: skip
+    }
     learner = Learner(model, CONFIG, 10**6, plugins={k: weighed(v, 0.1) for k, v in losses.items()}, replay=replay)
     rollout = actor.collect()
     learner.step(rollout)

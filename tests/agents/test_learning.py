@@ -70,9 +70,15 @@ def test_the_entropy_cost_keeps_the_policy_random():
 class Chain(VectorEnv):
     """Five states, a fixed random walk whatever the agent does; leaving at the right end pays 1."""
 
-    TRANSITION = torch.tensor([
-        [0.5, 0.5, 0, 0, 0], [0.5, 0, 0.5, 0, 0], [0, 0.5, 0, 0.5, 0], [0, 0, 0.5, 0, 0.5], [0, 0, 0, 0.5, 0],
-    ])  # fmt: skip
+    TRANSITION = torch.tensor(
+        [
+            [0.5, 0.5, 0, 0, 0],
+            [0.5, 0, 0.5, 0, 0],
+            [0, 0.5, 0, 0.5, 0],
+            [0, 0, 0.5, 0, 0.5],
+            [0, 0, 0, 0.5, 0],
+        ]
+    )
 
     def __init__(self, num_envs):
         self.num_envs = num_envs

@@ -22,7 +22,7 @@ def change(gradient, steps=1, **options):
 @pytest.mark.parametrize(
     ("epsilon", "inside", "expected"),
     [(0.1, True, 0.0316), (0.1, False, 0.0909), (0.01, True, 0.0995), (0.01, False, 0.5)],
-)  # fmt: skip
+)
 def test_steady_state(epsilon, inside, expected):
     moved = change(0.01, 3000, epsilon=epsilon, epsilon_inside=inside)
     assert moved == pytest.approx(expected, rel=5e-3)

@@ -100,9 +100,11 @@ def test_windows_are_of_one_episode_and_end_with_a_transition(length, skewed):
         seen = drawn.observation["image"][:, n].flatten(1)[:, :50]
         places = [
             (i, t, b)
-            for i in range(5) for t in range(T - length + 1) for b in range(B)
+            for i in range(5)
+            for t in range(T - length + 1)
+            for b in range(B)
             if torch.equal(image[i, t : t + length + 1, b], seen)
-        ]  # fmt: skip
+        ]
         assert any(torch.equal(rewards[i, t : t + length, b], drawn.reward[:, n]) for i, t, b in places)
 
 

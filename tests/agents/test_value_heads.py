@@ -14,9 +14,17 @@ from morello.envs.experience import Spec
 
 SPEC = Spec({"vector": ((5,), torch.float32)}, 3, ("a", "b", "c"), ("task",), 1, None, True)
 SHORT = {
-    "env": "gym:CartPole-v1", "num_envs": 8, "unroll": 8, "threads": 1, "quiet": True, "checkpoint_every": 0,
-    "log_every": 2560, "seed": 0, "constant_rate": True, "learning_rate": 3e-3,
-}  # fmt: skip
+    "env": "gym:CartPole-v1",
+    "num_envs": 8,
+    "unroll": 8,
+    "threads": 1,
+    "quiet": True,
+    "checkpoint_every": 0,
+    "log_every": 2560,
+    "seed": 0,
+    "constant_rate": True,
+    "learning_rate": 3e-3,
+}
 
 
 class Always(IntrinsicReward):

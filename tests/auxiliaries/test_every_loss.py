@@ -51,9 +51,12 @@ REACHES = {
 
 def parts(name, weight=1.0, torso="shallow", seed=0):
     config = Config(
-        env="labyrinth:seekavoid_arena_01", learner=LEARNER, seed=seed, unroll=T,
+        env="labyrinth:seekavoid_arena_01",
+        learner=LEARNER,
+        seed=seed,
+        unroll=T,
         aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)},
-    )  # fmt: skip
+    )
     torch.manual_seed(seed)
     env = morello.make(config.env, num_envs=B, frame_size=(36, 36), seed=seed)
     model = ActorCritic(env.spec, torso=torso, memory="gru", memory_size=13)
@@ -144,12 +147,15 @@ def test_metrics_are_numbers_or_curves(name):
     assert ("accuracy" in names) == ("chance" in names)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("pixel_control", "--aux.pixel-control: pixel control needs images"),
-    ("reconstruction", "--aux.reconstruction: .* needs images"),
-    ("curl", "--aux.curl: .* needs images"),
-    ("spr", "--aux.spr: .*--aux.spr.no-augment.* needs images"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pixel_control", "--aux.pixel-control: pixel control needs images"),
+        ("reconstruction", "--aux.reconstruction: .* needs images"),
+        ("curl", "--aux.curl: .* needs images"),
+        ("spr", "--aux.spr: .*--aux.spr.no-augment.* needs images"),
+    ],
+)
 def test_what_does_not_fit_is_said_by_its_flag(name, message):
     env = morello.make("gym:CartPole-v1", num_envs=2)
     config = Config(aux={name: dataclasses.replace(AUXILIARY_LOSSES[name].Config(), weight=1.0)})
@@ -158,10 +164,16 @@ def test_what_does_not_fit_is_said_by_its_flag(name, message):
         auxiliaries_of(config, env.spec, sizes)
 
 
-@pytest.mark.parametrize(("options", "newest"), [
-    ({"frame_stack": 3}, 1), ({"grey": False}, 3), ({"preprocessing": "atari", "frame_stack": 6}, 1),
-    ({"preprocessing": "icm"}, 1), ({"preprocessing": "rgb", "frame_stack": 2}, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "newest"),
+    [
+        ({"frame_stack": 3}, 1),
+        ({"grey": False}, 3),
+        ({"preprocessing": "atari", "frame_stack": 6}, 1),
+        ({"preprocessing": "icm"}, 1),
+        ({"preprocessing": "rgb", "frame_stack": 2}, 3),
+    ],
+)
 def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
     pytest.importorskip("envpool", reason="Atari is an extra, .[envs]")
     config = Config(env="atari:Breakout", num_envs=1, device="cpu", **options)
@@ -171,11 +183,14 @@ def test_the_newest_frame_is_known_however_frames_are_stacked(options, newest):
     assert loss.channels == newest
 
 
-@pytest.mark.parametrize(("name", "settings", "message"), [
-    ("reward_prediction", {}, "'reward_prediction' needs an --unroll of at least 3, not 2"),
-    ("cpc_a", {"horizons": (3, 9)}, "'cpc_a' needs an --unroll of at least 3, not 2"),
-    ("cpc", {"source": "others"}, "'cpc' needs 2 environments at least: raise --num-envs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("reward_prediction", {}, "'reward_prediction' needs an --unroll of at least 3, not 2"),
+        ("cpc_a", {"horizons": (3, 9)}, "'cpc_a' needs an --unroll of at least 3, not 2"),
+        ("cpc", {"source": "others"}, "'cpc' needs 2 environments at least: raise --num-envs"),
+    ],
+)
 @pytest.mark.parametrize("plugin", [False, True])
 def test_what_would_have_nothing_to_learn_is_refused(name, settings, message, plugin):
     """Whether it comes by a flag or as a plugin."""

@@ -107,10 +107,14 @@ def test_tensors_are_averaged_over_updates_and_nan_is_left_out():
     averages = Averages()
     sparse = [torch.tensor([1.0, math.nan]), torch.tensor([3.0, math.nan]), torch.tensor([math.nan, math.nan])]
     for n, curve in enumerate(sparse):
-        averages.add({
-            "loss": torch.tensor(float(n)), "bad": torch.tensor(math.nan if n == 1 else 1.0),
-            "curve": over_updates(curve, sparse=True), "mean": Mean.of(torch.tensor(n), torch.tensor(2 * n)),
-        })  # fmt: skip
+        averages.add(
+            {
+                "loss": torch.tensor(float(n)),
+                "bad": torch.tensor(math.nan if n == 1 else 1.0),
+                "curve": over_updates(curve, sparse=True),
+                "mean": Mean.of(torch.tensor(n), torch.tensor(2 * n)),
+            }
+        )
     assert averages.drain() == {"loss": 1.0, "curve/1": 2.0, "mean": 0.5}
     assert averages.drain() == {}
 
@@ -121,9 +125,11 @@ def test_sums_go_through_a_checkpoint_to_the_bit(tmp_path):
     whole, first, second = Averages(), Averages(), Averages()
     for n, (guess, target, mask) in enumerate(each):
         metrics = {
-            "a/ev": explained_variance(guess, target, mask), "mean": average(guess, mask), "x": target.nansum(),
+            "a/ev": explained_variance(guess, target, mask),
+            "mean": average(guess, mask),
+            "x": target.nansum(),
             "chance": Commonest.of(torch.stack([guess > 2, guess <= 2], -1), mask),
-        }  # fmt: skip
+        }
         whole.add(metrics)
         if n == 20:
             checkpoint.save(tmp_path, 1, first.state_dict(), keep=1)
@@ -135,7 +141,7 @@ def test_sums_go_through_a_checkpoint_to_the_bit(tmp_path):
 
 SMALL = Config(
     env="gym:CartPole-v1", steps=1600, num_envs=4, unroll=10, log_every=800, threads=1, quiet=True, checkpoint_every=0
-)  # fmt: skip
+)
 
 
 def test_a_record_holds_what_its_interval_comes_to(tmp_path, monkeypatch):
@@ -163,10 +169,15 @@ def test_updates_are_added_without_being_read():
     x = torch.randn(5, 3, device="meta")
     averages = Averages()
     for _ in range(2):
-        averages.add({
-            "ev": explained_variance(x, x, x > 0), "mean": average(x, x > 0), "x": x.sum(),
-            "curve": over_updates(x.sum(0), sparse=True), "chance": Commonest.of(x > 0, x[:, 0] > 0),
-        })  # fmt: skip
+        averages.add(
+            {
+                "ev": explained_variance(x, x, x > 0),
+                "mean": average(x, x > 0),
+                "x": x.sum(),
+                "curve": over_updates(x.sum(0), sparse=True),
+                "chance": Commonest.of(x > 0, x[:, 0] > 0),
+            }
+        )
     assert all(pooled.value.is_meta for pooled in averages.pooled.values())
 
 

@@ -91,9 +91,7 @@ def test_lambda_0_is_one_step_td():
     ],
 )
 def test_gae_by_hand(reward, value, gamma, lambda_, expected):
-    advantage = lambda_advantage(
-        column(*reward), column(*[gamma] * 3), column(*value), yes(3), lambda_=lambda_
-    )
+    advantage = lambda_advantage(column(*reward), column(*[gamma] * 3), column(*value), yes(3), lambda_=lambda_)
     assert advantage.flatten().tolist() == pytest.approx(expected)
 
 
@@ -108,9 +106,7 @@ def test_termination_cuts_and_a_time_limit_bootstraps():
 def test_an_episode_end_inside_the_unroll_bootstraps_from_its_own_last_observation():
     # Steps: one, time limit; crossing row; one of the next episode. V of the true last observation is 10.
     valid = torch.tensor([[True], [False], [True]])
-    target, advantage = vtrace(
-        column(0, NAN, 0), column(1, NAN, 5), column(0.9, NAN, 0.9), column(2, 10, 3, 4), valid
-    )
+    target, advantage = vtrace(column(0, NAN, 0), column(1, NAN, 5), column(0.9, NAN, 0.9), column(2, 10, 3, 4), valid)
     assert target.flatten().tolist() == pytest.approx([1 + 0.9 * 10, 10, 5 + 0.9 * 4])
     assert advantage.flatten().tolist() == pytest.approx([8, 0, 5.6])
 
@@ -123,9 +119,13 @@ def test_bandit_fixed_point_moves_with_rho_bar(rho_bar, fixed_point):
     log_rho = torch.tensor([[math.log(1.8), math.log(0.2)]])
     value = torch.full((2, 2), fixed_point)
     target, _ = vtrace(
-        log_rho, torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2), value, torch.ones(1, 2, dtype=torch.bool),
+        log_rho,
+        torch.tensor([[1.0, 0.0]]),
+        torch.zeros(1, 2),
+        value,
+        torch.ones(1, 2, dtype=torch.bool),
         rho_bar=rho_bar,
-    )  # fmt: skip
+    )
     assert float((target - value[:1]).mean()) / min(rho_bar, 1) == pytest.approx(0, abs=1e-3)
 
 

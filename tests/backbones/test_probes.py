@@ -62,9 +62,10 @@ def test_no_fit_sees_a_test_row(monkeypatch):
     for part in (StandardScaler, PCA):
         original = part.fit_transform
         monkeypatch.setattr(
-            part, "fit_transform",
+            part,
+            "fit_transform",
             lambda self, rows, *rest, original=original: (fitted.append((self, rows)), original(self, rows, *rest))[1],
-        )  # fmt: skip
+        )
     known = baselines(x, labels, components=4)
     assert known.keys() == {"pixels", "pca-4"}
     assert {type(part) for part, _ in fitted} == {StandardScaler, PCA}

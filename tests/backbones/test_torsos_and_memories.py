@@ -199,9 +199,7 @@ def test_pixels_are_scaled_and_channels_come_last():
     assert first.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize(
-    ("name", "shape"), [("nature", (64, 7, 7)), ("shallow", (32, 9, 9)), ("deep", (32, 11, 11))]
-)
+@pytest.mark.parametrize(("name", "shape"), [("nature", (64, 7, 7)), ("shallow", (32, 9, 9)), ("deep", (32, 11, 11))])
 def test_published_sizes_at_84(name, shape):
     assert TORSOS[name]((84, 84, 3)).map_shape == shape
 
@@ -214,9 +212,7 @@ def test_too_small_an_image_is_refused_in_one_sentence():
 def test_encoder_is_the_same_in_chunks_and_joins_image_and_vector():
     both = spec(image=((44, 36, 3), torch.uint8), vector=((5,), torch.float32))
     encoder = Encoder(both, TORSOS["nature"], TORSOS["mlp"])
-    observation = {
-        "image": torch.randint(0, 256, (T, B, 44, 36, 3), dtype=torch.uint8), "vector": torch.randn(T, B, 5)
-    }  # fmt: skip
+    observation = {"image": torch.randint(0, 256, (T, B, 44, 36, 3), dtype=torch.uint8), "vector": torch.randn(T, B, 5)}
     maps, vector = encoder(observation)
     encoder.rows = 7
     maps_in_chunks, vector_in_chunks = encoder(observation)
@@ -278,10 +274,17 @@ def test_side_information_and_a_memory_built_for_it_go_together(name):
             built(x, built.initial_state(B), first)
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("conv", {"dilations": ()}), ("conv", {"dilations": (1, 0)}), ("conv", {"kernel": 0}),
-    ("transformer", {"window": 0}), ("transformer", {"layers": 0}), ("transformer", {"size": 1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("conv", {"dilations": ()}),
+        ("conv", {"dilations": (1, 0)}),
+        ("conv", {"kernel": 0}),
+        ("transformer", {"window": 0}),
+        ("transformer", {"layers": 0}),
+        ("transformer", {"size": 1}),
+    ],
+)
 def test_memories_that_could_remember_nothing_are_refused(name, options):
     with pytest.raises(ValueError, match=r"1 or more|at least"):
         MEMORIES[name](**{"input_size": E, "size": D, **options})

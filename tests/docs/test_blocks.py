@@ -254,12 +254,20 @@ ARENA = "morello train a2c --env labyrinth:seekavoid_arena_01"
 @pytest.mark.parametrize(
     "wrong",
     [
-        f"{ARENA} --gama 0.9", f"{ARENA} --memory lstn", "morello trian", "morello train a3c --env gym:CartPole-v1",
-        "morello eval runs/x --episode 3", "morello bench throughputt", "morello bench throughput --second 1",
-        "morello list env", 'common="--gama 0.9"\nmorello train a2c $common', f"{ARENA} $common",
-        f"python -m {ARENA} \\\n    --no-such-flag", "frobnicate",
+        f"{ARENA} --gama 0.9",
+        f"{ARENA} --memory lstn",
+        "morello trian",
+        "morello train a3c --env gym:CartPole-v1",
+        "morello eval runs/x --episode 3",
+        "morello bench throughputt",
+        "morello bench throughput --second 1",
+        "morello list env",
+        'common="--gama 0.9"\nmorello train a2c $common',
+        f"{ARENA} $common",
+        f"python -m {ARENA} \\\n    --no-such-flag",
+        "frobnicate",
     ],
-)  # fmt: skip
+)
 def test_a_wrong_command_is_refused(wrong, reason, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("page", fenced(wrong, reason=reason))
@@ -270,10 +278,14 @@ def test_a_wrong_command_is_refused(wrong, reason, tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize(
     "right",
     [
-        f"{ARENA} --device cuda", "morello eval runs/not-there", "morello bench throughput --sweep", "make gpu",
-        "pip install '.[envs]'", "python examples/custom_level.py",
+        f"{ARENA} --device cuda",
+        "morello eval runs/not-there",
+        "morello bench throughput --sweep",
+        "make gpu",
+        "pip install '.[envs]'",
+        "python examples/custom_level.py",
     ],
-)  # fmt: skip
+)
 def test_a_marked_command_is_only_parsed(right, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("page", fenced(right, reason="takes hours"))

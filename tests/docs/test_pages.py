@@ -40,7 +40,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_broken_links_are_seen():
-    text = "[a](docs/usage.md) [b](docs/no.md) [c](docs/usage.md#commands) [d](docs/usage.md#no) [e](https://example.org)"
+    text = (
+        "[a](docs/usage.md) [b](docs/no.md) [c](docs/usage.md#commands) [d](docs/usage.md#no) [e](https://example.org)"
+    )
     assert broken(ROOT / "README.md", text) == ["docs/no.md", "docs/usage.md#no"]
 
 

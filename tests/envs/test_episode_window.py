@@ -44,9 +44,7 @@ def play(lengths, steps, window, unroll=1):
         task = torch.zeros_like(first[more], dtype=torch.int64)
         now, state = reward[t : t + unroll], AgentState((), none, none)
         discount = torch.ones_like(now)
-        statistics.update(
-            Rollout({}, first[more], last[more], task, {}, none, none, now, discount, none, state)
-        )
+        statistics.update(Rollout({}, first[more], last[more], task, {}, none, none, now, discount, none, state))
         yield statistics.report()
 
 
@@ -129,8 +127,17 @@ def test_a_task_waits_for_those_who_play_it_and_for_nobody_else():
     )
     report = statistics.report(("quick", "slow"))
     assert report == {
-        "valid_steps": 14.0, "episodes": 4.0, "environments_in_first_episode": 1.0, "episodes/quick": 4.0,
-        "window_episodes/quick": 4.0, "episode_return/quick": 1.0, "episode_return_std/quick": 0.0,
-        "episode_return_min/quick": 1.0, "episode_return_max/quick": 1.0, "episode_length/quick": 2.0,
-        "terminated/quick": 0.0, "episodes/slow": 0.0, "environments_in_first_episode/slow": 1.0,
-    }  # fmt: skip
+        "valid_steps": 14.0,
+        "episodes": 4.0,
+        "environments_in_first_episode": 1.0,
+        "episodes/quick": 4.0,
+        "window_episodes/quick": 4.0,
+        "episode_return/quick": 1.0,
+        "episode_return_std/quick": 0.0,
+        "episode_return_min/quick": 1.0,
+        "episode_return_max/quick": 1.0,
+        "episode_length/quick": 2.0,
+        "terminated/quick": 0.0,
+        "episodes/slow": 0.0,
+        "environments_in_first_episode/slow": 1.0,
+    }

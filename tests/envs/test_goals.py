@@ -20,15 +20,29 @@ from morello.envs.labyrinth.maps import plan
 
 def test_gymnasiums_names():
     for name in (
-        "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v3", "LunarLander-v3", "MiniGrid-Empty-5x5-v0",
-        "minigrid:BabyAI-GoToObj-v0", "MiniWorld-Hallway-v0", "MiniGrid-MultiRoomNoisyTV-N7-S4-v0",
-    ):  # fmt: skip
+        "FrozenLake-v1",
+        "FrozenLake8x8-v1",
+        "Taxi-v3",
+        "LunarLander-v3",
+        "MiniGrid-Empty-5x5-v0",
+        "minigrid:BabyAI-GoToObj-v0",
+        "MiniWorld-Hallway-v0",
+        "MiniGrid-MultiRoomNoisyTV-N7-S4-v0",
+    ):
         assert has_goal(name), name
     # Where every end, or every step, pays or costs alike; or where nothing ends.
     for name in (
-        "CartPole-v1", "MountainCar-v0", "Acrobot-v1", "CliffWalking-v1", "Blackjack-v1", "tests.support.worlds:Odd-v0",
-        "MiniGrid-Playground-v0", "MiniWorld-CollectHealth-v0", "MiniWorld-RoomObjects-v0", "NotFrozenLake-v1",
-    ):  # fmt: skip
+        "CartPole-v1",
+        "MountainCar-v0",
+        "Acrobot-v1",
+        "CliffWalking-v1",
+        "Blackjack-v1",
+        "tests.support.worlds:Odd-v0",
+        "MiniGrid-Playground-v0",
+        "MiniWorld-CollectHealth-v0",
+        "MiniWorld-RoomObjects-v0",
+        "NotFrozenLake-v1",
+    ):
         assert not has_goal(name), name
 
 

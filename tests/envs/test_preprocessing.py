@@ -29,9 +29,15 @@ def shape(env):
 
 def test_wrappers_stand_in_the_order_in_which_they_are_needed():
     env = morello.make(
-        PARTS, 2,
-        time_limit=3, frame_stack=5, noisy_tv="region", grey=True, frame_size=(4, 3), sticky_actions=0.5,
-    )  # fmt: skip
+        PARTS,
+        2,
+        time_limit=3,
+        frame_stack=5,
+        noisy_tv="region",
+        grey=True,
+        frame_size=(4, 3),
+        sticky_actions=0.5,
+    )
     assert layers(env) == [StickyActions, Resize, Grey, NoisyTV, FrameStack]  # a limit is the family's own
     assert shape(env) == (4, 3, 5)
     assert env.spec.max_steps == 3
@@ -40,9 +46,16 @@ def test_wrappers_stand_in_the_order_in_which_they_are_needed():
 
 def test_what_asks_for_nothing_adds_nothing():
     env = morello.make(
-        "counting:steps", 2, frame_stack=1, grey=False, sticky_actions=0.0, noisy_tv="none", time_limit=None,
-        action_repeat=1, preprocessing="own",
-    )  # fmt: skip
+        "counting:steps",
+        2,
+        frame_stack=1,
+        grey=False,
+        sticky_actions=0.0,
+        noisy_tv="none",
+        time_limit=None,
+        action_repeat=1,
+        preprocessing="own",
+    )
     assert layers(env) == []
 
 
@@ -158,13 +171,26 @@ def test_another_environment_takes_the_settings_it_knows():
 
 
 def test_settings_become_options_and_a_family_without_one_is_named_with_the_flag():
-    config = {"env": "atari:Pong", "frame_size": (21, 23), "frame_stack": 2, "noisy_tv": "none", "preprocessing": "own",
-              "grey": False, "sticky_actions": 0.25, "life_loss": True, "time_limit": None,
-              "action_repeat": 7}  # fmt: skip
-    expected = {
-        "frame_size": (21, 23), "frame_stack": 2, "grey": False, "sticky_actions": 0.25, "life_loss": True,
+    config = {
+        "env": "atari:Pong",
+        "frame_size": (21, 23),
+        "frame_stack": 2,
+        "noisy_tv": "none",
+        "preprocessing": "own",
+        "grey": False,
+        "sticky_actions": 0.25,
+        "life_loss": True,
+        "time_limit": None,
         "action_repeat": 7,
-    }  # fmt: skip
+    }
+    expected = {
+        "frame_size": (21, 23),
+        "frame_stack": 2,
+        "grey": False,
+        "sticky_actions": 0.25,
+        "life_loss": True,
+        "action_repeat": 7,
+    }
     assert environment_options(config) == expected
     with pytest.raises(UserError, match="--life-loss is not for labyrinth:x"):
         environment_options({"env": "labyrinth:x", "life_loss": True})

@@ -20,8 +20,12 @@ MAKE = {
     "noisy rooms": lambda: morello.make("minigrid:MultiRoomNoisyTV-N7-S4", 2),
     "gym": lambda: morello.make("gym:CartPole-v1", 2),
     "a worker that is replaced": lambda: Workers(
-        partial(Gymnasium, "tests.support.gymnasium_worlds:Faulty-v0", fault="killed"), 2, CPU, 0,
-        env_workers=1, restart_envs=True,
+        partial(Gymnasium, "tests.support.gymnasium_worlds:Faulty-v0", fault="killed"),
+        2,
+        CPU,
+        0,
+        env_workers=1,
+        restart_envs=True,
     ),
 }
 

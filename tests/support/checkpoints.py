@@ -13,7 +13,6 @@ from morello.agents.storage import checkpoint
 FILES = ("tensors.safetensors", "tree.json", "manifest.json")
 
 
-
 def bits(x: torch.Tensor) -> bytes:
     return x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 

@@ -24,9 +24,16 @@ SPEC = Spec(
     resumable=True,
 )
 CONFIG = {
-    "env": "toy:world", "preset": "a2c", "seed": 3, "torso": "auto", "memory": "lstm", "memory_size": 11,
-    "dtype": "float32", "frame_size": [67, 71], "learner": {"gamma": 0.99, "clip": math.inf, "sign": None},
-}  # fmt: skip
+    "env": "toy:world",
+    "preset": "a2c",
+    "seed": 3,
+    "torso": "auto",
+    "memory": "lstm",
+    "memory_size": 11,
+    "dtype": "float32",
+    "frame_size": [67, 71],
+    "learner": {"gamma": 0.99, "clip": math.inf, "sign": None},
+}
 
 
 def lines(run: Run | Path) -> list[dict[str, Any]]:
@@ -37,5 +44,9 @@ def lines(run: Run | Path) -> list[dict[str, Any]]:
 def python(program: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )

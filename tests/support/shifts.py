@@ -17,6 +17,8 @@ def offsets(image, window, pad):
     """Every (top, left) at which ``window`` is cut out of the padded image."""
     large, (height, width, _) = padded(image, pad), image.shape
     return [
-        (top, left) for top in range(2 * pad + 1) for left in range(2 * pad + 1)
+        (top, left)
+        for top in range(2 * pad + 1)
+        for left in range(2 * pad + 1)
         if torch.equal(large[top : top + height, left : left + width], window)
-    ]  # fmt: skip
+    ]

@@ -1,6 +1,5 @@
 """SplitMix64 in Python's integers."""
 
-
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
 
 

@@ -42,9 +42,12 @@ def diagnose(model, count=6000):
         code = model.encode(x)
         terms = model.terms(x, generator=generator, code=code)
     return (
-        terms, active_units(code.mean), probe_code(code, terms, label, ridge),
-        shuffled_reconstruction(model, x, generator), information(code, terms),
-    )  # fmt: skip
+        terms,
+        active_units(code.mean),
+        probe_code(code, terms, label, ridge),
+        shuffled_reconstruction(model, x, generator),
+        information(code, terms),
+    )
 
 
 ERROR = 3 * 0.5 / math.sqrt(3000)  # three standard errors of an accuracy, at most

@@ -44,6 +44,11 @@ class Cue(VectorEnv):
     def answer(self, reward, last):
         shown = torch.nn.functional.one_hot(self.cue, self.cues).float() * (self.age == 0).unsqueeze(-1)
         return Timestep(
-            {"vector": shown}, reward, torch.where(last, 0.0, 1.0), self.age == 0, last,
-            torch.zeros(self.num_envs, dtype=torch.int64), {},
-        )  # fmt: skip
+            {"vector": shown},
+            reward,
+            torch.where(last, 0.0, 1.0),
+            self.age == 0,
+            last,
+            torch.zeros(self.num_envs, dtype=torch.int64),
+            {},
+        )

@@ -20,9 +20,22 @@ Event = tuple[Any, ...]
 def record(root: Path) -> Iterator[list[Event]]:
     """What is done to files below ``root``, by calls of ``os``, in order; callers may add marks of their own."""
     events: list[Event] = []
-    real = {name: getattr(os, name) for name in (
-        "open", "write", "fsync", "ftruncate", "truncate", "rename", "replace", "mkdir", "unlink", "remove", "rmdir",
-    )}  # fmt: skip
+    real = {
+        name: getattr(os, name)
+        for name in (
+            "open",
+            "write",
+            "fsync",
+            "ftruncate",
+            "truncate",
+            "rename",
+            "replace",
+            "mkdir",
+            "unlink",
+            "remove",
+            "rmdir",
+        )
+    }
 
     def inside(path: Any, dir_fd: int | None = None) -> Path | None:
         if isinstance(path, int):
@@ -181,9 +194,9 @@ def _left(file: File, chance: random.Random) -> bytes:
     lost = len(file.data) - len(file.durable)
     if lost <= 0 or not file.data.startswith(file.durable):
         return chance.choice((file.durable, file.data))
-    return chance.choice((
-        file.durable, file.data, file.durable + bytes(lost), file.data[: len(file.durable) + chance.randrange(lost)]
-    ))  # fmt: skip
+    return chance.choice(
+        (file.durable, file.data, file.durable + bytes(lost), file.data[: len(file.durable) + chance.randrange(lost)])
+    )
 
 
 def _read(path: Path) -> Folder:

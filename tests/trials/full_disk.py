@@ -32,9 +32,18 @@ from morello.agents.storage import checkpoint
 from morello.agents.training.train import train
 
 CONFIG = Config(
-    env="counting:steps", steps=240, num_envs=2, unroll=4, memory="lstm", memory_size=8, log_every=8,
-    checkpoint_every=40, threads=1, quiet=True, keep=3,
-)  # fmt: skip
+    env="counting:steps",
+    steps=240,
+    num_envs=2,
+    unroll=4,
+    memory="lstm",
+    memory_size=8,
+    log_every=8,
+    checkpoint_every=40,
+    threads=1,
+    quiet=True,
+    keep=3,
+)
 SIZE = 4 * 2**20
 MOUNTED = "MORELLO_TRIAL_DISK"
 

@@ -27,9 +27,21 @@ from morello.agents.storage import checkpoint
 from morello.agents.training.train import train
 
 COUNTING = Config(
-    env="counting:steps", steps=240, num_envs=3, unroll=5, frame_size=(36, 37), torso="shallow", memory="lstm",
-    memory_size=8, log_every=30, eval_every=60, eval_episodes=6, checkpoint_every=45, threads=1, resume=True,
-)  # fmt: skip
+    env="counting:steps",
+    steps=240,
+    num_envs=3,
+    unroll=5,
+    frame_size=(36, 37),
+    torso="shallow",
+    memory="lstm",
+    memory_size=8,
+    log_every=30,
+    eval_every=60,
+    eval_episodes=6,
+    checkpoint_every=45,
+    threads=1,
+    resume=True,
+)
 LABYRINTH = replace(COUNTING, env="labyrinth:my_way_home_dense", time_limit=20, eval_episodes=3)
 TARGETS = ("any", "start", "checkpoint", "evaluation")
 KILLS = 3

@@ -12,10 +12,37 @@ from pathlib import Path
 from typing import Any
 
 ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 3, 2**31, 2**63, 2**80, 10**400, 1e-300, 1e300, float("inf"), float("nan"), "", "x",
-    "none", "$x_$", "a/b:c", "gym:nowhere:X-v0", "\0", "\ud800", "é" * 300, [], [[]], {}, {"x": 1}, [1, "a", None],
-    [0, 0], {"tensor": "nothing"},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    3,
+    2**31,
+    2**63,
+    2**80,
+    10**400,
+    1e-300,
+    1e300,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "none",
+    "$x_$",
+    "a/b:c",
+    "gym:nowhere:X-v0",
+    "\0",
+    "\ud800",
+    "é" * 300,
+    [],
+    [[]],
+    {},
+    {"x": 1},
+    [1, "a", None],
+    [0, 0],
+    {"tensor": "nothing"},
+)
 """JSON values to put where others were."""
 
 
@@ -47,10 +74,16 @@ def _bytes(path: Path, chance: random.Random) -> None:
     for _ in range(chance.choice((1, 1, 2, 8))):
         at, length = chance.randrange(len(data) + 1), chance.choice((1, 1, 3, 40))
         piece = data[at : at + length]
-        data[at : at + length] = chance.choice((
-            bytes(b ^ (1 << chance.randrange(8)) for b in piece), b"", piece * 2, chance.randbytes(length),
-            bytes(length), chance.choice((b'"', b"}", b"[", b",", b"-", b"9" * 20, b"e99", b"null")),
-        ))  # fmt: skip
+        data[at : at + length] = chance.choice(
+            (
+                bytes(b ^ (1 << chance.randrange(8)) for b in piece),
+                b"",
+                piece * 2,
+                chance.randbytes(length),
+                bytes(length),
+                chance.choice((b'"', b"}", b"[", b",", b"-", b"9" * 20, b"e99", b"null")),
+            )
+        )
     path.write_bytes(data)
 
 

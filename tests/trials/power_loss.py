@@ -29,9 +29,18 @@ from morello.agents.storage.run_folder import Run
 from morello.agents.training.train import train
 
 CONFIG = Config(
-    env="counting:steps", steps=96, num_envs=2, unroll=4, memory="lstm", memory_size=8, log_every=8,
-    checkpoint_every=24, threads=1, resume=True, quiet=True,
-)  # fmt: skip
+    env="counting:steps",
+    steps=96,
+    num_envs=2,
+    unroll=4,
+    memory="lstm",
+    memory_size=8,
+    log_every=8,
+    checkpoint_every=24,
+    threads=1,
+    resume=True,
+    quiet=True,
+)
 HALF = 48
 
 

@@ -79,9 +79,11 @@ def slow_down(board: forked.Board) -> None:
 def trial(where: str, number: int, board: forked.Board, folder: Path, chance: random.Random) -> tuple[float, str]:
     """The seconds it took to stop, and what was wrong."""
     run, log = folder / "run", folder / "log"
-    words = ["watch", str(folder / "film"), "--episodes", "100"] if where == "watch" else [
-        *TRAIN, *OPTIONS[where], "--run", str(run)
-    ]  # fmt: skip
+    words = (
+        ["watch", str(folder / "film"), "--episodes", "100"]
+        if where == "watch"
+        else [*TRAIN, *OPTIONS[where], "--run", str(run)]
+    )
     board.write("nothing", -1)
 
     def work() -> int:

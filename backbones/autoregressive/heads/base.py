@@ -28,9 +28,7 @@ class Head(nn.Module, abc.ABC):
         """Return the log-probability, or log-density, of events, [...] in nats."""
 
     @abc.abstractmethod
-    def sample(
-        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Sample events; ``temperature`` 0 gives the likeliest, or the centre of the likeliest component."""
 
     def checked(self, x: Tensor) -> Tensor:

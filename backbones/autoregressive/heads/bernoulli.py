@@ -33,9 +33,7 @@ class Bernoulli(Head):
         logit = parameters.squeeze(-1)
         return -F.binary_cross_entropy_with_logits(logit, within(x, 1, whole=False).to(logit.dtype), reduction="none")
 
-    def sample(
-        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Sample events [...] int64."""
         logit = parameters.squeeze(-1)
         if temperature == 0:

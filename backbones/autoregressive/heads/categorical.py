@@ -26,9 +26,7 @@ class Categorical(Head):
         """Return ``log softmax(parameters)[x]``."""
         return F.log_softmax(parameters, dim=-1).gather(-1, self._index(x).unsqueeze(-1)).squeeze(-1)
 
-    def sample(
-        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Sample events [...] int64."""
         return choose(parameters, temperature, generator)
 

@@ -36,9 +36,7 @@ class GaussianMixture(Head):
         each = gaussian_log_prob(self._vector(x).to(parameters.dtype).unsqueeze(-2), mean, log_scale)
         return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
 
-    def sample(
-        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Sample numbers; ``temperature`` divides the logits and multiplies the standard deviations."""
         logits, mean, log_scale = self._split(parameters)
         component = choose(logits, temperature, generator)[..., None, None].expand(*logits.shape[:-1], 1, self.dims)

@@ -65,9 +65,7 @@ class DiscretisedLogisticMixture(Head):
         each = log_mass(value, means, log_scale, self.levels).sum(-1)
         return (torch.log_softmax(logits, -1) + each).logsumexp(-1)
 
-    def sample(
-        self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def sample(self, parameters: Tensor, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Sample levels, int64: each logistic draw is rounded to the level whose bin it falls into."""
         logits, *rest = self._split(parameters)
         component = choose(logits, temperature, generator)[..., None, None]

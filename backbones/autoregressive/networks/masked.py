@@ -32,9 +32,7 @@ class MaskedConv2d(nn.Conv2d):
 
     mask: Tensor
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, groups: int, *, strict: bool, row: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, *, strict: bool, row: bool = False) -> None:
         if kernel % 2 == 0:
             raise ValueError(f"a masked convolution needs an odd kernel, with the pixel in its middle, not {kernel}")
         height = 1 if row else kernel // 2 + 1

@@ -18,9 +18,17 @@ class PixelCNN(ImageNetwork):
     """
 
     def __init__(
-        self, ordering: Ordering, width: int, cond: int = 0, memory: int = 0, *,
-        size: int = 32, layers: int = 4, kernel: int = 3, first: int = 7,
-    ) -> None:  # fmt: skip
+        self,
+        ordering: Ordering,
+        width: int,
+        cond: int = 0,
+        memory: int = 0,
+        *,
+        size: int = 32,
+        layers: int = 4,
+        kernel: int = 3,
+        first: int = 7,
+    ) -> None:
         super().__init__(ordering, cond, memory)
         self.size, groups = size, self.groups
         self.first = MaskedConv2d(groups * width, groups * size, first, groups, strict=True)

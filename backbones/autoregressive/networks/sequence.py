@@ -22,9 +22,15 @@ class Sequence(CausalNetwork):
     """
 
     def __init__(
-        self, ordering: Ordering, width: int, cond: int = 0, memory: int = 0, *,
-        model: Callable[..., SequenceModel], size: int = 64,
-    ) -> None:  # fmt: skip
+        self,
+        ordering: Ordering,
+        width: int,
+        cond: int = 0,
+        memory: int = 0,
+        *,
+        model: Callable[..., SequenceModel],
+        size: int = 64,
+    ) -> None:
         super().__init__()
         self.start = nn.Parameter(torch.zeros(width))
         self.here, self.before = Places(ordering, width), Places(ordering, width)

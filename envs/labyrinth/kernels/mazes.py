@@ -73,9 +73,7 @@ def neighbour(c: int, side: int, stride: int, height: int, width: int) -> int:
 
 
 @wp.func
-def carve_corridors(
-    w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: int
-) -> int:
+def carve_corridors(w: Worlds, levels: Levels, grid: Ints2, e: int, k: int, rooms: int) -> int:
     """Carve a perfect maze on all odd cells that are still rock, one region per connected piece, and return the number
     of regions.
     """

@@ -130,8 +130,13 @@ def move(w: Worlds, levels: Levels, e: int, k: int, action: int) -> None:
     dt = levels.tick_seconds[k]
     v = accelerate(
         wp.vec2(w.velocity[e, 0], w.velocity[e, 1]),
-        wish, levels.speed[k], levels.friction[k], levels.acceleration[k], levels.stop_speed[k], dt,
-    )  # fmt: skip
+        wish,
+        levels.speed[k],
+        levels.friction[k],
+        levels.acceleration[k],
+        levels.stop_speed[k],
+        dt,
+    )
     cell = levels.cell_size[k]
     radius = levels.radius[k]
     x = w.position[e, 0]

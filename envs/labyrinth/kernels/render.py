@@ -33,9 +33,14 @@ wp.set_module_options({"enable_backward": False})
 
 
 def look_row(
-    cell: float, wall_height: float, eye_height: float, floor_texture: int, ceiling_texture: int,
-    fov_tangent: float = 1.0, texture_size: float | None = None,
-) -> list[float]:  # fmt: skip
+    cell: float,
+    wall_height: float,
+    eye_height: float,
+    floor_texture: int,
+    ceiling_texture: int,
+    fov_tangent: float = 1.0,
+    texture_size: float | None = None,
+) -> list[float]:
     """Return one task's row of ``look``. ``texture_size`` None: the fewest whole cells that span 64 map units."""
     size = texture_size or -(-64.0 // cell) * cell
     return [cell, wall_height, eye_height, float(floor_texture), float(ceiling_texture), fov_tangent, size]
@@ -43,9 +48,19 @@ def look_row(
 
 @wp.func
 def farthest(
-    places: wp.array2d(dtype=wp.float32), present: wp.array(dtype=wp.uint8), kinds: wp.array2d(dtype=wp.float32),
-    x: float, y: float, dx: float, dy: float, length: float, widest: float, wall: float, before_t: float, before: int,
-):  # fmt: skip
+    places: wp.array2d(dtype=wp.float32),
+    present: wp.array(dtype=wp.uint8),
+    kinds: wp.array2d(dtype=wp.float32),
+    x: float,
+    y: float,
+    dx: float,
+    dy: float,
+    length: float,
+    widest: float,
+    wall: float,
+    before_t: float,
+    before: int,
+):
     """Count the items in the column's plane that are nearer than item ``before`` at depth ``before_t`` and the wall.
 
     Also return the farthest of them: its slot, and its ``t`` and ``u`` (see shapes.py). No item is wider than
@@ -81,10 +96,22 @@ def farthest(
 
 @wp.func
 def draw_items(
-    frame: Bytes, depth: Floats, places: wp.array2d(dtype=wp.float32), present: wp.array(dtype=wp.uint8),
-    kinds: wp.array2d(dtype=wp.float32), first: int, width: int, height: int, pitch: float, eye: float,
-    wall: float, x: float, y: float, dx: float, dy: float,
-):  # fmt: skip
+    frame: Bytes,
+    depth: Floats,
+    places: wp.array2d(dtype=wp.float32),
+    present: wp.array(dtype=wp.uint8),
+    kinds: wp.array2d(dtype=wp.float32),
+    first: int,
+    width: int,
+    height: int,
+    pitch: float,
+    eye: float,
+    wall: float,
+    x: float,
+    y: float,
+    dx: float,
+    dy: float,
+):
     """Draw the items in a column, far to near, by the depths at which the ray passes their centres.
 
     That order is correct for items that do not overlap on the map. A column with at most one item needs one search.
@@ -118,11 +145,17 @@ def draw_items(
 
 @wp.kernel
 def render(
-    position: wp.array2d(dtype=wp.float32), heading: wp.array(dtype=wp.float32), walls: wp.array4d(dtype=wp.uint8),
-    item_position: wp.array3d(dtype=wp.float32), item_kind: wp.array2d(dtype=wp.uint8), task: wp.array(dtype=wp.int64),
-    look: wp.array2d(dtype=wp.float32), kinds: wp.array2d(dtype=wp.float32), textures: wp.array4d(dtype=wp.uint8),
+    position: wp.array2d(dtype=wp.float32),
+    heading: wp.array(dtype=wp.float32),
+    walls: wp.array4d(dtype=wp.uint8),
+    item_position: wp.array3d(dtype=wp.float32),
+    item_kind: wp.array2d(dtype=wp.uint8),
+    task: wp.array(dtype=wp.int64),
+    look: wp.array2d(dtype=wp.float32),
+    kinds: wp.array2d(dtype=wp.float32),
+    textures: wp.array4d(dtype=wp.uint8),
     image: wp.array4d(dtype=wp.uint8),
-):  # fmt: skip
+):
     """Fill ``image`` [B, H, W, 3], contiguous; launch with dim (B, W). The other arrays: world.py, LOOK, KIND."""
     b, column = wp.tid()
     height = image.shape[1]
@@ -160,20 +193,30 @@ def render(
     if ceiling == 0:
         fill_sky(frame, column, width, height, top, pitch, dx, dy)
     else:
-        fill_plane(
-            frame, texels, count, ceiling, column, width, height, 0, top, -1, above, pitch, x, y, dx, dy, scale
-        )
+        fill_plane(frame, texels, count, ceiling, column, width, height, 0, top, -1, above, pitch, x, y, dx, dy, scale)
     slant = wp.abs(dx)
     if axis == 1:
         slant = wp.abs(dy)
     slant = slant / wp.sqrt(dx * dx + dy * dy)
     fill_wall(
-        frame, texels, count, texture, column, width, height, top, bottom,
-        t, eye, pitch, place * cell, slant, scale, axis,
-    )  # fmt: skip
-    fill_plane(
-        frame, texels, count, floor, column, width, height, bottom, height, 1, eye, pitch, x, y, dx, dy, scale
+        frame,
+        texels,
+        count,
+        texture,
+        column,
+        width,
+        height,
+        top,
+        bottom,
+        t,
+        eye,
+        pitch,
+        place * cell,
+        slant,
+        scale,
+        axis,
     )
+    fill_plane(frame, texels, count, floor, column, width, height, bottom, height, 1, eye, pitch, x, y, dx, dy, scale)
     draw_items(
         frame, no_depth, item_position[b], item_kind[b], kinds, column, width, height, pitch, eye, t, x, y, dx, dy
     )
@@ -181,10 +224,16 @@ def render(
 
 @wp.kernel(module="unique", enable_backward=False)
 def render_depth(
-    position: wp.array2d(dtype=wp.float32), heading: wp.array(dtype=wp.float32), walls: wp.array4d(dtype=wp.uint8),
-    item_position: wp.array3d(dtype=wp.float32), item_kind: wp.array2d(dtype=wp.uint8), task: wp.array(dtype=wp.int64),
-    look: wp.array2d(dtype=wp.float32), kinds: wp.array2d(dtype=wp.float32), depth: wp.array3d(dtype=wp.float32),
-):  # fmt: skip
+    position: wp.array2d(dtype=wp.float32),
+    heading: wp.array(dtype=wp.float32),
+    walls: wp.array4d(dtype=wp.uint8),
+    item_position: wp.array3d(dtype=wp.float32),
+    item_kind: wp.array2d(dtype=wp.uint8),
+    task: wp.array(dtype=wp.int64),
+    look: wp.array2d(dtype=wp.float32),
+    kinds: wp.array2d(dtype=wp.float32),
+    depth: wp.array3d(dtype=wp.float32),
+):
     """Fill ``depth`` [B, H, W], contiguous: map units along the view direction, FAR in the sky; dim (B, W)."""
     b, column = wp.tid()
     height = depth.shape[1]

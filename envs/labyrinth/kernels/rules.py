@@ -169,9 +169,7 @@ def begin_episode(w: Worlds, levels: Levels, scratch: Ints2, e: int, k: int) -> 
 
 
 @wp.func
-def take_step(
-    w: Worlds, levels: Levels, kinds: Floats2, e: int, k: int, action: int, repeat: int
-) -> None:
+def take_step(w: Worlds, levels: Levels, kinds: Floats2, e: int, k: int, action: int, repeat: int) -> None:
     """Simulate up to ``repeat`` ticks of one action, stopping where the episode ends."""
     reward = float(0.0)
     discount = float(1.0)

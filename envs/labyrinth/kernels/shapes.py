@@ -38,9 +38,22 @@ def lemon_slice(w: float) -> float:
 
 @wp.func
 def draw_fruit(
-    frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
-    wall: float, t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
-):  # fmt: skip
+    frame: Bytes,
+    depth: Floats,
+    first: int,
+    width: int,
+    height: int,
+    pitch: float,
+    length: float,
+    eye: float,
+    wall: float,
+    t: float,
+    u: float,
+    shape: int,
+    radius: float,
+    centre: float,
+    colour: wp.vec3,
+):
     """Draw a solid of round slices, lit from the upper left behind the eye: apple with stalk and leaf, or lemon."""
     drop = eye - centre
     squared = 1.0 - u * u
@@ -84,9 +97,21 @@ def draw_fruit(
 
 @wp.func
 def draw_gem(
-    frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, length: float, eye: float,
-    wall: float, t: float, u: float, radius: float, centre: float, colour: wp.vec3,
-):  # fmt: skip
+    frame: Bytes,
+    depth: Floats,
+    first: int,
+    width: int,
+    height: int,
+    pitch: float,
+    length: float,
+    eye: float,
+    wall: float,
+    t: float,
+    u: float,
+    radius: float,
+    centre: float,
+    colour: wp.vec3,
+):
     """Draw an octahedron, 1.5 times as high as wide, with an edge towards the eye."""
     half = radius * (1.0 - wp.abs(u))
     drop = eye - centre
@@ -151,9 +176,20 @@ def flat_shade(shape: int, u: float, v: float) -> float:
 
 @wp.func
 def draw_flat(
-    frame: Bytes, depth: Floats, first: int, width: int, height: int, pitch: float, eye: float,
-    t: float, u: float, shape: int, radius: float, centre: float, colour: wp.vec3,
-):  # fmt: skip
+    frame: Bytes,
+    depth: Floats,
+    first: int,
+    width: int,
+    height: int,
+    pitch: float,
+    eye: float,
+    t: float,
+    u: float,
+    shape: int,
+    radius: float,
+    centre: float,
+    colour: wp.vec3,
+):
     """Draw a flat figure at depth t that faces the column's ray."""
     drop = eye - centre
     row = first_row((drop - radius) / t, pitch, height)

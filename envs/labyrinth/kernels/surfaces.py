@@ -75,9 +75,24 @@ def mip_base(count: int, texture: int, level: int) -> int:
 
 @wp.func
 def fill_plane(
-    frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
-    sign: int, drop: float, pitch: float, x: float, y: float, dx: float, dy: float, scale: float,
-):  # fmt: skip
+    frame: Bytes,
+    texels: Bytes,
+    count: int,
+    texture: int,
+    first: int,
+    width: int,
+    height: int,
+    begin: int,
+    end: int,
+    sign: int,
+    drop: float,
+    pitch: float,
+    x: float,
+    y: float,
+    dx: float,
+    dy: float,
+    scale: float,
+):
     """Draw floor (``sign`` 1) or ceiling (-1) in rows begin..end: the plane ``drop`` below or above the eye.
 
     Rows are visited outwards from the horizon, one mip level after the other; ``scale`` is texels per map unit. A row
@@ -121,9 +136,23 @@ def fill_plane(
 
 @wp.func
 def fill_wall(
-    frame: Bytes, texels: Bytes, count: int, texture: int, first: int, width: int, height: int, begin: int, end: int,
-    t: float, eye: float, pitch: float, place: float, slant: float, scale: float, axis: int,
-):  # fmt: skip
+    frame: Bytes,
+    texels: Bytes,
+    count: int,
+    texture: int,
+    first: int,
+    width: int,
+    height: int,
+    begin: int,
+    end: int,
+    t: float,
+    eye: float,
+    pitch: float,
+    place: float,
+    slant: float,
+    scale: float,
+    axis: int,
+):
     """Draw a wall at depth t in rows begin..end; ``slant`` is the cosine between the ray and the wall's normal."""
     covered = t * 2.0 * pitch * scale  # texels covered by a row
     area = covered * covered / wp.max(slant, 0.01)

@@ -73,10 +73,19 @@ MAZE_3 = """
 """
 
 POSTERS = (
-    "poster_red_disc", "poster_blue_cross", "poster_green_triangle", "poster_yellow_star", "poster_white_moon",
-    "poster_pink_heart", "poster_orange_diamond", "poster_teal_ring", "poster_black_arrow", "poster_purple_square",
-    "poster_white_saltire", "poster_blue_hourglass",
-)  # fmt: skip
+    "poster_red_disc",
+    "poster_blue_cross",
+    "poster_green_triangle",
+    "poster_yellow_star",
+    "poster_white_moon",
+    "poster_pink_heart",
+    "poster_orange_diamond",
+    "poster_teal_ring",
+    "poster_black_arrow",
+    "poster_purple_square",
+    "poster_white_saltire",
+    "poster_blue_hourglass",
+)
 WALLS = {1: "brick_red", 2: "brick_grey", 3: "hedge"}
 FLOORS = {1: "floor_wood", 2: "floor_wood", 3: "floor_sand"}
 MAZES = ((1, MAZE_1, 60, "10 x 5", 5), (2, MAZE_2, 150, "15 x 9", 13), (3, MAZE_3, 300, "20 x 13", 26))

@@ -141,8 +141,8 @@ class Oracle:
         N, _, rows, columns = walls.shape
         solid = torch.zeros(N, (rows - 1) * n + 1, (columns - 1) * n + 1)
         for t in range(n + 1):
-            solid[:, t : t + (rows - 1) * n : n, :: n] += walls[:, 0, :-1, :]
-            solid[:, :: n, t : t + (columns - 1) * n : n] += walls[:, 1, :, :-1]
+            solid[:, t : t + (rows - 1) * n : n, ::n] += walls[:, 0, :-1, :]
+            solid[:, ::n, t : t + (columns - 1) * n : n] += walls[:, 1, :, :-1]
         reach = -int(-self.level.physics.radius // self.spacing) - 1
         blocked = max_pool2d((solid > 0).float(), 2 * reach + 1, 1, reach) > 0
         cost = torch.where(blocked, torch.inf, 1.0)

@@ -16,8 +16,14 @@ from morello.envs.errors import UserError
 from morello.flags import parse
 
 COUNTING = {
-    "env": "counting:steps", "num_envs": 2, "unroll": 4, "steps": 80, "log_every": 16, "threads": 1, "quiet": True,
-}  # fmt: skip
+    "env": "counting:steps",
+    "num_envs": 2,
+    "unroll": 4,
+    "steps": 80,
+    "log_every": 16,
+    "threads": 1,
+    "quiet": True,
+}
 
 
 @pytest.mark.parametrize(("name", "registry"), [("torso", TORSOS), ("memory", MEMORIES), ("runner", RUNNERS)])

@@ -11,9 +11,23 @@ from morello.auxiliaries.losses.pixel_control import PixelControlConfig
 from morello.envs.errors import UserError
 
 TINY = [
-    "--env", "labyrinth:seekavoid_arena_01", "--steps", "100", "--num-envs", "2", "--frame-size", "36", "36",
-    "--memory-size", "8", "--replay.capacity", "400", "--threads", "1", "--quiet",
-]  # fmt: skip
+    "--env",
+    "labyrinth:seekavoid_arena_01",
+    "--steps",
+    "100",
+    "--num-envs",
+    "2",
+    "--frame-size",
+    "36",
+    "36",
+    "--memory-size",
+    "8",
+    "--replay.capacity",
+    "400",
+    "--threads",
+    "1",
+    "--quiet",
+]
 
 
 def saved(folder):
@@ -39,7 +53,7 @@ def test_help_shows_the_numbers_of_the_unroll_that_is_given(capsys):
         shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
         for said in (
             "--unroll INT Steps taken in each environment between two updates. (default: 50)",
-            "larger ones are scaled down to it. (default: 0.8)",
+            "are clipped separately, at 10. (default: 0.8)",
             f"(default: {0.1 / 50**2})",
         ):
             assert said in shown

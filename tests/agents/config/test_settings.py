@@ -131,17 +131,23 @@ def test_losses_are_added_to_a_presets_by_weight_or_whole():
     assert kept == ValueReplayConfig(weight=0.5, correct=False)
 
 
-@pytest.mark.parametrize(("aux", "said"), [
-    ({"value_repaly": 1.0}, "value_replay"),
-    ({"value_replay": -1.0}, "--aux.value-replay.weight must be at least 0 and finite"),
-    ({"value_replay": ValueReplayConfig(weight=1.0, gamma=1.5)}, "--aux.value-replay.gamma must be between 0 and 1"),
-    ({"value_replay": True}, "takes a number, its weight, or a ValueReplayConfig, not True"),
-    ({"value_replay": CPCConfig(weight=1.0)}, "takes a number, its weight, or a ValueReplayConfig"),
-    ({"curl": CURLConfig(weight=1.0, latent=0)}, "--aux.curl.latent must be between 1 and 2"),
-    ({"curl": CURLConfig(weight=1.0, momentum=math.nan)}, "--aux.curl.momentum must be between 0 and 1"),
-    ({"cpc": CPCConfig(weight=1.0, horizons=10**12)}, "--aux.cpc.horizons must be between 1 and 4096"),
-    ("value_replay", "--aux must be"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("aux", "said"),
+    [
+        ({"value_repaly": 1.0}, "value_replay"),
+        ({"value_replay": -1.0}, "--aux.value-replay.weight must be at least 0 and finite"),
+        (
+            {"value_replay": ValueReplayConfig(weight=1.0, gamma=1.5)},
+            "--aux.value-replay.gamma must be between 0 and 1",
+        ),
+        ({"value_replay": True}, "takes a number, its weight, or a ValueReplayConfig, not True"),
+        ({"value_replay": CPCConfig(weight=1.0)}, "takes a number, its weight, or a ValueReplayConfig"),
+        ({"curl": CURLConfig(weight=1.0, latent=0)}, "--aux.curl.latent must be between 1 and 2"),
+        ({"curl": CURLConfig(weight=1.0, momentum=math.nan)}, "--aux.curl.momentum must be between 0 and 1"),
+        ({"cpc": CPCConfig(weight=1.0, horizons=10**12)}, "--aux.cpc.horizons must be between 1 and 4096"),
+        ("value_replay", "--aux must be"),
+    ],
+)
 def test_wrong_losses_are_named(aux, said):
     with pytest.raises(UserError, match=said):
         resolved(aux=aux)

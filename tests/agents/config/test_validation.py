@@ -29,24 +29,27 @@ class Numbers:
     free: float = 0.0
 
 
-@pytest.mark.parametrize(("name", "value", "said"), [
-    ("count", 0, "--x.count must be at least 1 and below 2^63, not 0."),
-    ("count", 2**63, f"--x.count must be at least 1 and below 2^63, not {2**63}."),
-    ("count", "3", "--x.count must be of type int, not '3'."),
-    ("count", 3.0, "--x.count must be of type int, not 3.0."),
-    ("count", True, "--x.count must be of type int, not True."),
-    ("few", 2**20 + 1, f"--x.few must be between 1 and 2^20, not {2**20 + 1}."),
-    ("seed", -1, "--x.seed must be at least 0 and below 2^62, not -1."),
-    ("cost", math.inf, "--x.cost must be at least 0 and finite, not inf."),
-    ("rate", math.nan, "--x.rate must be more than 0 and finite, not nan."),
-    ("rate", 0, "--x.rate must be more than 0 and finite, not 0."),
-    ("ratio", 1001, "--x.ratio must be more than 0 and at most 1000, not 1001."),
-    ("decay", 1.0, "--x.decay must be at least 0 and below 1, not 1.0."),
-    ("size", (0, 3), "--x.size must be at least 1 and below 2^63, not (0, 3)."),
-    ("size", (3,), "--x.size must be of type tuple[int, int] | None, not (3,)."),
-    ("limit", 0, "--x.limit must be at least 1 and below 2^63, not 0."),
-    ("word", "fat", "Unknown x.word 'fat': "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("count", 0, "--x.count must be at least 1 and below 2^63, not 0."),
+        ("count", 2**63, f"--x.count must be at least 1 and below 2^63, not {2**63}."),
+        ("count", "3", "--x.count must be of type int, not '3'."),
+        ("count", 3.0, "--x.count must be of type int, not 3.0."),
+        ("count", True, "--x.count must be of type int, not True."),
+        ("few", 2**20 + 1, f"--x.few must be between 1 and 2^20, not {2**20 + 1}."),
+        ("seed", -1, "--x.seed must be at least 0 and below 2^62, not -1."),
+        ("cost", math.inf, "--x.cost must be at least 0 and finite, not inf."),
+        ("rate", math.nan, "--x.rate must be more than 0 and finite, not nan."),
+        ("rate", 0, "--x.rate must be more than 0 and finite, not 0."),
+        ("ratio", 1001, "--x.ratio must be more than 0 and at most 1000, not 1001."),
+        ("decay", 1.0, "--x.decay must be at least 0 and below 1, not 1.0."),
+        ("size", (0, 3), "--x.size must be at least 1 and below 2^63, not (0, 3)."),
+        ("size", (3,), "--x.size must be of type tuple[int, int] | None, not (3,)."),
+        ("limit", 0, "--x.limit must be at least 1 and below 2^63, not 0."),
+        ("word", "fat", "Unknown x.word 'fat': "),
+    ],
+)
 def test_what_is_refused_is_said_with_its_flag_its_range_and_what_was_given(name, value, said):
     with pytest.raises(UserError) as caught:
         validated(Numbers(**{name: value}), "x.")

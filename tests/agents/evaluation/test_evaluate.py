@@ -61,9 +61,13 @@ class Schedule(VectorEnv):
         over = last & torch.tensor([b % 2 == 0 for b in B])
         return Timestep(
             {"vector": torch.tensor([[self.episode[b], self.age[b]] for b in B], dtype=torch.float32)},
-            torch.tensor(rewards), torch.where(over, 0.0, 1.0), torch.tensor([self.age[b] == 0 for b in B]), last,
-            torch.tensor([b % 2 for b in B]), {},
-        )  # fmt: skip
+            torch.tensor(rewards),
+            torch.where(over, 0.0, 1.0),
+            torch.tensor([self.age[b] == 0 for b in B]),
+            last,
+            torch.tensor([b % 2 for b in B]),
+            {},
+        )
 
 
 LENGTHS = [[2, 17, 3, 11], [5], [13, 1, 7]]
@@ -79,8 +83,11 @@ def test_each_environment_plays_the_same_number_and_those_count():
     assert result.successes.tolist() == [b == 0 for b, _, _ in played]  # environment 2 terminates on a penalty
     assert result.task.tolist() == [b % 2 for b, _, _ in played]
     # The first twelve to finish anywhere would have been other, shorter episodes.
-    finish = sorted((sum(LENGTHS[b][i % len(LENGTHS[b])] + 1 for i in range(e + 1)), LENGTHS[b][e % len(LENGTHS[b])])
-                    for b in range(3) for e in range(12))  # fmt: skip
+    finish = sorted(
+        (sum(LENGTHS[b][i % len(LENGTHS[b])] + 1 for i in range(e + 1)), LENGTHS[b][e % len(LENGTHS[b])])
+        for b in range(3)
+        for e in range(12)
+    )
     assert np.mean([n for _, n in finish[:12]]) < 0.9 * result.lengths.mean()
 
 
@@ -166,9 +173,11 @@ def test_the_agent_policy_is_the_model_unrolled():
     with torch.no_grad():
         out = model(
             {"vector": torch.stack([t.observation["vector"] for t in seen])},
-            torch.stack([t.first for t in seen]), model.initial_state(5).memory, before,
+            torch.stack([t.first for t in seen]),
+            model.initial_state(5).memory,
+            before,
             torch.stack([t.reward for t in seen]),
-        )  # fmt: skip
+        )
     torch.testing.assert_close(torch.stack(logits), out.logits)
     assert len(torch.stack(actions).unique()) > 1
 
@@ -179,8 +188,15 @@ def test_sampling_follows_the_policy_and_its_seed_and_greedy_takes_the_best():
     probabilities = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2])
     model.policy.bias.data.copy_(probabilities.log())
     B = 1009
-    step = Timestep({"vector": torch.randn(B, 5)}, torch.zeros(B), torch.ones(B), torch.ones(B, dtype=torch.bool),
-                    torch.zeros(B, dtype=torch.bool), torch.zeros(B, dtype=torch.int64), {})  # fmt: skip
+    step = Timestep(
+        {"vector": torch.randn(B, 5)},
+        torch.zeros(B),
+        torch.ones(B),
+        torch.ones(B, dtype=torch.bool),
+        torch.zeros(B, dtype=torch.bool),
+        torch.zeros(B, dtype=torch.int64),
+        {},
+    )
     policy = agent_policy(model, B, seed=5)
     drawn = torch.cat([policy(step) for _ in range(20)])
     share = torch.bincount(drawn, minlength=5) / len(drawn)
@@ -214,8 +230,16 @@ def counting_agent():
     env = morello.make("counting:steps", 2, frame_size=(41, 43))
     torch.manual_seed(0)
     model = ActorCritic(env.spec, torso="shallow", memory_size=7)
-    config = {"env": "counting:steps", "preset": "a2c", "seed": 0, "torso": "shallow", "memory": "none",
-              "memory_size": 7, "frame_size": [41, 43], "dtype": "float32"}  # fmt: skip
+    config = {
+        "env": "counting:steps",
+        "preset": "a2c",
+        "seed": 0,
+        "torso": "shallow",
+        "memory": "none",
+        "memory_size": 7,
+        "frame_size": [41, 43],
+        "dtype": "float32",
+    }
     return Agent(model, env.spec, config, 1234)
 
 

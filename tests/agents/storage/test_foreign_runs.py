@@ -14,9 +14,15 @@ from morello.agents.training.train import train
 from morello.envs.errors import UserError
 
 COUNTING = {
-    "env": "counting:steps", "num_envs": 2, "unroll": 4, "steps": 80, "log_every": 16, "checkpoint_every": 16,
-    "threads": 1, "quiet": True,
-}  # fmt: skip
+    "env": "counting:steps",
+    "num_envs": 2,
+    "unroll": 4,
+    "steps": 80,
+    "log_every": 16,
+    "checkpoint_every": 16,
+    "threads": 1,
+    "quiet": True,
+}
 
 
 @pytest.mark.parametrize("name", ["config.json", "provenance.json", "metrics.jsonl", "lock", "evaluation.json"])

@@ -25,9 +25,15 @@ from ...support.run_folders import CONFIG, SPEC, lines, python
 
 def test_records_are_valid_json_whatever_they_hold(tmp_path):
     record = {
-        "step": 20, "frames": np.int64(80), "loss": torch.tensor(2.5), "rate": np.float32(0.5), "nan": math.nan,
-        "inf": torch.tensor(-math.inf), "name": "a\nb\u2028\"", "flag": True,
-    }  # fmt: skip
+        "step": 20,
+        "frames": np.int64(80),
+        "loss": torch.tensor(2.5),
+        "rate": np.float32(0.5),
+        "nan": math.nan,
+        "inf": torch.tensor(-math.inf),
+        "name": 'a\nb\u2028"',
+        "flag": True,
+    }
     with Run.create(tmp_path, CONFIG, SPEC) as run:
         run.log(record)
         text = (tmp_path / "metrics.jsonl").read_text()  # it is there before anything is closed
@@ -37,9 +43,15 @@ def test_records_are_valid_json_whatever_they_hold(tmp_path):
         raise AssertionError(name)
 
     assert json.loads(text, parse_constant=refuse) == {
-        "step": 20, "frames": 80, "loss": 2.5, "rate": 0.5, "nan": None,
-        "inf": None, "name": "a\nb\u2028\"", "flag": True,
-    }  # fmt: skip
+        "step": 20,
+        "frames": 80,
+        "loss": 2.5,
+        "rate": 0.5,
+        "nan": None,
+        "inf": None,
+        "name": 'a\nb\u2028"',
+        "flag": True,
+    }
 
 
 def test_truncation_forgets_what_came_after_and_what_was_torn(tmp_path):
@@ -261,8 +273,19 @@ def test_an_endless_file_is_refused(tmp_path):
 def test_lines_that_are_no_records_are_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     good = [b'{"step": 1, "x": 2.5, "word": "w", "none": null, "flag": true}', b'{"x": NaN}']
-    bad = [b"[]", b"3", b'{"step": "1"}', b'{"step": NaN}', b'{"step": null}', b'{"x": [1]}', b'{"x": {}}', b"\xff",
-           b'{"x": 123456789012345678901234567890}', b'{"x": "\\ud800"}', b'{"x": ' + b"[" * 100_000]  # fmt: skip
+    bad = [
+        b"[]",
+        b"3",
+        b'{"step": "1"}',
+        b'{"step": NaN}',
+        b'{"step": null}',
+        b'{"x": [1]}',
+        b'{"x": {}}',
+        b"\xff",
+        b'{"x": 123456789012345678901234567890}',
+        b'{"x": "\\ud800"}',
+        b'{"x": ' + b"[" * 100_000,
+    ]
     path.write_bytes(b"".join(line + b"\n" for line in [*bad, *good]))
     messages: list[str] = []
     found = metrics.read_records(path, messages.append)

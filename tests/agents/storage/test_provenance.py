@@ -95,30 +95,33 @@ def test_a_damaged_provenance_is_an_error_and_a_missing_one_is_not(tmp_path):
 # Secrets
 
 
-@pytest.mark.parametrize(("words", "want"), [
-    (["--token=abc", "--steps", "5"], ["--token=***", "--steps", "5"]),
-    (["--api-key", "abc", "--steps", "5"], ["--api-key", "***", "--steps", "5"]),
-    (["--api_key", "abc"], ["--api_key", "***"]),
-    (["--wandb.key", "-abc"], ["--wandb.key", "***"]),
-    (["key=abc", "WANDB_API_KEY=abc", "HF_TOKEN=abc"], ["key=***", "WANDB_API_KEY=***", "HF_TOKEN=***"]),
-    (["--password=a=b", "--db-password", "x"], ["--password=***", "--db-password", "***"]),
-    (["--client-secret", "x", "--accessToken=y"], ["--client-secret", "***", "--accessToken=***"]),
-    (["https://me:pw@host.org/x?a=1"], ["https://***@host.org/x?a=1"]),
-    (["https://host.org/?a=1&token=abc&b=2"], ["https://host.org/?a=1&token=***&b=2"]),
-    (["--header", "Authorization: Bearer abc"], ["--header", "Authorization: ***"]),
-    (["--header", "Authorization: Token abc"], ["--header", "Authorization: ***"]),
-    (["--password=a b", "password=a,b", "pass=a&b;c"], ["--password=***", "password=***", "pass=***"]),
-    (["--pass", "a", "secretKey=a", "accessKey=a"], ["--pass", "***", "secretKey=***", "accessKey=***"]),
-    (['{"steps": 5, "token": "a, b"}'], ['{"steps": 5, "token": ***}']),
-    (["https://me:p@w@host.org/x", "ftp://me:p/w@host"], ["https://***@host.org/x", "ftp://***@host"]),
-    (["http://host.org:80/@me", "http://host.org/@me?a@b"], ["http://host.org:80/@me", "http://host.org/@me?a@b"]),
-    (["--bypass=3", "--passes", "2"], ["--bypass=3", "--passes", "2"]),
-    (["--note", "hf_abcdefghijklmnop"], ["--note", "***"]),
-    (["--token", "--steps", "5"], ["--token", "--steps", "5"]),
-    (["--keep", "3", "--aux.cpc.keys", "4", "monkey=3"], ["--keep", "3", "--aux.cpc.keys", "4", "monkey=3"]),
-    (["--env", "gym:CartPole-v1", "--run", "a b"], ["--env", "gym:CartPole-v1", "--run", "a b"]),
-    (["--author", "Ada", "path/to/file.py"], ["--author", "Ada", "path/to/file.py"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "want"),
+    [
+        (["--token=abc", "--steps", "5"], ["--token=***", "--steps", "5"]),
+        (["--api-key", "abc", "--steps", "5"], ["--api-key", "***", "--steps", "5"]),
+        (["--api_key", "abc"], ["--api_key", "***"]),
+        (["--wandb.key", "-abc"], ["--wandb.key", "***"]),
+        (["key=abc", "WANDB_API_KEY=abc", "HF_TOKEN=abc"], ["key=***", "WANDB_API_KEY=***", "HF_TOKEN=***"]),
+        (["--password=a=b", "--db-password", "x"], ["--password=***", "--db-password", "***"]),
+        (["--client-secret", "x", "--accessToken=y"], ["--client-secret", "***", "--accessToken=***"]),
+        (["https://me:pw@host.org/x?a=1"], ["https://***@host.org/x?a=1"]),
+        (["https://host.org/?a=1&token=abc&b=2"], ["https://host.org/?a=1&token=***&b=2"]),
+        (["--header", "Authorization: Bearer abc"], ["--header", "Authorization: ***"]),
+        (["--header", "Authorization: Token abc"], ["--header", "Authorization: ***"]),
+        (["--password=a b", "password=a,b", "pass=a&b;c"], ["--password=***", "password=***", "pass=***"]),
+        (["--pass", "a", "secretKey=a", "accessKey=a"], ["--pass", "***", "secretKey=***", "accessKey=***"]),
+        (['{"steps": 5, "token": "a, b"}'], ['{"steps": 5, "token": ***}']),
+        (["https://me:p@w@host.org/x", "ftp://me:p/w@host"], ["https://***@host.org/x", "ftp://***@host"]),
+        (["http://host.org:80/@me", "http://host.org/@me?a@b"], ["http://host.org:80/@me", "http://host.org/@me?a@b"]),
+        (["--bypass=3", "--passes", "2"], ["--bypass=3", "--passes", "2"]),
+        (["--note", "hf_abcdefghijklmnop"], ["--note", "***"]),
+        (["--token", "--steps", "5"], ["--token", "--steps", "5"]),
+        (["--keep", "3", "--aux.cpc.keys", "4", "monkey=3"], ["--keep", "3", "--aux.cpc.keys", "4", "monkey=3"]),
+        (["--env", "gym:CartPole-v1", "--run", "a b"], ["--env", "gym:CartPole-v1", "--run", "a b"]),
+        (["--author", "Ada", "path/to/file.py"], ["--author", "Ada", "path/to/file.py"]),
+    ],
+)
 def test_secrets_are_masked_and_nothing_else(words, want):
     assert masked(words) == want
 
@@ -193,6 +196,7 @@ def test_diffs_of_older_versions_are_kept_once_too(tmp_path, changed):
 
 # A checkout that somebody else made
 
+
 def test_no_program_of_a_checkout_is_run(tmp_path):
     """Each place where a repository names a program leaves a mark if it is run."""
     repository, trap = tmp_path / "repository", tmp_path / "trap"
@@ -209,10 +213,24 @@ def test_no_program_of_a_checkout_is_run(tmp_path):
     git("commit", "-qm", "m")
     run = f"sh -c 'touch {trap}; cat'"
     for key in (
-        "core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "core.askPass", "diff.external",
-        "diff.evil.command", "diff.evil.textconv", "filter.evil.clean", "filter.evil.smudge", "filter.evil.process",
-        "pager.diff", "pager.rev-parse", "alias.diff", "alias.rev-parse", "interactive.diffFilter", "gpg.program",
-    ):  # fmt: skip
+        "core.fsmonitor",
+        "core.pager",
+        "core.sshCommand",
+        "core.editor",
+        "core.askPass",
+        "diff.external",
+        "diff.evil.command",
+        "diff.evil.textconv",
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "filter.evil.process",
+        "pager.diff",
+        "pager.rev-parse",
+        "alias.diff",
+        "alias.rev-parse",
+        "interactive.diffFilter",
+        "gpg.program",
+    ):
         git("config", key, run if not key.startswith("alias") else f"!{run}")
     git("config", "filter.evil.required", "true")
     hooks = tmp_path / "hooks"

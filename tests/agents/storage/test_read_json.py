@@ -14,35 +14,76 @@ from morello.agents.storage.read_json import parse, read_json
 from morello.envs.errors import UserError
 
 
-@pytest.mark.parametrize(("value", "shape"), [
-    (3, int), (-(2**63) + 1, int), (3, float), (2.5, float), (1e99, float), ("é", str), (True, bool), (None, None),
-    ([], [int]), ([1, 2], [int]), ([1, None], [(int, None)]), ({}, {str: int}), ({"a": 1}, {str: int}),
-    ({"a": 1, "more": []}, {"a": int}), ({}, {"a?": int}), ({"a": 1}, {"a?": int}), ({"x": [{"y": None}]}, Any),
-    ({"a": {"b": [1.5]}}, {"a": ({"b": [float]}, None)}), ({"a": None}, {"a": ({"b": [float]}, None)}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (3, int),
+        (-(2**63) + 1, int),
+        (3, float),
+        (2.5, float),
+        (1e99, float),
+        ("é", str),
+        (True, bool),
+        (None, None),
+        ([], [int]),
+        ([1, 2], [int]),
+        ([1, None], [(int, None)]),
+        ({}, {str: int}),
+        ({"a": 1}, {str: int}),
+        ({"a": 1, "more": []}, {"a": int}),
+        ({}, {"a?": int}),
+        ({"a": 1}, {"a?": int}),
+        ({"x": [{"y": None}]}, Any),
+        ({"a": {"b": [1.5]}}, {"a": ({"b": [float]}, None)}),
+        ({"a": None}, {"a": ({"b": [float]}, None)}),
+    ],
+)
 def test_what_fits(value, shape):
     assert parse(json.dumps(value).encode(), shape) == value
 
 
-@pytest.mark.parametrize(("text", "shape", "where"), [
-    ("true", int, "it"), ("1.0", int, "it"), (f"{2**63}", int, "it"), ("1" + "0" * 400, float, "it"),
-    ("1e100", float, "it"),
-    ("NaN", float, "it"), ("Infinity", float, "it"), ("true", float, "it"), ('"1"', float, "it"), ("1", str, "it"),
-    ("null", str, "it"), ("0", None, "it"), ("{}", [int], "it"), ("[]", {str: int}, "it"), ("{}", {"a": Any}, "a"),
-    ('{"a": {"b": [1, "x"]}}', {"a": {"b": [float]}}, "a/b/1"),
-    ('{"a": {"b": 3}}', {"a": ({"b": [float]}, None)}, "a/b"),
-    ('{"a": "x"}', {"a?": int}, "a"), ('{"k": [1]}', {str: int}, "k"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "shape", "where"),
+    [
+        ("true", int, "it"),
+        ("1.0", int, "it"),
+        (f"{2**63}", int, "it"),
+        ("1" + "0" * 400, float, "it"),
+        ("1e100", float, "it"),
+        ("NaN", float, "it"),
+        ("Infinity", float, "it"),
+        ("true", float, "it"),
+        ('"1"', float, "it"),
+        ("1", str, "it"),
+        ("null", str, "it"),
+        ("0", None, "it"),
+        ("{}", [int], "it"),
+        ("[]", {str: int}, "it"),
+        ("{}", {"a": Any}, "a"),
+        ('{"a": {"b": [1, "x"]}}', {"a": {"b": [float]}}, "a/b/1"),
+        ('{"a": {"b": 3}}', {"a": ({"b": [float]}, None)}, "a/b"),
+        ('{"a": "x"}', {"a?": int}, "a"),
+        ('{"k": [1]}', {str: int}, "k"),
+    ],
+)
 def test_what_does_not_fit_is_said_to_be_where_it_is(text, shape, where):
     with pytest.raises(ValueError, match=f"^{where} is not what it should be$"):
         parse(text.encode(), shape)
 
 
-@pytest.mark.parametrize(("data", "said"), [
-    (b"", "no JSON"), (b"{", "no JSON"), (b"\xff\xfe\xfd", "no JSON"), (b"1" * 10_000, "no JSON"),
-    (b"[" * 1_000_000, "nested"), (b"[" * 200 + b"]" * 200, "nested more than 100 deep"),
-    (b'{"a": ["\\u0000"]}', "no text"), (b'{"\\ud800": 1}', "no text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no JSON"),
+        (b"{", "no JSON"),
+        (b"\xff\xfe\xfd", "no JSON"),
+        (b"1" * 10_000, "no JSON"),
+        (b"[" * 1_000_000, "nested"),
+        (b"[" * 200 + b"]" * 200, "nested more than 100 deep"),
+        (b'{"a": ["\\u0000"]}', "no text"),
+        (b'{"\\ud800": 1}', "no text"),
+    ],
+)
 def test_what_is_no_json_of_anybodys(data, said):
     with pytest.raises(ValueError, match=said):
         parse(data)

@@ -166,6 +166,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
 
 # Tables
 
+
 @pytest.fixture
 def table(tmp_path):
     """Two runs at runs/<env>/<preset>/<seed>, one begun and without records."""

@@ -13,9 +13,15 @@ from morello.agents.training.train import train
 from ...support.run_folders import CONFIG, SPEC
 
 COUNTING = {
-    "env": "counting:steps", "num_envs": 2, "unroll": 4, "steps": 80, "log_every": 16, "checkpoint_every": 16,
-    "threads": 1, "quiet": True,
-}  # fmt: skip
+    "env": "counting:steps",
+    "num_envs": 2,
+    "unroll": 4,
+    "steps": 80,
+    "log_every": 16,
+    "checkpoint_every": 16,
+    "threads": 1,
+    "quiet": True,
+}
 
 
 def at_step(step, act):

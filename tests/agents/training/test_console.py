@@ -16,9 +16,26 @@ from morello.agents.training.train import train
 from ...support.small_run import SMALL, records
 
 TINY = [
-    "--env", "counting:steps", "--steps", "90", "--num-envs", "3", "--unroll", "5", "--torso", "shallow",
-    "--frame-size", "36", "37", "--threads", "1", "--log-every", "15", "--checkpoint-every", "30",
-]  # fmt: skip
+    "--env",
+    "counting:steps",
+    "--steps",
+    "90",
+    "--num-envs",
+    "3",
+    "--unroll",
+    "5",
+    "--torso",
+    "shallow",
+    "--frame-size",
+    "36",
+    "37",
+    "--threads",
+    "1",
+    "--log-every",
+    "15",
+    "--checkpoint-every",
+    "30",
+]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
@@ -37,9 +54,12 @@ class Refusing(io.StringIO):
 
 
 REFUSALS = [
-    BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.ENOSPC, "No space left"), OSError(errno.EIO, "I/O"),
-    OSError(errno.EBADF, "Bad file"), ValueError("I/O operation on closed file"),
-]  # fmt: skip
+    BrokenPipeError(errno.EPIPE, "Broken pipe"),
+    OSError(errno.ENOSPC, "No space left"),
+    OSError(errno.EIO, "I/O"),
+    OSError(errno.EBADF, "Bad file"),
+    ValueError("I/O operation on closed file"),
+]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda error: str(error))

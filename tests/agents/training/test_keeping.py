@@ -16,8 +16,15 @@ from morello.envs.errors import BrokenEnvironmentError
 
 from ...support.small_run import SMALL, records
 
-CART = {"num_envs": 3, "unroll": 5, "frame_size": None, "torso": "auto", "memory": "none", "checkpoint_every": 10_000,
-        "log_every": 60}  # fmt: skip
+CART = {
+    "num_envs": 3,
+    "unroll": 5,
+    "frame_size": None,
+    "torso": "auto",
+    "memory": "none",
+    "checkpoint_every": 10_000,
+    "log_every": 60,
+}
 WORDS = ["train", "a2c", "--num-envs", "3", "--unroll", "5", "--threads", "1", "--log-every", "60"]
 
 

@@ -20,10 +20,21 @@ from morello.envs.errors import UserError
 from ...support.small_run import records, same, weights
 
 SMALL = Config(
-    env="labyrinth:seekavoid_arena_01", steps=480, num_envs=4, unroll=6, frame_size=(36, 36), torso="shallow",
-    memory="lstm", memory_size=16, log_every=120, checkpoint_every=240, threads=1, quiet=True,
-    replay=ReplayConfig(capacity=240), checkpoint_replay=True,
-)  # fmt: skip
+    env="labyrinth:seekavoid_arena_01",
+    steps=480,
+    num_envs=4,
+    unroll=6,
+    frame_size=(36, 36),
+    torso="shallow",
+    memory="lstm",
+    memory_size=16,
+    log_every=120,
+    checkpoint_every=240,
+    threads=1,
+    quiet=True,
+    replay=ReplayConfig(capacity=240),
+    checkpoint_replay=True,
+)
 EVERY = with_overrides(SMALL, {"aux": dict.fromkeys(AUXILIARY_LOSSES, 0.1)})
 
 

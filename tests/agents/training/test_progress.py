@@ -11,13 +11,34 @@ from morello.agents.training.progress import Progress, duration, number, sparkli
 
 ENV = "labyrinth:seekavoid_arena_01"
 RECORD = {
-    "step": 20_000, "frames": 80_000, "episodes": 64.0, "window_episodes": 112.0, "episode_return": 3.25,
-    "episode_length": 300.0, "terminated": 0.5, "success": 0.37, "loss/policy": -0.0123, "loss/value": 0.5,
-    "loss/entropy": -1.7, "loss/rnd": 0.2, "entropy": 1.71, "learning_rate": 3e-4, "gradient_norm/agent": 0.61,
-    "extrinsic/reward": 0.012, "extrinsic/value": 0.53, "extrinsic/explained_variance": 0.72, "rnd/reward": 1.2,
-    "rnd/value": 20.4, "rnd/explained_variance": -0.3, "time/seconds": 4.0, "time/steps_per_second": 5000.0,
-    "time/environment": 2.0, "time/acting": 1.0, "time/learning": 0.8, "time/other": 0.2,
-}  # fmt: skip
+    "step": 20_000,
+    "frames": 80_000,
+    "episodes": 64.0,
+    "window_episodes": 112.0,
+    "episode_return": 3.25,
+    "episode_length": 300.0,
+    "terminated": 0.5,
+    "success": 0.37,
+    "loss/policy": -0.0123,
+    "loss/value": 0.5,
+    "loss/entropy": -1.7,
+    "loss/rnd": 0.2,
+    "entropy": 1.71,
+    "learning_rate": 3e-4,
+    "gradient_norm/agent": 0.61,
+    "extrinsic/reward": 0.012,
+    "extrinsic/value": 0.53,
+    "extrinsic/explained_variance": 0.72,
+    "rnd/reward": 1.2,
+    "rnd/value": 20.4,
+    "rnd/explained_variance": -0.3,
+    "time/seconds": 4.0,
+    "time/steps_per_second": 5000.0,
+    "time/environment": 2.0,
+    "time/acting": 1.0,
+    "time/learning": 0.8,
+    "time/other": 0.2,
+}
 
 
 class Clock:
@@ -30,8 +51,14 @@ class Clock:
 
 
 def console(terminal):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=110, height=50, color_system="truecolor",
-                   _environ={"TERM": "xterm"})  # fmt: skip
+    return Console(
+        file=io.StringIO(),
+        force_terminal=terminal,
+        width=110,
+        height=50,
+        color_system="truecolor",
+        _environ={"TERM": "xterm"},
+    )
 
 
 def progress(terminal, *, quiet=False, steps=1_000_000, step=0):
@@ -58,10 +85,23 @@ def test_the_panel_shows_all_of_a_record():
         view.update(RECORD | {"step": 40_000, "frames": 160_000})
         text = panel(view)
     for shown in (
-        ENV, "runs/here/0-now", "40,000 of 1,000,000 steps", "4%", "10,000 steps/s", "40,000 frames/s", "0:01:36 left",
-        "episode return 3.25", "length 300", "mean of 112 episodes", "success 37%", "evaluation 7.25",
-        "environment 50%", "acting 25%", "learning 20%", "other 5%",
-    ):  # fmt: skip
+        ENV,
+        "runs/here/0-now",
+        "40,000 of 1,000,000 steps",
+        "4%",
+        "10,000 steps/s",
+        "40,000 frames/s",
+        "0:01:36 left",
+        "episode return 3.25",
+        "length 300",
+        "mean of 112 episodes",
+        "success 37%",
+        "evaluation 7.25",
+        "environment 50%",
+        "acting 25%",
+        "learning 20%",
+        "other 5%",
+    ):
         assert shown in text, shown
     words = " ".join(text.split())
     assert "extrinsic 0.012 0.530 0.720" in words

@@ -15,13 +15,26 @@ from morello.agents.training.train import train
 from ...support.forging import forge
 
 COUNTING = {
-    "env": "counting:steps", "num_envs": 2, "unroll": 4, "steps": 16, "log_every": 16, "threads": 1, "quiet": True,
-}  # fmt: skip
+    "env": "counting:steps",
+    "num_envs": 2,
+    "unroll": 4,
+    "steps": 16,
+    "log_every": 16,
+    "threads": 1,
+    "quiet": True,
+}
 
 FRESH = {
-    "t": torch.zeros(2, 3), "n": 0, "x": 0.0, "w": "a", "f": True, "none": None, "some": (1, [2]), "any": {},
+    "t": torch.zeros(2, 3),
+    "n": 0,
+    "x": 0.0,
+    "w": "a",
+    "f": True,
+    "none": None,
+    "some": (1, [2]),
+    "any": {},
     "more": [],
-}  # fmt: skip
+}
 
 
 def test_what_is_alike():
@@ -29,11 +42,30 @@ def test_what_is_alike():
     refuse_other_kind(saved | {"any": {"b": 1}, "more": [1, 2], "further": 1}, FRESH)
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("t", 3), ("t", torch.zeros(3, 2)), ("t", torch.zeros(2, 3, dtype=torch.float64)), ("n", -1), ("n", 2**63),
-    ("n", True), ("n", 1.0), ("n", "1"), ("n", None), ("x", math.nan), ("x", "1"), ("w", 1), ("f", 1), ("some", (1,)),
-    ("some", (1, [-2])), ("some", {}), ("any", []), ("any", None), ("more", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("t", 3),
+        ("t", torch.zeros(3, 2)),
+        ("t", torch.zeros(2, 3, dtype=torch.float64)),
+        ("n", -1),
+        ("n", 2**63),
+        ("n", True),
+        ("n", 1.0),
+        ("n", "1"),
+        ("n", None),
+        ("x", math.nan),
+        ("x", "1"),
+        ("w", 1),
+        ("f", 1),
+        ("some", (1,)),
+        ("some", (1, [-2])),
+        ("some", {}),
+        ("any", []),
+        ("any", None),
+        ("more", {}),
+    ],
+)
 def test_what_is_not(key, value):
     with pytest.raises(ValueError, match=f"its state/{key}.* is not what this version writes there"):
         refuse_other_kind(FRESH | {key: value}, FRESH)
@@ -64,15 +96,26 @@ def test_a_memory_that_there_is_from_the_start_may_not_lack(left):
         refuse_odd_slots([ours])
 
 
-@pytest.mark.parametrize(("path", "value"), [
-    (("learner", "optimizer", "policy.weight", "updates"), "7"),
-    (("learner", "optimizer", "policy.weight"), {"dict": []}),
-    (("learner", "optimizers", "reward_prediction", 0), {"dict": []}),
-    (("learner", "optimizers", "reward_prediction", 0, "updates"), None),
-    (("learner", "optimizer", "policy.weight", "updates"), -1), (("learner", "steps"), 3), (("actor",), None),
-    (("done", "log"), None), (("records",), "x"), (("seconds",), {"float": "nan"}), (("statistics",), []),
-    (("environment",), {"dict": []}), (("generators", "torch"), 1), (("averages",), [1]), (("owed",), 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("learner", "optimizer", "policy.weight", "updates"), "7"),
+        (("learner", "optimizer", "policy.weight"), {"dict": []}),
+        (("learner", "optimizers", "reward_prediction", 0), {"dict": []}),
+        (("learner", "optimizers", "reward_prediction", 0, "updates"), None),
+        (("learner", "optimizer", "policy.weight", "updates"), -1),
+        (("learner", "steps"), 3),
+        (("actor",), None),
+        (("done", "log"), None),
+        (("records",), "x"),
+        (("seconds",), {"float": "nan"}),
+        (("statistics",), []),
+        (("environment",), {"dict": []}),
+        (("generators", "torch"), 1),
+        (("averages",), [1]),
+        (("owed",), 3),
+    ],
+)
 def test_no_part_of_a_checkpoint_can_bring_a_run_down(tmp_path, capsys, path, value):
     run = tmp_path / "run"
     train("a2c", run=run, aux={"reward_prediction": 0.5}, **COUNTING)

@@ -274,10 +274,12 @@ def test_other_threads_train_and_leave_signals_alone(tmp_path):
     handlers = []
     thread = threading.Thread(
         target=lambda: train(
-            SMALL, run=str(tmp_path / "run"), steps=40,
+            SMALL,
+            run=str(tmp_path / "run"),
+            steps=40,
             on_record=lambda r: handlers.append(signal.getsignal(signal.SIGTERM)),
         )
-    )  # fmt: skip
+    )
     thread.start()
     thread.join()
     assert handlers == [signal.SIG_DFL]

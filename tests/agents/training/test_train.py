@@ -28,10 +28,31 @@ from ...support.plugins import weighed
 from ...support.small_run import SMALL, records, same, weights
 
 FLAGS = [
-    "--env", "labyrinth:seekavoid_arena_01", "--steps", "2000", "--num-envs", "4", "--unroll", "5",
-    "--frame-size", "36", "36", "--torso", "shallow", "--memory", "lstm", "--memory-size", "16",
-    "--log-every", "240", "--checkpoint-every", "300", "--threads", "1", "--quiet",
-]  # fmt: skip
+    "--env",
+    "labyrinth:seekavoid_arena_01",
+    "--steps",
+    "2000",
+    "--num-envs",
+    "4",
+    "--unroll",
+    "5",
+    "--frame-size",
+    "36",
+    "36",
+    "--torso",
+    "shallow",
+    "--memory",
+    "lstm",
+    "--memory-size",
+    "16",
+    "--log-every",
+    "240",
+    "--checkpoint-every",
+    "300",
+    "--threads",
+    "1",
+    "--quiet",
+]
 
 
 @pytest.fixture(scope="module")

@@ -263,8 +263,16 @@ def test_ffmpeg_says_why(tmp_path):
 def test_watch_films_the_agent_of_a_run(tmp_path, capsys):
     env = counting(frame_size=(41, 43))
     model = counting_model(env)
-    config = {"env": "counting:steps", "preset": "a2c", "seed": 0, "torso": "shallow", "memory": "none",
-              "memory_size": 7, "frame_size": [41, 43], "dtype": "float32"}  # fmt: skip
+    config = {
+        "env": "counting:steps",
+        "preset": "a2c",
+        "seed": 0,
+        "torso": "shallow",
+        "memory": "none",
+        "memory_size": 7,
+        "frame_size": [41, 43],
+        "dtype": "float32",
+    }
     with Run.create(tmp_path / "run", config, env.spec) as run:
         checkpoint.save(run.path / CHECKPOINTS, 1234, {"learner": {"model": model.state_dict()}}, keep=1)
     flags = WatchFlags(str(run.path), seconds=0.4, device="cpu")

@@ -34,9 +34,12 @@ def brute(first, horizons):
     """(k, t, b) of every pair, one by one."""
     rows, B = first.shape
     return {
-        (k, t, b) for k in horizons for t in range(rows) for b in range(B)
+        (k, t, b)
+        for k in horizons
+        for t in range(rows)
+        for b in range(B)
         if t + k < rows and not any(first[t + j, b] for j in range(1, k + 1))
-    }  # fmt: skip
+    }
 
 
 def test_predictions_do_not_cross_a_reset():
@@ -169,9 +172,12 @@ def test_memory_without_a_pair_and_what_else_is_in_a_rollout_are_not_read(source
     poisoned = features(SIZES, T, B)
     poisoned.memory.data[idle] = torch.nan
     broken = played._replace(
-        observation={}, logits=played.logits * torch.nan, reward=played.reward * torch.nan,
-        discount=played.discount * torch.nan, action=played.action - 999,
-    )  # fmt: skip
+        observation={},
+        logits=played.logits * torch.nan,
+        reward=played.reward * torch.nan,
+        discount=played.discount * torch.nan,
+        action=played.action - 999,
+    )
     other, also = again(broken, poisoned)
     reduce(other, also).backward()
     assert torch.equal(mask, also)

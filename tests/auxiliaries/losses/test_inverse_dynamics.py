@@ -90,9 +90,12 @@ def test_rows_that_cross_a_reset_are_not_read():
     poisoned.vector.data[0, 2] = poisoned.vector.data[T, 3] = torch.nan
     poisoned.memory.data[:] = torch.nan
     broken = played._replace(
-        observation={}, logits=played.logits * torch.nan, reward=played.reward * torch.nan,
-        discount=played.discount * torch.nan, action=torch.where(played.valid, played.action, -999),
-    )  # fmt: skip
+        observation={},
+        logits=played.logits * torch.nan,
+        reward=played.reward * torch.nan,
+        discount=played.discount * torch.nan,
+        action=torch.where(played.valid, played.action, -999),
+    )
     other, also = loss(broken, poisoned)
     reduce(other, also).backward()
     assert torch.equal(mask, also)

@@ -25,10 +25,17 @@ def parameters(head, scale=1.5, count=N):
     return scale * torch.randn(count, head.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("head", [
-    Categorical(5), Bernoulli(), DiscretisedLogisticMixture(11, components=3),
-    DiscretisedLogisticMixture(4, 3, components=2), DiscretisedLogisticMixture(3, 2, components=5),
-], ids=lambda head: f"{type(head).__name__} {head.size}")  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [
+        Categorical(5),
+        Bernoulli(),
+        DiscretisedLogisticMixture(11, components=3),
+        DiscretisedLogisticMixture(4, 3, components=2),
+        DiscretisedLogisticMixture(3, 2, components=5),
+    ],
+    ids=lambda head: f"{type(head).__name__} {head.size}",
+)
 @pytest.mark.parametrize("scale", [0.3, 3.0, 12.0])
 def test_the_probabilities_of_all_events_sum_to_one(head, scale):
     every = head.double().support()
@@ -149,9 +156,11 @@ def test_real_numbers_are_drawn_with_their_mean_and_spread():
     torch.testing.assert_close(drawn.var(0), variance, atol=0, rtol=0.05)
 
 
-@pytest.mark.parametrize("head", [
-    Categorical(5), Bernoulli(), DiscretisedLogisticMixture(6, 3, components=2), GaussianMixture(2, 3)
-], ids=lambda head: type(head).__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "head",
+    [Categorical(5), Bernoulli(), DiscretisedLogisticMixture(6, 3, components=2), GaussianMixture(2, 3)],
+    ids=lambda head: type(head).__name__,
+)
 def test_temperature_zero_needs_no_chance(head):
     rows = parameters(head)
     assert torch.equal(head.sample(rows, 0.0), head.sample(rows, 0.0))
@@ -174,14 +183,17 @@ def test_every_head_is_registered():
     assert set(HEADS.values()) == set(Head.__subclasses__())
 
 
-@pytest.mark.parametrize(("head", "outside", "inside"), [
-    (Bernoulli(), [0, 255], [0, 1]),
-    (Bernoulli(), [0.5, 1.01], [0.5, 1.0]),
-    (Bernoulli(), [0.5, math.nan], [0.5, 0.0]),
-    (Categorical(5), [0, 5], [0, 4]),
-    (Categorical(5), [-1, 4], [0, 4]),
-    (DiscretisedLogisticMixture(5), [0, 5], [0, 4]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "outside", "inside"),
+    [
+        (Bernoulli(), [0, 255], [0, 1]),
+        (Bernoulli(), [0.5, 1.01], [0.5, 1.0]),
+        (Bernoulli(), [0.5, math.nan], [0.5, 0.0]),
+        (Categorical(5), [0, 5], [0, 4]),
+        (Categorical(5), [-1, 4], [0, 4]),
+        (DiscretisedLogisticMixture(5), [0, 5], [0, 4]),
+    ],
+)
 def test_events_that_cannot_be_are_refused(head, outside, inside):
     parameters = torch.randn(2, head.size)
     assert head.log_prob(parameters, torch.tensor(inside)).isfinite().all()
@@ -196,10 +208,16 @@ def test_symbols_are_whole_numbers(head):
             use(torch.tensor([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("build", [
-    partial(GaussianMixture, 1, 0), partial(GaussianMixture, 0), partial(DiscretisedLogisticMixture, 5, 0),
-    partial(DiscretisedLogisticMixture, 5, components=0), partial(DiscretisedLogisticMixture, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "build",
+    [
+        partial(GaussianMixture, 1, 0),
+        partial(GaussianMixture, 0),
+        partial(DiscretisedLogisticMixture, 5, 0),
+        partial(DiscretisedLogisticMixture, 5, components=0),
+        partial(DiscretisedLogisticMixture, 1),
+    ],
+)
 def test_heads_of_nothing_are_refused(build):
     with pytest.raises(ValueError, match="at least"):
         build()

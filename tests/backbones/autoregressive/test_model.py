@@ -122,12 +122,26 @@ def test_what_a_model_was_not_built_for_is_refused():
         Autoregressive(time(5), Categorical(3), NETWORKS["gated-pixel-cnn"])
 
 
-@pytest.mark.parametrize(("part", "shape"), [
-    ("glob", (4, 1, 3)), ("glob", (1, 3)), ("glob", (3,)), ("glob", (4, 2)),
-    ("local", (4, 2)), ("local", (4, 1, 2)), ("local", (4, 4, 1)), ("local", (1, 4, 2)),
-    ("memory", (4, 6)), ("memory", (1, 5, 6)), ("memory", (4, 5, 3)),
-    ("mask", (4, 6)), ("mask", (5,)), ("mask", (1, 5)), ("mask", (4, 1, 5)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        ("glob", (4, 1, 3)),
+        ("glob", (1, 3)),
+        ("glob", (3,)),
+        ("glob", (4, 2)),
+        ("local", (4, 2)),
+        ("local", (4, 1, 2)),
+        ("local", (4, 4, 1)),
+        ("local", (1, 4, 2)),
+        ("memory", (4, 6)),
+        ("memory", (1, 5, 6)),
+        ("memory", (4, 5, 3)),
+        ("mask", (4, 6)),
+        ("mask", (5,)),
+        ("mask", (1, 5)),
+        ("mask", (4, 1, 5)),
+    ],
+)
 def test_side_information_of_another_shape_is_refused(part, shape):
     """A class [B, 1, G] would be one an event where there are as many items as events."""
     model = random_model(time(4), Categorical(3, 5), "gru", KNOWN)

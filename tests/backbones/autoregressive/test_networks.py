@@ -94,10 +94,13 @@ def linear(network: PixelCNN, x):
     return x
 
 
-@pytest.mark.parametrize(("model", "reach"), [
-    (partial(Dilated, kernel=3, dilations=(1, 2)), 7),
-    (partial(Transformer, layers=2, window=4), 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "reach"),
+    [
+        (partial(Dilated, kernel=3, dilations=(1, 2)), 7),
+        (partial(Transformer, layers=2, window=4), 7),
+    ],
+)
 def test_networks_of_limited_reach_see_as_far_as_they_say(model, reach):
     ordering = time(13)
     torch.manual_seed(0)

@@ -12,13 +12,16 @@ from morello.backbones.autoregressive import (
 )
 
 
-@pytest.mark.parametrize(("ordering", "shape"), [
-    (time(7), (7,)),
-    (time(5, (2,)), (5, 2)),
-    (raster(2, 3, 5), (2, 3, 5)),
-    (raster(2, 3, 5, whole_pixels=True), (2, 3, 5)),
-    (frames(2, permuted(raster(2, 3, 1), torch.tensor([5, 0, 3, 1, 4, 2]))), (2, 2, 3, 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ordering", "shape"),
+    [
+        (time(7), (7,)),
+        (time(5, (2,)), (5, 2)),
+        (raster(2, 3, 5), (2, 3, 5)),
+        (raster(2, 3, 5, whole_pixels=True), (2, 3, 5)),
+        (frames(2, permuted(raster(2, 3, 1), torch.tensor([5, 0, 3, 1, 4, 2]))), (2, 2, 3, 1)),
+    ],
+)
 def test_orderings_are_bijections(ordering, shape):
     x = torch.randn(11, *shape)
     sequence = ordering.to_sequence(x)

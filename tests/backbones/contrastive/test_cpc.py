@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from morello.backbones.contrastive import CPC, curve, info_nce, pair_mask
 
-from ...support.contrastive import (  # fmt: skip
+from ...support.contrastive import (
     SOURCES,
     B,
     D,
@@ -37,10 +37,14 @@ def naive(cpc, z, c, first, valid):
                 prediction = cpc.head.weight[i] @ c[t, b]
                 own = (z[t + k, b] @ prediction).item()
                 others = [
-                    (z[s, a] @ prediction).item() for s in range(T) for a in range(B)
-                    if valid[s, a] and (s, a) != (t + k, b) and (a == b or cpc.source != "sequence")
+                    (z[s, a] @ prediction).item()
+                    for s in range(T)
+                    for a in range(B)
+                    if valid[s, a]
+                    and (s, a) != (t + k, b)
+                    and (a == b or cpc.source != "sequence")
                     and (a != b or cpc.source != "others")
-                ]  # fmt: skip
+                ]
                 if others:
                     loss = math.log(sum(math.exp(s - own) for s in [own, *others]))
                     found[i, t, b] = loss, own > max(others), 1 + len(others)

@@ -80,9 +80,16 @@ def test_rows_that_are_not_there_reach_no_context(name):
     assert torch.equal(*values)
 
 
-@pytest.mark.parametrize("options", [
-    {"horizons": (1.5,)}, {"horizons": ()}, {"queries": 0}, {"negatives": 0}, {"negatives": -3},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"horizons": (1.5,)},
+        {"horizons": ()},
+        {"queries": 0},
+        {"negatives": 0},
+        {"negatives": -3},
+    ],
+)
 def test_what_cannot_be_asked_for_is_refused(options):
     with pytest.raises(ValueError, match="1 or more"):
         CPC(**{"context": D, "target": E, "horizons": (1,), **options})

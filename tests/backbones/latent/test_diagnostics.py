@@ -21,7 +21,7 @@ from morello.backbones.latent.diagnostics import (
     information,
     kl_per_group,
     shuffled_reconstruction,
-)  # fmt: skip
+)
 from morello.backbones.latent.posteriors import UnitVarianceGaussian
 from morello.backbones.latent.priors import Standard
 

@@ -11,7 +11,7 @@ from morello.backbones.latent.kl import (
     SoftFreeBits,
     gaussian_kl,
     unit_gaussian_kl,
-)  # fmt: skip
+)
 
 B, G = 7, 3  # items, groups
 

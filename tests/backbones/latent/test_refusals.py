@@ -17,7 +17,7 @@ from morello.backbones.latent import (
     LatentModel,
     iwae,
     log_weight,
-)  # fmt: skip
+)
 from morello.backbones.latent.codes import Gaussian, UnitGaussian
 from morello.backbones.latent.decoders import Deconvolution, Flat
 from morello.backbones.latent.encoders import ConvolutionalEncoder, FlatEncoder

@@ -52,8 +52,11 @@ def test_a_class_costs_what_thought_says():
 def test_digits_are_the_1797_of_scikit_learn():
     images, labels = load_digits()
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == (
-        (1797, 8, 8, 1), torch.int64, (1797,), torch.int64,
-    )  # fmt: skip
+        (1797, 8, 8, 1),
+        torch.int64,
+        (1797,),
+        torch.int64,
+    )
     assert (images.min(), images.max()) == (0, LEVELS - 1)
     assert torch.equal(labels.unique(), torch.arange(10))
     # Grey as a probability: what no model gets below, and what one reaches that takes pixels one by one.

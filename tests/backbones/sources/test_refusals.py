@@ -29,28 +29,31 @@ def test_items_of_another_shape_have_no_probability(name):
             source.log_prob(wrong)
 
 
-@pytest.mark.parametrize(("build", "said"), [
-    (lambda: LagCopy(lag=0), "1 symbol back or more, not 0"),
-    (lambda: LagCopy(lag=-2), "1 symbol back or more, not -2"),
-    (lambda: LagCopy(renewal=1.1), "0 to 1, not 1.1"),
-    (lambda: LagCopy(renewal=-0.1), "0 to 1, not -0.1"),
-    (lambda: ShiftCopy(error=1.5), "0 to 1, not 1.5"),
-    (lambda: ShiftCopy(error=math.nan), "0 to 1, not nan"),
-    (lambda: SymmetricChannel(error=2.0), "0 to 1, not 2.0"),
-    (lambda: ClassMixture(error=-1.0), "0 to 1, not -1.0"),
-    (lambda: ClassMixture(classes=0), "1 class or more, not 0"),
-    (lambda: TopicText(topics=0), "1 component or more"),
-    (lambda: Mixture([], 0), "1 component or more"),
-    (lambda: MovingSprite(error=1.0), "error > 0 and < 1, not 1.0"),
-    (lambda: MovingSprite(turning=1.01), "0 to 1, not 1.01"),
-    (lambda: MovingSprite(turning=-0.1), "0 to 1, not -0.1"),
-    (lambda: MovingSprite(side=4, sprite_side=5), "1 to 4 pixels wide in a frame of 4, not 5"),
-    (lambda: MovingSprite(side=12, sprite_side=8), "1 to 7 pixels wide in a frame of 12, not 8"),
-    (lambda: MovingSprite(sprite_side=0), "not 0"),
-    (lambda: MarkovMesh(symbols=3, table=MESH), r"\[C, V, V, V, V\] is \[1, 3, 3, 3, 3\], not \[1, 2, 2, 2, 2\]"),
-    (lambda: MarkovMesh(channels=2, table=MESH), r"is \[2, 2, 2, 2, 2\], not \[1, 2, 2, 2, 2\]"),
-    (lambda: MarkovMesh(table=MESH[0]), r"not \[2, 2, 2, 2\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: LagCopy(lag=0), "1 symbol back or more, not 0"),
+        (lambda: LagCopy(lag=-2), "1 symbol back or more, not -2"),
+        (lambda: LagCopy(renewal=1.1), "0 to 1, not 1.1"),
+        (lambda: LagCopy(renewal=-0.1), "0 to 1, not -0.1"),
+        (lambda: ShiftCopy(error=1.5), "0 to 1, not 1.5"),
+        (lambda: ShiftCopy(error=math.nan), "0 to 1, not nan"),
+        (lambda: SymmetricChannel(error=2.0), "0 to 1, not 2.0"),
+        (lambda: ClassMixture(error=-1.0), "0 to 1, not -1.0"),
+        (lambda: ClassMixture(classes=0), "1 class or more, not 0"),
+        (lambda: TopicText(topics=0), "1 component or more"),
+        (lambda: Mixture([], 0), "1 component or more"),
+        (lambda: MovingSprite(error=1.0), "error > 0 and < 1, not 1.0"),
+        (lambda: MovingSprite(turning=1.01), "0 to 1, not 1.01"),
+        (lambda: MovingSprite(turning=-0.1), "0 to 1, not -0.1"),
+        (lambda: MovingSprite(side=4, sprite_side=5), "1 to 4 pixels wide in a frame of 4, not 5"),
+        (lambda: MovingSprite(side=12, sprite_side=8), "1 to 7 pixels wide in a frame of 12, not 8"),
+        (lambda: MovingSprite(sprite_side=0), "not 0"),
+        (lambda: MarkovMesh(symbols=3, table=MESH), r"\[C, V, V, V, V\] is \[1, 3, 3, 3, 3\], not \[1, 2, 2, 2, 2\]"),
+        (lambda: MarkovMesh(channels=2, table=MESH), r"is \[2, 2, 2, 2, 2\], not \[1, 2, 2, 2, 2\]"),
+        (lambda: MarkovMesh(table=MESH[0]), r"not \[2, 2, 2, 2\]"),
+    ],
+)
 def test_laws_that_cannot_be_are_refused(build, said):
     with pytest.raises(ValueError, match=said):
         build()

@@ -47,11 +47,14 @@ def test_a_mesh_is_learnt_to_its_entropy_and_drawn_with_its_statistics():
         assert abs(float(a.mean() - b.mean())) < 4 * error + 0.01
 
 
-@pytest.mark.parametrize(("network", "options", "steps", "most"), [
-    ("gated-pixel-cnn", {"size": 16, "layers": 2}, 500, 0.005),
-    ("pixel-cnn", {"size": 16, "layers": 2, "learning_rate": 1e-2}, 500, 0.018),
-    ("transformer", {"size": 32}, 600, 0.072),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("network", "options", "steps", "most"),
+    [
+        ("gated-pixel-cnn", {"size": 16, "layers": 2}, 500, 0.005),
+        ("pixel-cnn", {"size": 16, "layers": 2, "learning_rate": 1e-2}, 500, 0.018),
+        ("transformer", {"size": 32}, 600, 0.072),
+    ],
+)
 def test_other_laws_of_a_mesh_are_learnt_as_well(network, options, steps, most):
     source = MarkovMesh(concentration=1.0, seed=11)
     _, record = fitted(source, Bernoulli(), raster(8, 8, 1), network, steps, **options)

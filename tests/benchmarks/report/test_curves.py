@@ -9,9 +9,16 @@ from morello.agents.config.config import Config
 from morello.agents.training.train import train
 
 SMALL = Config(
-    env="labyrinth:seekavoid_arena_01", steps=1400, num_envs=4, unroll=5, frame_size=(36, 36), torso="shallow",
-    log_every=700, threads=1, quiet=True,
-)  # fmt: skip
+    env="labyrinth:seekavoid_arena_01",
+    steps=1400,
+    num_envs=4,
+    unroll=5,
+    frame_size=(36, 36),
+    torso="shallow",
+    log_every=700,
+    threads=1,
+    quiet=True,
+)
 
 
 def test_runs_of_several_seeds_become_one_record(tmp_path, capsys):

@@ -7,9 +7,26 @@ import pytest
 from morello.__main__ import main
 
 TINY = [
-    "--env", "labyrinth:seekavoid_arena_01", "--num-envs", "3", "--unroll", "5", "--frame-size", "36", "36",
-    "--torso", "shallow", "--seconds", "0.001", "--device", "cpu", "--threads", "1", "--repeats", "2",
-]  # fmt: skip
+    "--env",
+    "labyrinth:seekavoid_arena_01",
+    "--num-envs",
+    "3",
+    "--unroll",
+    "5",
+    "--frame-size",
+    "36",
+    "36",
+    "--torso",
+    "shallow",
+    "--seconds",
+    "0.001",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--repeats",
+    "2",
+]
 
 
 def test_each_loss_is_measured_beside_training_without(tmp_path, capsys):
@@ -24,9 +41,13 @@ def test_each_loss_is_measured_beside_training_without(tmp_path, capsys):
     assert f"{rate['cpc']:,.0f}" in shown
 
 
-@pytest.mark.parametrize(("words", "hint"), [
-    (["--aux", "pixel_contrl"], "pixel_control"), (["--aux", "all", "--sweep", "--device", "cpu"], "--sweep"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--aux", "pixel_contrl"], "pixel_control"),
+        (["--aux", "all", "--sweep", "--device", "cpu"], "--sweep"),
+    ],
+)
 def test_mistakes_are_one_sentence(words, hint, tmp_path, capsys):
     assert main(["bench", "throughput", *words, "--out", str(tmp_path)]) == 2
     assert hint in capsys.readouterr().err

@@ -58,8 +58,13 @@ def test_a_second_thread_is_compared_with_one(config):
     parts = own_parts(replace(config, threads=2))
     torch.set_num_threads(1)
     assert {name: part.threads for name, part in parts.items()} == {
-        "environment_one_thread": 1, "environment": 2, "acting": 2, "learning": 2, "torso": 2, "training": 2,
-    }  # fmt: skip
+        "environment_one_thread": 1,
+        "environment": 2,
+        "acting": 2,
+        "learning": 2,
+        "torso": 2,
+        "training": 2,
+    }
     used = set()
     with pytest.MonkeyPatch.context() as patch:
         inner = Launcher.run

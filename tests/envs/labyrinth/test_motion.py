@@ -248,8 +248,13 @@ def test_the_tip_of_a_thin_wall_stops_the_box() -> None:
 
 def test_constants_of_both_games() -> None:
     assert (QUAKE.speed, QUAKE.friction, QUAKE.acceleration, QUAKE.stop_speed, QUAKE.hz, QUAKE.radius) == (
-        320, 6, 10, 100, 60, 15,
-    )  # fmt: skip
+        320,
+        6,
+        10,
+        100,
+        60,
+        15,
+    )
     assert DOOM.friction / DOOM.hz == DOOM.acceleration / DOOM.hz == 0.09375
     assert DOOM.speed * DOOM.acceleration / DOOM.hz**2 == pytest.approx(25 * 2048 / 65536)
     assert DOOM.radius == 16

@@ -58,10 +58,12 @@ def test_the_actor_acts_in_one_while_the_other_simulates():
     actor = Actor(env, ActorCritic(env.spec, torso="grid", memory="none", memory_size=3), 3)
     actor.collect()
     assert notes == [
-        "send first", "send second",
+        "send first",
+        "send second",
         *["recv first", "send first", "recv second", "send second"] * 2,
-        "recv first", "recv second",
-    ]  # fmt: skip
+        "recv first",
+        "recv second",
+    ]
 
 
 @pytest.mark.parametrize("memory", ["none", "lstm"])

@@ -92,8 +92,11 @@ def test_a_forked_child_has_one_thread_and_is_told_what_it_has_not(tmp_path):
     command = f"from tests.envs.processes import test_forked; test_forked.script({str(tmp_path)!r})"
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", command],
-        env=environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     told = json.loads((tmp_path / "told.json").read_text())

@@ -146,9 +146,7 @@ def fake(number=0):
     ours, theirs = Pipe()
     limit_patience(ours, 1)
     sentinel, _ = os.pipe()
-    process = types.SimpleNamespace(
-        sentinel=sentinel, pid=None, exitcode=None, join=lambda *_: None, kill=lambda: None
-    )
+    process = types.SimpleNamespace(sentinel=sentinel, pid=None, exitcode=None, join=lambda *_: None, kill=lambda: None)
     return Worker(Share(0, 1, 0, 2, 2, 0, 0, False, False), process, ours, commands=number), theirs
 
 

@@ -127,9 +127,14 @@ def test_every_kind_of_end_leaves_the_others_alone():
     with pytest.warns(RuntimeWarning) as said:
         now = go(env)
     words = {
-        "abort": "SIGABRT", "leave": "exited with code 7", "killed": "SIGKILL", "sleep": "not answer within 5 seconds",
-        "spin": "not answer within 5 seconds", "raise": "ZeroDivisionError", "nan": "not finite",
-    }  # fmt: skip
+        "abort": "SIGABRT",
+        "leave": "exited with code 7",
+        "killed": "SIGKILL",
+        "sleep": "not answer within 5 seconds",
+        "spin": "not answer within 5 seconds",
+        "raise": "ZeroDivisionError",
+        "nan": "not finite",
+    }
     for i, way in enumerate(ways[1:], start=1):
         pattern = rf"environment {i} \(seed {i}\) failed at step 2 of an episode: .*{words[way]}.*recreated"
         assert sum(bool(re.search(pattern, str(w.message))) for w in said) == 1, way

@@ -41,7 +41,6 @@ def test_stacked_colours_become_stacked_greys():
 def area_by_hand(picture, height, width):
     """Means over exact areas, in fractions; halves to even, as Python rounds."""
 
-
     def shared(i, new, x, old):
         """Of the intervals [i / new, (i + 1) / new] and [x / old, (x + 1) / old]."""
         end, begin = min(Fraction(i + 1, new), Fraction(x + 1, old)), max(Fraction(i, new), Fraction(x, old))

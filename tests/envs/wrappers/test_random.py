@@ -21,8 +21,12 @@ def test_published_values_of_splitmix64():
     """The first five outputs of the generator with seed 1234567, as the reference implementation in C prints them."""
     bits = random_bits_after(torch.full((5,), 1234567), torch.arange(5))
     assert [b % WORD for b in bits.tolist()] == [
-        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821,
-    ]  # fmt: skip
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
 
 
 def test_the_chain_is_that_of_python_integers():

@@ -39,8 +39,12 @@ def test_time_limits_are_those_of_the_oracle(limit, written):
     answers = run(env, written=written)
     for b in range(len(LENGTHS)):
         for x, y in zip(answers, limited_by_hand(LENGTHS, b, limit, actions(env, 41)[:, b]), strict=True):
-            assert_same(Timestep(*({k: v[b : b + 1] for k, v in f.items()} if isinstance(f, dict) else f[b : b + 1]
-                                   for f in x)), y)  # fmt: skip
+            assert_same(
+                Timestep(
+                    *({k: v[b : b + 1] for k, v in f.items()} if isinstance(f, dict) else f[b : b + 1] for f in x)
+                ),
+                y,
+            )
 
 
 def test_who_never_reaches_the_limit_is_not_touched():

@@ -113,7 +113,7 @@ def test_the_heads_answers_may_be_negative_and_each_cell_can_differ():
         (lambda: newest_channels(4, spec(image=(8, 8, 3))), "3 channels: the newest are 1 to 3 of them, not 4"),
         (lambda: newest_channels(0, spec(image=(8, 8, 3))), "not 0"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_in_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         call()

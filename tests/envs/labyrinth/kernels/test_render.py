@@ -24,13 +24,18 @@ KINDS = np.array(
     [
         (SHAPES[name], radius, centre, *colour)
         for name, radius, centre, colour in [
-            ("none", 9, 9, (9, 9, 9)), ("apple", 14, 28, (214, 38, 36)), ("lemon", 17, 23, (244, 222, 42)),
-            ("gem", 22, 40, (38, 214, 92)), ("vest", 19, 29, (42, 190, 60)), ("key", 23, 37, (30, 60, 220)),
-            ("figure", 27, 29, (200, 120, 40)), ("apple", 11, 59, (40, 132, 52)),
+            ("none", 9, 9, (9, 9, 9)),
+            ("apple", 14, 28, (214, 38, 36)),
+            ("lemon", 17, 23, (244, 222, 42)),
+            ("gem", 22, 40, (38, 214, 92)),
+            ("vest", 19, 29, (42, 190, 60)),
+            ("key", 23, 37, (30, 60, 220)),
+            ("figure", 27, 29, (200, 120, 40)),
+            ("apple", 11, 59, (40, 132, 52)),
         ]
     ],
     np.float32,
-)  # fmt: skip
+)
 
 
 def scenes(seed, count, leaning=False):
@@ -82,9 +87,7 @@ def take(scene, rows):
 def reference(scene, height, width):
     """Images and depths of all worlds of ``scene``."""
     looks, kinds = LOOKS.astype(float), KINDS.astype(float)
-    pairs = [
-        picture(take(scene, b), looks[task], kinds, height, width) for b, task in enumerate(scene["task"])
-    ]  # fmt: skip
+    pairs = [picture(take(scene, b), looks[task], kinds, height, width) for b, task in enumerate(scene["task"])]
     return tuple(np.stack(x) for x in zip(*pairs, strict=True))
 
 
