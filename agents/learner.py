@@ -257,11 +257,15 @@ class Learner:
         """
         bad = [f"loss '{k}'" for k, v in reduced.items() if self.weights[k] and not torch.isfinite(v)]
         if not bad:
-            bad = [
-                f"the gradient of '{name}'"
-                for name, p in self.model.named_parameters()
-                if p.grad is not None and not torch.isfinite(p.grad).all()
-            ] or [f"the gradient of '{k}'" for k, v in norms.items() if not torch.isfinite(v)]
+            bad = (
+                [
+                    f"the gradient of '{name}'"
+                    for name, p in self.model.named_parameters()
+                    if p.grad is not None and not torch.isfinite(p.grad).all()
+                ]
+                or [f"the gradient of '{k}'" for k, v in norms.items() if not torch.isfinite(v)]
+                or ["the divisor of an intrinsic reward"]
+            )
         return (
             f"{', '.join(bad[:3])} became non-finite at step {self.steps:,}; that update was not made. "
             "Lower --learning-rate or --max-grad-norm, or look at the rewards of this environment."

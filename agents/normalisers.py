@@ -65,6 +65,8 @@ class Normaliser(nn.Module):
 
     def __init__(self, gamma: float) -> None:
         super().__init__()
+        if not 0 <= gamma < 1:
+            raise ValueError(f"an intrinsic reward's gamma has to be at least 0 and below 1, not {gamma}")
         self.gamma = gamma
 
     def initial_state(self, reward: Tensor) -> State:

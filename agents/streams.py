@@ -67,6 +67,10 @@ class Streams:
         for name, module in self.rewards.items():
             c = module.config
             self.all.append(Stream(name, c.gamma, c.weight, c.value_cost, c.episodic))
+        for name, module in self.rewards.items():
+            if module.config.normalise not in NORMALISERS:
+                known = ", ".join(NORMALISERS)
+                raise ValueError(f"'{name}' has normalise {module.config.normalise!r}, which is not one of {known}.")
         self.normalisers: dict[str, Normaliser] = {
             name: NORMALISERS[module.config.normalise](module.config.gamma).to(device)
             for name, module in self.rewards.items()
@@ -94,6 +98,7 @@ class Streams:
             normaliser = self.normalisers[name]
             before = self._memory(source, f"{name}/filter", normaliser.initial_state(scored.raw), name)
             reward, divisor, after = normaliser(scored.raw, rollout.valid, before)
+            finite &= divisor.isfinite()
             found.reward[name], found.scored[name], found.divisor[name] = reward, scored, divisor
             self.memories[source] |= {name: _kept(name, scored.state, rollout), f"{name}/filter": after}
             module.observe(rollout, features, scored)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import morello
 from morello.agents.actor import Actor
 from morello.agents.config.registered import copied
+from morello.agents.finite import NonFiniteError
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
@@ -220,3 +221,21 @@ def holding(what):
 def test_what_python_hands_over_is_checked_as_flags_are(plugins, words):
     with pytest.raises(UserError, match=words):
         copied(plugins)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"gamma": 1.0}, "gamma has to be"), ({"normalise": "retrun"}, "not one of none, return")]
+)
+def test_a_learner_of_ones_own_refuses_them_too(settings, words):
+    with pytest.raises(ValueError, match=words):
+        parts({"x": One(IntrinsicConfig(weight=0.1, **settings))})
+
+
+def test_a_bonus_too_large_to_divide_by_is_said():
+    class Huge(One):
+        def score(self, rollout, features, state):
+            return Scored(torch.full_like(rollout.reward, 1e38))
+
+    learner, actor = parts({"x": Huge()})
+    with pytest.raises(NonFiniteError, match="became non-finite"):
+        learner.step(actor.collect())
