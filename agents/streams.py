@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -92,11 +93,12 @@ class Streams:
         finite = torch.ones((), dtype=torch.bool, device=rollout.reward.device)
         found = Rewarded({EXTRINSIC: rollout.reward}, {}, {}, finite)
         for name, module in self.rewards.items():
-            memory = self._memory(source, name, module.initial_state(rollout.reward.shape[1]), name)
+            memory = self._memory(source, name, partial(module.initial_state, rollout.reward.shape[1]), name)
             scored = _checked(name, module.score(rollout, features, memory), rollout)
             finite &= scored.raw.isfinite().all()
             normaliser = self.normalisers[name]
-            before = self._memory(source, f"{name}/filter", normaliser.initial_state(scored.raw), name)
+            start = partial(normaliser.initial_state, scored.raw)
+            before = self._memory(source, f"{name}/filter", start, name)
             reward, divisor, after = normaliser(scored.raw, rollout.valid, before)
             finite &= divisor.isfinite()
             found.reward[name], found.scored[name], found.divisor[name] = reward, scored, divisor
@@ -104,13 +106,14 @@ class Streams:
             module.observe(rollout, features, scored)
         return found
 
-    def _memory(self, source: str, key: str, fresh: State, name: str) -> State:
-        """Return the remembered state, in tensors of its own, or ``fresh`` if there is none. A checkpoint restores
-        tensors without the types of their tree.
+    def _memory(self, source: str, key: str, start: Callable[[], State], name: str) -> State:
+        """Return the remembered state, in tensors of its own, or that of ``start`` if there is none. A checkpoint
+        restores tensors without the types of their tree.
         """
         if key in self.memories[source]:
             return self.memories[source][key]
         loaded = self._loaded.get(source, {}).pop(key, None)
+        fresh = start()
         return tree_map(torch.clone, fresh) if loaded is None else _like(name, fresh, loaded)
 
     def targets(
@@ -170,8 +173,7 @@ def _like(name: str, fresh: State, loaded: State) -> State:
 
 def _kept(name: str, state: State, rollout: Rollout) -> State:
     """Return ``state`` without a graph, and copied where it lies in the rollout's memory, which is borrowed."""
-    parts = (*rollout.observation.values(), *rollout.info.values(), *(x for x in rollout if isinstance(x, Tensor)))
-    borrowed = {x.untyped_storage().data_ptr() for x in parts}
+    borrowed = {x.untyped_storage().data_ptr() for part in rollout if not isinstance(part, int) for x in _leaves(part)}
 
     def own(x: Tensor) -> Tensor:
         return x.detach().clone() if x.untyped_storage().data_ptr() in borrowed else x.detach()
@@ -195,4 +197,7 @@ def _checked(name: str, scored: Scored, rollout: Rollout) -> Scored:
     raw = torch.where(rollout.valid, raw, 0.0)
     if raw.device.type == "cpu" and not raw.isfinite().all():
         raise NonFiniteError(f"The reward of '{name}' became non-finite; the update was not made. Correct that reward.")
-    return scored._replace(raw=raw, context=tree_map(Tensor.detach, scored.context))
+    try:
+        return scored._replace(raw=raw, context=tree_map(Tensor.detach, scored.context))
+    except TypeError:
+        raise ValueError(f"'{name}' has to hand on a tree of tensors as context; () is nothing.") from None

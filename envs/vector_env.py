@@ -129,7 +129,7 @@ class VectorEnv(ABC):
         hold the answers of equivalent environments, from which these continue. The returned Timestep may be passed to
         ``step`` as ``out``, which avoids a copy.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # callers look at ``adopts`` first
 
     def close(self) -> None:  # noqa: B027 (most need no cleanup)
         """Release processes, threads, windows and files of the simulators. Repeated calls have no effect."""

@@ -51,6 +51,7 @@ class BatchedVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Raise NotImplementedError: this is not possible for one environment of a batch."""
+        # Part of Stable-Baselines3's interface, which its A2C never calls.
         raise NotImplementedError("environments of a batch have no attributes of their own")
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:

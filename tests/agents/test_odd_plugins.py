@@ -193,7 +193,15 @@ def test_a_memory_of_nothing_and_metrics_of_the_learners_are_refused_by_name():
             self.metrics = {"reward": torch.tensor(42.0)}
             return super().score(rollout, features, state)
 
-    for reward, words in ((Nothing(), "'x' has to remember a tree of tensors"), (Loud(), "'x' logs 'reward'")):
+    class Unsaid(One):
+        def score(self, rollout, features, state):
+            return Scored(torch.ones_like(rollout.reward), context=None)
+
+    for reward, words in (
+        (Nothing(), "'x' has to remember a tree of tensors"),
+        (Unsaid(), "'x' has to hand on a tree of tensors"),
+        (Loud(), "'x' logs 'reward'"),
+    ):
         learner, actor = parts({"x": reward})
         with pytest.raises(ValueError, match=words):
             learner.step(actor.collect())

@@ -165,7 +165,7 @@ def gym_run(path, name):
 
 def test_watch_asks_for_pictures_where_the_family_has_them(tmp_path):
     run = gym_run(tmp_path / "run", "CartPole-v1")
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="CartPole draws with pygame, which Gymnasium does not install by itself")
     _, shown = read(watch(run, seconds=0.2, device="cpu"), 540, 960)
     view = shown[1, VIEW[1] : VIEW[3], VIEW[0] : VIEW[2]]
     assert (view > 240).all(-1).mean() > 0.5  # CartPole is played on white
