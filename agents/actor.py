@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,19 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(torch.float32).tiny)))
 
 
+class Row(NamedTuple):
+    """The memory of one step of a part of the environments, in the rollout: views."""
+
+    observation: dict[str, Tensor]
+    first: Tensor
+    skill: Tensor | None
+    noise: Tensor
+    logits: Tensor
+    action: Tensor
+    reward: Tensor
+    answer: Timestep  # the next row, which the environment writes
+
+
 class Actor:
     """Collects rollouts of ``unroll`` steps from one vector environment with the model's current weights.
 
@@ -32,12 +46,22 @@ class Actor:
     stepped. Noise for the whole rollout is drawn in advance from the actor's own generator, so that the steps
     themselves are deterministic and, on CUDA with a capturable environment, form a single CUDA graph. For an
     environment in two parts (`Alternating`), one part is simulated while the model acts in the other.
+
+    ``keep``: the model's encoder keeps what it computes, on a CPU, for the learner that next unrolls this rollout with
+    the same weights; where weights differ it costs memory and gains nothing.
     """
 
     def __init__(
-        self, env: VectorEnv, model: ActorCritic, unroll: int, seed: int = 0, source: int = 0, graph: bool = False
+        self,
+        env: VectorEnv,
+        model: ActorCritic,
+        unroll: int,
+        seed: int = 0,
+        source: int = 0,
+        graph: bool = False,
+        keep: bool = False,
     ) -> None:
-        self.env, self.model = env, model
+        self.env, self.model, self.keep = env, model, keep
         device = model.device
         self.generator = torch.Generator(device).manual_seed(seed)
         timestep = env.reset()
@@ -46,14 +70,30 @@ class Actor:
         begin = tree_map(torch.clone, self.state)
         self.rollout = empty_rollout(env.spec, timestep, unroll, begin, model.skill)._replace(source=source)
         self.noise = torch.zeros_like(self.rollout.logits)
-        rows = [self.rollout.row(t) for t in range(1, unroll + 1)]
-        self._parts = [(columns, pool, [part_of(row, columns) for row in rows]) for columns, pool in env.parts]
+        self._parts = [(columns, pool, self._rows(columns)) for columns, pool in env.parts]
         for mine, theirs in zip(self._end(), self._begin(timestep), strict=True):
             mine.copy_(theirs)
         self.seconds = {"environment": 0.0, "acting": 0.0}
         self.check: Callable[[], None] = lambda: None  # called before each step; an exception ends the rollout
         self._graph: Any = torch.cuda.CUDAGraph() if graph else None
         self._captured = False
+
+    def _rows(self, columns: slice) -> list[Row]:
+        """Return the memory of every step, for the environments ``columns``."""
+        r = self.rollout
+        return [
+            Row(
+                observation={k: v[t, columns] for k, v in r.observation.items()},
+                first=r.first[t, columns],
+                skill=r.skill[t, columns] if self.model.skill else None,
+                noise=self.noise[t, columns],
+                logits=r.logits[t, columns],
+                action=r.action[t, columns],
+                reward=r.reward[t, columns],
+                answer=part_of(r.row(t + 1), columns),
+            )
+            for t in range(len(r.action))
+        ]
 
     def _end(self) -> list[Tensor]:
         """Return the tensors of row T, where the next rollout begins."""
@@ -69,7 +109,9 @@ class Actor:
         r = self.rollout
         self.noise.copy_(gumbel(tuple(self.noise.shape), self.generator))
         if self._graph is None:
-            self._steps()
+            kept = self.model.encoder.keeping(r.observation) if self.keep else nullcontext()
+            with self.model.constant(), kept:
+                self._steps()
         else:
             if not self._captured:
                 self._capture()
@@ -86,22 +128,19 @@ class Actor:
         states = [tree_map(lambda x, columns=columns: x[columns], self.state) for columns, *_ in self._parts]
         for t in range(len(r.action)):
             self.check()
-            for i, (columns, pool, rows) in enumerate(self._parts):
+            for i, (_, pool, rows) in enumerate(self._parts):
                 if t > 0:
-                    self._receive(pool, rows[t - 1])
-                before = clock()
-                seen = {k: v[t, columns] for k, v in r.observation.items()}
-                skill = r.skill[t, columns] if self.model.skill else None
-                out = self.model.act(seen, r.first[t, columns], states[i], skill)
-                r.logits[t, columns] = out.logits[0]
-                action = r.action[t, columns]
-                torch.argmax(out.logits[0] + self.noise[t, columns], dim=-1, out=action)
-                pool.send(action)
+                    self._receive(pool, rows[t - 1].answer)
+                before, row = clock(), rows[t]
+                out = self.model.act(row.observation, row.first, states[i], row.skill)
+                row.logits.copy_(out.logits[0])
+                torch.argmax(out.logits[0] + row.noise, dim=-1, out=row.action)
+                pool.send(row.action)
                 # The reward arrives later, but before this state is read.
-                states[i] = AgentState(out.memory, action, r.reward[t, columns])
+                states[i] = AgentState(out.memory, row.action, row.reward)
                 self.seconds["acting"] += clock() - before
         for (columns, pool, rows), state in zip(self._parts, states, strict=True):
-            self._receive(pool, rows[-1])
+            self._receive(pool, rows[-1].answer)
             tree_map(lambda x, y, columns=columns: x[columns].copy_(y), self.state, state)
 
     def _receive(self, pool: Any, row: Timestep) -> None:

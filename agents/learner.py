@@ -4,39 +4,43 @@ device).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
-from ..auxiliaries.pooling import Metric, Pooled, over_updates
-from ..auxiliaries.reduction import average, explained_variance, reduce
+from ..auxiliaries.generators import set_state
+from ..auxiliaries.pooling import Metric, Pooled, merged, over_updates, value_of
+from ..auxiliaries.reduction import average, reduce
 from ..backbones import Features
 from ..backbones.numerics import log_prob
 from ..envs.experience import AgentState, Rollout
-from ..envs.trees import tree_map
+from ..envs.trees import State, tree_map
 from ..envs.wrappers.rewards import shaped
-from . import losses
+from .batch import Batch, shape_of, shuffled
 from .diagnostics import effective_rank, encoder_shares
 from .finite import NonFiniteError
+from .gradients import Gradients
 from .learner_config import LearnerConfig
 from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
-from .optim import Adam, RMSProp
 from .plugins import refuse_odd, refuse_odd_loss, refuse_too_small
-from .replay import Replay, cut
-from .streams import Rewarded, Streams
+from .policy import Terms, policy_terms, prepared, together
+from .replay import UNROLLS, Replay, cut
+from .streams import Streams
 
 
 class Learner:
-    """Sums K reward streams and any auxiliary losses into one model update per rollout.
+    """Sums K reward streams and any auxiliary losses, and makes one or several updates of the model per rollout.
 
+    A2C and V-trace make one update from the whole rollout; PPO makes ``config.epochs`` passes over it, in minibatches.
     ``on_policy``: the rollout was collected with the current weights, so log pi - log mu is 0 by definition and V-trace
     is the n-step return (A2C). ``total_steps`` is where the learning-rate schedule ends. The model has one value head
     per stream, by name: the extrinsic one, then the intrinsic ones of ``plugins``. ``replay`` serves losses that read a
-    replay, and ``extrinsic`` is the weight of the environment's reward. Anything of weight 0 is skipped entirely,
-    including its computation.
+    replay and, with ``replay.config.policy``, the policy itself; ``extrinsic`` is the weight of the environment's
+    reward. Anything of weight 0 is skipped entirely, including its computation. ``seed`` is that of minibatches.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Learner:
         plugins: Mapping[str, Auxiliary] | None = None,
         replay: Replay | None = None,
         extrinsic: float = 1.0,
+        seed: int = 0,
     ) -> None:
         self.model, self.config, self.total_steps, self.on_policy = model, config, total_steps, on_policy
         self.plugins = dict(plugins or {})
@@ -63,101 +68,82 @@ class Learner:
         self.losses = {k: m for k, m in self.plugins.items() if isinstance(m, AuxiliaryLoss) and m.config.weight}
         self.active: dict[str, Auxiliary] = {k: m for k, m in self.plugins.items() if m.config.weight}
         self.replay = replay
-        self.replaying = any(m.data == "sequence_replay" for m in self.losses.values())
-        reading = [k for k, m in self.losses.items() if m.data != "rollout"]
-        if replay is None and reading:
-            raise ValueError(f"{', '.join(reading)} need a replay.")
-        self.optimizer = self._rmsprop(model.parameters())
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        heads = {k: list(model.values[k].parameters()) for k in intrinsic}
-        apart = {id(p) for parameters in heads.values() for p in parameters}
-        # Clipped separately, so that a large bonus does not shrink the gradient of the rest of the agent.
-        self.clipped = {"agent": ([p for p in model.parameters() if id(p) not in apart], config.max_grad_norm)}
-        self.clipped |= {f"value/{k}": (heads[k], config.max_grad_norm) for k in self.streams.rewards}
-        for name, module in self.plugins.items():
+        self.replaying = {k for k, m in self.losses.items() if m.data != "rollout"}
+        if replay is None and self.replaying:
+            raise ValueError(f"{', '.join(sorted(self.replaying))} need a replay.")
+        if replay is not None and replay.config.policy and config.epochs * config.minibatches > 1:
+            raise ValueError("--replay.policy goes with one update per rollout: set --epochs and --minibatches to 1")
+        if replay is not None and replay.config.policy and (lost := self.streams.rewards.keys() - replay.rewards):
+            raise ValueError(f"The replay has no place for the reward of '{min(lost)}': its example lacks it.")
+        for module in self.plugins.values():
             module.attach(model.encoder)
             module.to(model.device)
-            trained = [p for p in module.parameters() if p.requires_grad]
-            if trained:
-                self.optimizers[name] = module.optimizer(trained) or self._own_optimizer(module, trained)
-                if name in self.active:
-                    self.clipped[name] = trained, module.max_grad_norm
+        self.gradients = Gradients(model, config, self.plugins, self.active)
         self.weights = {"policy": 1.0, "entropy": config.entropy_cost}
         self.weights |= {stream.value_name: stream.value_cost for stream in self.streams.all}
         # A reward's own loss trains the reward at full strength; its weight is that of its stream.
         self.weights |= {k: 1.0 if k in intrinsic else m.config.weight for k, m in self.active.items()}
         self.shares = {stream.name: stream.encoder_share for stream in self.streams.all}
+        self.reads_rollout = self.active.keys() > self.replaying
+        self.generator = torch.Generator(model.device).manual_seed(zlib.crc32(b"minibatches") + seed)
         self.steps = 0
         self.updates = 0
 
-    def _rmsprop(self, parameters: Iterable[nn.Parameter]) -> RMSProp:
-        c = self.config
-        return RMSProp(
-            parameters,
-            c.learning_rate,
-            c.rms_decay,
-            c.epsilon,
-            epsilon_inside=c.epsilon_inside,
-            initial_mean_square=c.initial_mean_square,
-        )
-
-    def _own_optimizer(self, module: Auxiliary, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        if isinstance(module, IntrinsicReward):
-            return Adam(parameters, module.config.learning_rate)
-        return self._rmsprop(parameters)
+    def segments(self, T: int, B: int) -> tuple[int, int]:
+        """Return the length of a segment and the least number of segments in a minibatch of a rollout [T, B].
+        ValueError if the settings, or the smallest data that a plugin can learn from, do not fit it.
+        """
+        c, whole = self.config, self.reads_rollout or self.model.recurrent
+        length, count = shape_of(T, B, segment=c.segment, minibatches=c.minibatches, whole=whole)
+        fresh = {k: m for k, m in self.active.items() if k not in self.replaying}
+        refuse_too_small(fresh, length, count, segments=length < T, minibatches=c.minibatches)
+        refuse_too_small({k: m for k, m in self.active.items() if k in self.replaying}, T, B)
+        return length, count
 
     def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Metric]:
-        """Make one update.
+        """Make the updates of one rollout. Metrics are averages over them.
 
-        Raises NonFiniteError, naming the term, before any weight has changed (on devices other than the CPU the update
-        is gated on the device instead, and the metric ``finite`` reports it). ``diagnose``: also measure each loss's
-        effect on the encoder, which costs one backward pass per loss.
+        Raises NonFiniteError, naming the term, before an update with a loss or gradient that is not finite (on devices
+        other than the CPU the update is gated on the device instead, and the metric ``finite`` reports it).
+        ``diagnose``: also measure each loss's effect on the encoder, which costs one backward pass per loss.
         """
-        refuse_too_small(self.active, *rollout.action.shape)
+        c, (T, B) = self.config, rollout.action.shape
+        length, _ = self.segments(T, B)
+        single = c.updates == 1 and length == T
+        with torch.set_grad_enabled(single):
+            out = self.model.unroll(rollout, self.shares, length)
+        learnt = self._learnt(rollout)
+        rewarded = self.streams.score(learnt, _detached(out.features))
+        rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
         if self.replay is not None:
             self.replay.add(rollout)
-        out = self.model.unroll(rollout, self.shares)
-        terms, metrics, sound = self._losses(rollout, out)
-        if terms.keys() != self.weights.keys():
-            raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
-        reduced = {k: reduce(value, mask) for k, (value, mask) in terms.items()}
-        weighted = {k: self.weights[k] * v for k, v in reduced.items() if self.weights[k]}  # 0 times NaN is NaN, not 0
-        total = torch.stack(list(weighted.values())).sum()
-        if diagnose and torch.isfinite(total):
-            metrics |= encoder_shares(weighted, self.model.encoder.parameters())
-            metrics["encoder/effective_rank"] = effective_rank(out.features.vector.flatten(0, 1))
-
-        optimizers = (self.optimizer, *self.optimizers.values())
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        norms = {
-            k: nn.utils.clip_grad_norm_(parameters, norm)
-            for k, (parameters, norm) in self.clipped.items()
-            if any(p.grad is not None for p in parameters)
-        }
-        finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all() & sound
-        # Only our own optimisers can be gated on the device: with any other the host has to check the value.
-        gated = finite.device.type != "cpu" and all(isinstance(o, RMSProp | Adam) for o in optimizers)
-        gate = finite if gated else None
-        if gate is None and not finite:
-            raise NonFiniteError(self._diagnose(reduced, norms))
-        for own in (self.optimizer, *(self.optimizers[k] for k in self.losses if k in self.optimizers)):
-            if isinstance(own, RMSProp):  # other optimisers, chosen by a loss, keep their own rate
-                own.param_groups[0]["lr"] = self.learning_rate
-        for optimizer in optimizers:
-            if isinstance(optimizer, RMSProp | Adam):
-                optimizer.step(gate=gate)
-            else:
-                optimizer.step()
-        for module in self.active.values():
-            module.after_update()
+        log_rho = torch.zeros_like(rollout.reward) if self.on_policy else _log_rho(out, rollout)
+        batch, metrics = prepared(rollout, out, self.streams, rewarded.reward, rewarded.scored, log_rho)
+        metrics[f"{EXTRINSIC}/reward"] = average(learnt.reward, rollout.valid)
+        for name, scored in rewarded.scored.items():
+            metrics[f"{name}/reward"] = average(scored.raw, rollout.valid)
+            metrics[f"{name}/divisor"] = rewarded.divisor[name]
+        past = self._past() if self.replay is not None and self.replay.config.policy else None
+        # Every valid row counts equally, in whichever minibatch it is.
+        counts: dict[str, Tensor] = {}
+        if c.minibatches > 1:
+            counts = {k: mask.sum().clamp(min=1) / c.minibatches for k, mask in self._masks(batch).items()}
+        within = torch.ones_like(rewarded.finite)
+        found: list[dict[str, Metric]] = []
+        for part, replays in self._parts(batch, out.starts, length):
+            seen = out if single else self.model.unroll(part.rollout, self.shares)
+            terms, more = policy_terms(part, seen, self.streams)
+            if past is not None:
+                terms = together(terms, policy_terms(*past, self.streams)[0])
+            if c.target_kl is not None and found:
+                within = within & ~(value_of(more["kl"]) > c.target_kl)  # NaN: no valid row here
+                if not self.gradients.gated and not within:
+                    break
+            more |= self._plugged(terms, part, seen, replays, metrics)
+            more |= self._update(terms, counts, rewarded.finite, within, seen if diagnose and not found else None)
+            found.append(more)
         self.steps += rollout.action.numel()
-        self.updates += 1
-        metrics |= {f"loss/{k}": v.detach() for k, v in reduced.items()}
-        metrics |= {f"gradient_norm/{k}": v for k, v in norms.items()}
-        metrics["finite"] = finite.float()
-        return metrics
+        return metrics | merged(found)
 
     @property
     def learning_rate(self) -> float:
@@ -165,87 +151,100 @@ class Learner:
         left = 1.0 if self.config.constant_rate else max(0.0, 1 - self.steps / self.total_steps)
         return self.config.learning_rate * left
 
-    def _losses(
-        self, rollout: Rollout, out: Output
-    ) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, Metric], Tensor]:
-        """Return every term, unreduced, with its mask; further metrics; and whether all rewards are finite."""
-        valid, logits = rollout.valid, out.logits[:-1]
-        if self.on_policy:
-            log_rho = torch.zeros_like(rollout.reward)
-        else:
-            log_rho = (log_prob(logits, rollout.action) - log_prob(rollout.logits, rollout.action)).detach()
-        learnt, seen = self._learnt(rollout), _detached(out.features)
-        rewarded = self.streams.score(learnt, seen)
-        terms, advantage, metrics = self._values(learnt, rewarded, out, log_rho)
-        terms["policy"] = losses.policy_gradient(logits, rollout.action, advantage), valid
-        terms["entropy"] = losses.negative_entropy(logits), valid
+    def _parts(self, batch: Batch, starts: tuple[State, ...], length: int) -> Iterator[tuple[Batch, bool]]:
+        """Yield what each update learns from, and whether losses on the replay are due in it."""
+        c, (T, B) = self.config, batch.advantage.shape
+        often = self.replay is not None and self.replay.config.every == "epoch"
+        orders: list[Tensor] = []
+        if c.minibatches > 1 or length < T:  # for all epochs: the next rollout's do not depend on where this one stops
+            count, device = len(starts) * B, batch.advantage.device
+            orders = [torch.randperm(count, generator=self.generator, device=device) for _ in range(c.epochs)]
+        for epoch in range(c.epochs):
+            parts = iter([batch])
+            if orders:
+                ahead = self.reads_rollout
+                parts = shuffled(batch, starts, length, c.minibatches, ahead=ahead, order=orders[epoch])
+            for i, part in enumerate(parts):
+                yield part, i == 0 and (often or epoch == 0)
+
+    def _masks(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the masks of the actor-critic's terms, by term."""
+        values = {stream.value_name: batch.mask[stream.name] for stream in self.streams.all}
+        return values | {"policy": batch.rollout.valid, "entropy": batch.rollout.valid}
+
+    def _plugged(
+        self, terms: Terms, part: Batch, out: Output, replays: bool, taken: Container[str]
+    ) -> dict[str, Metric]:
+        """Add the plugins' terms to ``terms``, and return their metrics. ValueError for one whose name is ``taken``."""
+        learnt, seen = self._learnt(part.rollout), _detached(out.features)
         for name, reward in self.streams.rewards.items():
-            terms[name] = reward(learnt, seen, rewarded.scored[name])
-        replayed = self._replayed() if self.replaying else None
-        for name, loss in self.losses.items():
-            terms[name] = self._auxiliary(name, loss, (learnt, out.features), replayed)
-        for name, module in self.active.items():
+            terms[name] = reward(learnt, seen, part.scored[name])
+        due = {k: m for k, m in self.losses.items() if replays or k not in self.replaying}
+        sequences = any(m.data == "sequence_replay" for m in due.values())
+        shared = self._replayed() if sequences else None
+        for name, loss in due.items():
+            if loss.data == "transition_replay":
+                assert self.replay is not None
+                window = self.replay.windows(name, loss.batch, loss.length, skewed=loss.skewed)
+                terms[name] = loss(self._learnt(window), None)
+            elif loss.data == "sequence_replay" and shared is not None:
+                terms[name] = loss(self._learnt(shared[0]), shared[1].features)
+            else:
+                terms[name] = loss(learnt, out.features)
+        if terms.keys() != self.weights.keys() - (self.losses.keys() - due.keys()):
+            raise ValueError(f"Losses {sorted(terms)} do not match weights {sorted(self.weights)}.")
+        metrics: dict[str, Metric] = {}
+        for name in (*self.streams.rewards, *due):
             refuse_odd_loss(name, terms[name])
-            for k, v in module.metrics.items():
-                if f"{name}/{k}" in metrics:
+            for k, v in self.active[name].metrics.items():
+                if f"{name}/{k}" in taken:
                     raise ValueError(f"'{name}' logs '{k}', as the learner does for it: give that another name.")
                 metrics[f"{name}/{k}"] = v if isinstance(v, Pooled) else over_updates(v, sparse=True)
-        metrics["entropy"] = average(-terms["entropy"][0], valid)
-        metrics["advantage"] = average(advantage.abs(), valid)
-        return terms, metrics, rewarded.finite
+        return metrics
 
-    def _values(
-        self, rollout: Rollout, rewarded: Rewarded, out: Output, log_rho: Tensor
-    ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, dict[str, Metric]]:
-        """Return the value loss of each stream, the sum of the streams' advantages [T, B], and metrics."""
-        valid = rollout.valid
-        terms: dict[str, tuple[Tensor, Tensor]] = {}
+    def _update(
+        self, terms: Terms, counts: Mapping[str, Tensor], sound: Tensor, within: Tensor, diagnosed: Output | None
+    ) -> dict[str, Metric]:
+        """Reduce the terms, and make one update if everything is finite and the policy is ``within`` its limit."""
+        reduced = {k: reduce(value, mask, counts.get(k)) for k, (value, mask) in terms.items()}
+        weighted = {k: self.weights[k] * v for k, v in reduced.items() if self.weights[k]}  # 0 times NaN is NaN, not 0
+        total = torch.stack(list(weighted.values())).sum()
         metrics: dict[str, Metric] = {}
-        advantage = torch.zeros_like(rollout.reward)
-        for stream in self.streams.all:
-            value = out.value[stream.name]
-            reward = rewarded.reward[stream.name]
-            target, part = self.streams.targets(stream, rollout, reward, value.detach(), log_rho)
-            advantage = advantage + stream.weight * part
-            # A stream that continues across resets bootstraps from the last observation of an episode if a rollout ends
-            # there, so its value is trained on the crossing rows too.
-            mask = valid if stream.episodic else torch.ones_like(valid)
-            terms[stream.value_name] = losses.squared_error(value[:-1], target), mask
-            metrics[f"{stream.name}/explained_variance"] = explained_variance(value[:-1].detach(), target, valid)
-            metrics[f"{stream.name}/value"] = average(value[:-1], valid)
-        metrics[f"{EXTRINSIC}/reward"] = average(rollout.reward, valid)
-        for name, scored in rewarded.scored.items():
-            metrics[f"{name}/reward"] = average(scored.raw, valid)
-            metrics[f"{name}/divisor"] = rewarded.divisor[name]
-        return terms, advantage, metrics
+        if diagnosed is not None and torch.isfinite(total):
+            metrics |= encoder_shares(weighted, self.model.encoder.parameters())
+            metrics["encoder/effective_rank"] = effective_rank(diagnosed.features.vector.flatten(0, 1))
+        norms = self.gradients.compute(total)
+        finite = torch.isfinite(total) & torch.isfinite(torch.stack(list(norms.values()))).all() & sound
+        gated = self.gradients.gated  # otherwise the host has to check the value
+        if not gated and not finite:
+            raise NonFiniteError(self._diagnose(reduced, norms))
+        self.gradients.apply(self.learning_rate, finite & within if gated else None)
+        for module in self.active.values():
+            module.after_update()
+        self.updates += 1
+        metrics |= {f"loss/{k}": v.detach() for k, v in reduced.items()}
+        metrics |= {f"gradient_norm/{k}": v for k, v in norms.items()}
+        metrics["finite"] = (finite | ~within).float()
+        return metrics
 
-    def _auxiliary(
-        self,
-        name: str,
-        module: AuxiliaryLoss,
-        fresh: tuple[Rollout, Features],
-        replayed: tuple[Rollout, Features] | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return (value, mask) of a loss, computed on the data that it reads."""
-        if module.data == "transition_replay":
-            assert self.replay is not None
-            window = self._learnt(self.replay.windows(name, module.batch, module.length, skewed=module.skewed))
-            found: tuple[Tensor, Tensor] = module(window, None)
-        else:
-            found = module(*(replayed if module.data == "sequence_replay" and replayed is not None else fresh))
-        return found
-
-    def _replayed(self) -> tuple[Rollout, Features]:
-        """Sample one batch of unrolls from the replay and compute their features, shared by all losses on them."""
+    def _past(self) -> tuple[Batch, Output]:
+        """Sample the replayed unrolls that the policy learns from beside the fresh ones, corrected by V-trace."""
         assert self.replay is not None
-        rollout, skip = self.replay.unrolls(), self.replay.config.burn_in
+        share = self.replay.config.policy
+        rollout, out = self._replayed("policy", share / (1 - share))
+        rewards = rollout.intrinsic | {EXTRINSIC: self._learnt(rollout).reward}
+        return prepared(rollout, out, self.streams, rewards, {}, _log_rho(out, rollout))[0], out
+
+    def _replayed(self, reader: str = UNROLLS, ratio: float | None = None) -> tuple[Rollout, Output]:
+        """Sample one batch of unrolls from the replay and unroll the model over it, after the burn-in."""
+        assert self.replay is not None
+        rollout, skip = self.replay.unrolls(reader, ratio), self.replay.config.burn_in
         if skip:
             with torch.no_grad():
                 memory = self.model.unroll(cut(rollout, 0, skip - 1, rollout.state)).memory
             state = AgentState(memory, rollout.action[skip - 1], rollout.reward[skip - 1])
             rollout = cut(rollout, skip, len(rollout.action), state)
-        features = self.model.unroll(rollout).features
-        return self._learnt(rollout), features
+        return rollout, self.model.unroll(rollout, self.shares)
 
     def _learnt(self, rollout: Rollout) -> Rollout:
         """Return the rollout with the extrinsic reward transformed as the settings ask."""
@@ -272,14 +271,14 @@ class Learner:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return weights, optimiser state, plugins and their memories, and counters."""
+        """Return weights, optimiser state, plugins and their memories, the generator of minibatches, and counters."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": {k: dict(self.optimizer.state[p]) for k, p in self.model.named_parameters()},
+            **self.gradients.state_dict(),
             "plugins": {k: m.state_dict() for k, m in self.plugins.items()}
             | {f"{k}/normaliser": n.state_dict() for k, n in self.streams.normalisers.items()},
-            "optimizers": {k: o.state_dict()["state"] for k, o in self.optimizers.items()},
             "memories": self.streams.state_dict(),
+            "generator": self.generator.get_state(),
             "steps": torch.tensor(self.steps),
             "updates": torch.tensor(self.updates),
         }
@@ -287,10 +286,6 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state_dict``. ValueError, naming the plugin, if its weights no longer match."""
         self.model.load_state_dict(heads_by_name(state["model"]))
-        for name, p in self.model.named_parameters():
-            slot = self.optimizer.state[p]
-            slot["mean_square"].copy_(state["optimizer"][name]["mean_square"])
-            slot["updates"] = state["optimizer"][name]["updates"]
         kept = self.plugins | {f"{k}/normaliser": n for k, n in self.streams.normalisers.items()}
         for name, module in kept.items():
             try:
@@ -298,11 +293,17 @@ class Learner:
             except RuntimeError as error:
                 what = str(error).splitlines()[-1].strip().rstrip(".")
                 raise ValueError(f"the '{name}' of the checkpoint does not match the current one: {what}") from error
-        for name, optimizer in self.optimizers.items():
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
+        self.gradients.load_state_dict(state)
         self.streams.load_state_dict(state["memories"])
+        if "generator" in state:  # earlier versions drew no minibatches
+            set_state(self.generator, state["generator"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
+
+
+def _log_rho(out: Output, rollout: Rollout) -> Tensor:
+    """Return log pi - log mu of the actions taken [T, B], a constant."""
+    now = log_prob(out.logits[: len(rollout.action)], rollout.action)
+    return (now - log_prob(rollout.logits, rollout.action)).detach()
 
 
 def _detached(features: Features) -> Features:

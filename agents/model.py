@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..backbones import MEMORIES, TORSOS, Features, Sizes
+from ..backbones import MEMORIES, TORSOS, Features, SequenceModel, Sizes, Torso
 from ..backbones.convolutional import orthogonal
 from ..backbones.encoder import Encoder
 from ..backbones.numerics import one_hot
+from ..backbones.recurrent import Feedforward
 from ..envs.experience import AgentState, Rollout, Spec
 from ..envs.trees import State
 
@@ -24,6 +26,7 @@ class Output(NamedTuple):
 
     features: Features
     memory: State  # after the last row
+    starts: tuple[State, ...]  # the memory's state before each segment
 
     @property
     def logits(self) -> Tensor:
@@ -53,6 +56,23 @@ def heads_by_name(weights: Mapping[str, Any]) -> dict[str, Any]:
     if any(name.startswith(f"values.{EXTRINSIC}.") for name in weights):  # here "0" is a user's stream of that name
         return dict(weights)
     return {name.replace("values.0.", f"values.{EXTRINSIC}."): value for name, value in weights.items()}
+
+
+def by_segments(
+    memory: SequenceModel, x: Tensor, state: State, first: Tensor, segment: int | None
+) -> tuple[Tensor, State, tuple[State, ...]]:
+    """Return the outputs of a memory, the state after the last row, and the states before each segment of rows."""
+    rows = len(x)
+    begins = range(0, rows - segment, segment) if segment and segment < rows else range(1)
+    if isinstance(memory, Feedforward) or len(begins) == 1:
+        outputs, after = memory(x, state, first)
+        return outputs, after, (state,) * len(begins)
+    starts, parts = [], []
+    for begin, end in zip(begins, (*begins[1:], rows), strict=True):
+        starts.append(state)
+        part, state = memory(x[begin:end], state, first[begin:end])
+        parts.append(part)
+    return torch.cat(parts), state, tuple(starts)
 
 
 def scale_gradient(x: Tensor, share: float) -> Tensor:
@@ -93,6 +113,11 @@ class ActorCritic(nn.Module):
         return self.policy.weight.device
 
     @property
+    def recurrent(self) -> bool:
+        """Return whether outputs depend on earlier rows."""
+        return not isinstance(self.memory, Feedforward)
+
+    @property
     def sizes(self) -> Sizes:
         """Return the widths of the features, from which losses and rewards are built."""
         return self.encoder.sizes(self.memory.size)
@@ -115,12 +140,13 @@ class ActorCritic(nn.Module):
         reward: Tensor,
         skill: Tensor | None = None,
         shares: Mapping[str, float] | None = None,
+        segment: int | None = None,
     ) -> Output:
         """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action [T, B]
         (-1: none) and reward [T, B] of each row; ``skill`` [T, B, S] is zero if not given.
 
         ``shares``: fraction of each value head's gradient that passes below the head, by stream; 1 for streams not
-        listed.
+        listed. ``segment``: number of rows in a segment; row T - 1, which only bootstraps, belongs to the last one.
         """
         maps, vector = self.encoder(observation)
         begun = first.unsqueeze(-1)
@@ -128,25 +154,29 @@ class ActorCritic(nn.Module):
         inputs = [vector, done & ~begun, torch.where(begun, 0.0, paid)]
         if self.skill:
             inputs.append(vector.new_zeros(*first.shape, self.skill) if skill is None else skill)
-        remembered, memory = self.memory(torch.cat(inputs, dim=-1), memory, first)
+        remembered, memory, starts = by_segments(self.memory, torch.cat(inputs, dim=-1), memory, first, segment)
         # One tensor per head: in a shared one, strides would change the order of summation of gradients, and thus
         # a stream of weight 0 would change the last bits of the others.
         value = {
             name: head(scale_gradient(remembered, (shares or {}).get(name, 1.0))).squeeze(-1)
             for name, head in self.values.items()
         }
-        return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory)
+        return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory, starts)
 
-    def unroll(self, rollout: Rollout, shares: Mapping[str, float] | None = None) -> Output:
-        """Unroll all T + 1 rows of a rollout from its initial state. ``shares`` as in ``forward``."""
+    def unroll(self, rollout: Rollout, shares: Mapping[str, float] | None = None, segment: int | None = None) -> Output:
+        """Unroll all rows of a rollout, T + 1 or, if it lacks the last one, T, from its initial state. ``shares`` and
+        ``segment`` as in ``forward``.
+        """
+        rows = len(rollout.first)
         return self.forward(
             rollout.observation,
             rollout.first,
             rollout.state.memory,
-            torch.cat([rollout.state.action.unsqueeze(0), rollout.action]),
-            torch.cat([rollout.state.reward.unsqueeze(0), rollout.reward]),
+            torch.cat([rollout.state.action.unsqueeze(0), rollout.action[: rows - 1]]),
+            torch.cat([rollout.state.reward.unsqueeze(0), rollout.reward[: rows - 1]]),
             rollout.skill if rollout.skill.shape[-1] else None,
             shares,
+            segment,
         )
 
     def act(
@@ -161,3 +191,22 @@ class ActorCritic(nn.Module):
             state.reward.unsqueeze(0),
             None if skill is None else skill.unsqueeze(0),
         )
+
+    @contextmanager
+    def constant(self) -> Iterator[None]:
+        """Promise that, within this context, the weights do not change and nobody reads ``features.map`` when acting.
+        On a CPU acting is faster then: weights are cast to bfloat16 once, and torsos may reuse results.
+        """
+        if self.device.type != "cpu":
+            yield
+            return
+        torsos = [module for module in self.encoder.modules() if isinstance(module, Torso)]
+        for torso in torsos:
+            torso.keep(True)
+        try:
+            # Changes no precision: casts are forgotten when the outermost context ends, which is now this one.
+            with torch.autocast("cpu", enabled=False):
+                yield
+        finally:
+            for torso in torsos:
+                torso.keep(False)

@@ -14,13 +14,39 @@ import torch
 from torch import Tensor
 
 
-class RMSProp(torch.optim.Optimizer):
+class Gated(torch.optim.Optimizer):
+    """An optimiser whose step can be skipped on the device, and that knows without asking how many were."""
+
+    skipped: Tensor | None = None  # float64, a scalar
+
+    def counts(self, params: list[Tensor], gate: Tensor | None, ordinary: bool) -> list[Any]:
+        """Return the number of the coming update of each parameter. If skipping is ``ordinary``, skipped updates are
+        not counted and the numbers are on the device; otherwise they are only skipped in a run that is about to end.
+        """
+        for p in params:
+            self.state[p]["updates"] += 1
+        found = [self.state[p]["updates"] for p in params]
+        if gate is None or not ordinary:
+            return found
+        before = torch.zeros((), dtype=torch.float64, device=gate.device) if self.skipped is None else self.skipped
+        self.skipped = before + ~gate
+        return [n - before for n in found]
+
+    def settle(self) -> None:
+        """Take the skipped updates out of the numbers that ``state`` holds; the host waits for the device."""
+        if self.skipped is not None:
+            for slot in self.state.values():
+                slot["updates"] = max(0, slot["updates"] - int(self.skipped))
+        self.skipped = None
+
+
+class RMSProp(Gated):
     """RMSProp: ms <- decay ms + (1 - decay) g^2; p <- p - lr g / sqrt(ms + epsilon), or lr g / (sqrt(ms) + epsilon).
 
     ``initial_mean_square`` None: use the mean of the squared gradients that a parameter has received so far, which has
     no initial bias; equal to Adam without momentum (Kingma & Ba 2015, algorithm 1 with beta_1 = 0). ``centered`` and
     momentum are omitted: no preset uses them. ``step(gate=...)`` takes a boolean scalar tensor: where it is False
-    nothing changes, and the host need not wait for its value.
+    nothing changes, and the host need not wait for its value. ``ordinary`` as in `Gated.counts`.
     """
 
     def __init__(
@@ -40,7 +66,9 @@ class RMSProp(torch.optim.Optimizer):
                 self.state[p] = {"mean_square": torch.full_like(p, initial_mean_square or 0.0), "updates": 0}
 
     @torch.no_grad()
-    def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: None = None, *, gate: Tensor | None = None, ordinary: bool = False
+    ) -> None:
         """Make one update from ``p.grad``; parameters without a gradient stay unchanged."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
@@ -50,11 +78,12 @@ class RMSProp(torch.optim.Optimizer):
             mean_square = [self.state[p]["mean_square"] for p in params]
             decays = [group["decay"]] * len(params)
             if self.unbiased:
-                for p in params:
-                    self.state[p]["updates"] += 1
-                decays = [unbiased_decay(group["decay"], self.state[p]["updates"]) for p in params]
+                decays = [unbiased_decay(group["decay"], n) for n in self.counts(params, gate, ordinary)]
             new = torch._foreach_mul(mean_square, decays)
-            torch._foreach_addcmul_(new, grads, grads, [1 - decay for decay in decays])
+            if isinstance(decays[0], Tensor):
+                torch._foreach_add_(new, torch._foreach_mul(torch._foreach_mul(grads, grads), [1 - d for d in decays]))
+            else:
+                torch._foreach_addcmul_(new, grads, grads, [1 - d for d in decays])
             if group["epsilon_inside"]:
                 root = torch._foreach_add(new, group["epsilon"])
                 torch._foreach_sqrt_(root)
@@ -69,14 +98,14 @@ class RMSProp(torch.optim.Optimizer):
             torch._foreach_add_(params, step, alpha=-group["lr"])
 
 
-def unbiased_decay(decay: float, n: int) -> float:
+def unbiased_decay(decay: float, n: Any) -> Any:
     """Return the n-th decay rate that makes the moving mean equal to sum_i decay^(n-i) x_i / sum_i decay^(n-i): 0 at
     first, ``decay`` in the limit.
     """
     return (decay - decay**n) / (1 - decay**n)
 
 
-class Adam(torch.optim.Optimizer):
+class Adam(Gated):
     """Adam (Kingma & Ba 2015, algorithm 1), with the ``gate`` of `RMSProp`."""
 
     def __init__(
@@ -88,16 +117,16 @@ class Adam(torch.optim.Optimizer):
                 self.state[p] = {"mean": torch.zeros_like(p), "mean_square": torch.zeros_like(p), "updates": 0}
 
     @torch.no_grad()
-    def step(self, closure: None = None, *, gate: Tensor | None = None) -> None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: None = None, *, gate: Tensor | None = None, ordinary: bool = False
+    ) -> None:
         """Make one update from ``p.grad``; parameters without a gradient stay unchanged."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
                 continue
             grads = [p.grad for p in params]
-            for p in params:
-                self.state[p]["updates"] += 1
-            updates = [self.state[p]["updates"] for p in params]
+            updates = self.counts(params, gate, ordinary)
             kept = {}
             sources = {"mean": grads, "mean_square": list(torch._foreach_mul(grads, grads))}
             for (name, source), beta in zip(sources.items(), group["betas"], strict=True):

@@ -29,12 +29,20 @@ def refuse_odd(plugins: Mapping[str, Auxiliary]) -> None:
             raise ValueError(f"'{name}' reads '{module.data}', which is not one of {', '.join(get_args(Data))}.")
 
 
-def refuse_too_small(plugins: Mapping[str, Auxiliary], unroll: int, num_envs: int) -> None:
-    """Raise ValueError for a plugin that cannot learn from ``num_envs`` rollouts of ``unroll`` steps."""
+def refuse_too_small(
+    plugins: Mapping[str, Auxiliary], steps: int, columns: int, *, segments: bool = False, minibatches: int = 1
+) -> None:
+    """Raise ValueError for a plugin that cannot learn from ``columns`` rollouts of ``steps`` steps. ``segments``: they
+    are pieces of unrolls; ``minibatches``: the number of parts that they are one of.
+    """
+    setting = "a --segment" if segments else "an --unroll"
     for name, module in plugins.items():
-        if module.length > unroll:
-            raise ValueError(f"'{name}' needs an --unroll of at least {module.length}, not {unroll}")
-        if module.environments > num_envs:
+        if module.length > steps:
+            raise ValueError(f"'{name}' needs {setting} of at least {module.length}, not {steps}")
+        if module.environments > columns and minibatches > 1:
+            few = f"'{name}' needs {module.environments} segments at least in a minibatch, not {columns}"
+            raise ValueError(f"{few}: lower --minibatches, or raise --num-envs")
+        if module.environments > columns:
             raise ValueError(f"'{name}' needs {module.environments} environments at least: raise --num-envs")
 
 

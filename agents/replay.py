@@ -25,7 +25,9 @@ UNROLLS = "unrolls"
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Replay that pixel control, feature control, value replay, reward prediction and CURL learn from."""
+    """Replay that pixel control, feature control, value replay, reward prediction and CURL learn from, and, if asked,
+    the policy.
+    """
 
     capacity: Annotated[int, Meta(ge=1)] = 64_000
     """Number of steps to keep, counted over all environments."""
@@ -33,6 +35,11 @@ class ReplayConfig:
     """Replayed steps per newly collected step, in one batch that pixel and feature control and value replay share."""
     state: Literal["stored", "zero"] = "stored"
     """Memory state at the start of a replayed unroll: stored (as it was when collected) or zero (as in UNREAL)."""
+    every: Literal["epoch", "rollout"] = "epoch"
+    """When losses on the replay are computed: in the first update of each epoch or of each rollout."""
+    policy: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Fraction of replayed unrolls in the batch of the policy and value losses, corrected by V-trace
+    (Espeholt et al. 2018: 0.5); 0 learns the policy from new experience only."""
     burn_in: Annotated[int, Meta(ge=0)] = 0
     """Steps at the start of a replayed unroll that only warm up the memory (Kapturowski et al. 2019)."""
 
@@ -76,6 +83,11 @@ class Replay:
         """Return the number of slots in use."""
         return min(self.added, self.slots)
 
+    @property
+    def rewards(self) -> set[str]:
+        """Return the names of the intrinsic rewards that are stored."""
+        return set(self._kept["intrinsic"])
+
     def add(self, rollout: Rollout) -> None:
         """Store a copy of a rollout in place of the oldest."""
         slot = self.added % self.slots
@@ -83,12 +95,13 @@ class Replay:
             tree_map(lambda to, x: to[slot].copy_(x), kept, getattr(rollout, name))
         self.added += 1
 
-    def unrolls(self) -> Rollout:
-        """Sample whole unrolls [T + 1, N, ...] uniformly, each with the state that it began with; with ``state`` "zero"
-        its memory is zero. N is ``ratio`` times B, rounded, and at least 1.
+    def unrolls(self, reader: str = UNROLLS, ratio: float | None = None) -> Rollout:
+        """Sample whole unrolls [T + 1, N, ...] uniformly for ``reader``, each with the state that it began with; with
+        ``state`` "zero" its memory is zero. N is ``ratio`` times B, rounded, and at least 1; if not given, the ratio is
+        that of the settings.
         """
-        count = max(1, round(self.config.ratio * self.B))
-        pick = torch.randint(self.filled * self.B, (count,), generator=self._of(UNROLLS), device=self.device)
+        count = max(1, round((self.config.ratio if ratio is None else ratio) * self.B))
+        pick = torch.randint(self.filled * self.B, (count,), generator=self._of(reader), device=self.device)
         slot, env = pick // self.B, pick % self.B
         state: AgentState = tree_map(lambda x: x[slot, env], self._kept["state"])
         if self.config.state == "zero":
@@ -140,8 +153,8 @@ class Replay:
             # For x [slots, rows, B, ...] this is several times as fast as three indices.
             return x.flatten(0, 2).index_select(0, at.flatten()).view(*at.shape, *x.shape[3:])
 
-        long = {name: take(name, length + 1) for name in ("observation", "first", "last", "task", "skill")}
-        short = {name: take(name, length) for name in ("action", "logits", "reward", "discount")}
+        long = {name: take(name, length + 1) for name in ROWS}
+        short = {name: take(name, length) for name in STEPS}
         return Rollout(**long, **short, info={}, state=state)
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,7 +164,8 @@ class Replay:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from ``state_dict``."""
-        tree_map(lambda mine, its: mine.copy_(its), self._kept, state["kept"])
+        kept = {"intrinsic": {}} | state["kept"]  # a checkpoint lacks what is empty
+        tree_map(lambda mine, its: mine.copy_(its), self._kept, kept)
         self.added = int(state["added"])
         for name, kept in state["generators"].items():
             set_state(self._of(name), kept)
@@ -181,13 +195,15 @@ def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
     """Return rows ``begin`` to ``end``, both included, of a rollout, with ``state`` as its initial state."""
     rows, steps = slice(begin, end + 1), slice(begin, end)
     return rollout._replace(
-        observation={k: v[rows] for k, v in rollout.observation.items()},
         info={},
         state=state,
-        **{name: getattr(rollout, name)[rows] for name in ("first", "last", "task", "skill")},
-        **{name: getattr(rollout, name)[steps] for name in ("action", "logits", "reward", "discount")},
+        **{name: tree_map(lambda x: x[rows], getattr(rollout, name)) for name in ROWS},
+        **{name: tree_map(lambda x: x[steps], getattr(rollout, name)) for name in STEPS},
     )
 
 
-FIELDS = ("observation", "first", "last", "task", "action", "logits", "reward", "discount", "skill", "state")
-"""Fields of a rollout that are stored."""
+ROWS = ("observation", "first", "last", "task", "skill")
+"""Fields of a rollout with T + 1 rows that are stored."""
+STEPS = ("action", "logits", "reward", "discount", "intrinsic")
+"""Fields of a rollout with T rows that are stored."""
+FIELDS = (*ROWS, *STEPS, "state")

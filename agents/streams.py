@@ -124,9 +124,7 @@ class Streams:
         valid, discount = rollout.valid, discounts(rollout, stream.gamma, c.timeout_terminates)
         if not stream.episodic:
             log_rho, reward, discount, valid = across_resets(log_rho, reward, valid, gamma=stream.gamma)
-        return vtrace(
-            log_rho, reward, discount, value, valid, rho_bar=c.rho_bar, c_bar=c.c_bar, lambda_=c.vtrace_lambda
-        )
+        return vtrace(log_rho, reward, discount, value, valid, rho_bar=c.rho_bar, c_bar=c.c_bar, lambda_=c.lambda_)
 
     def state_dict(self) -> dict[str, Any]:
         """Return memories and filters by source, with the expected sequence number of the next rollout."""

@@ -36,7 +36,11 @@ class Draws(nn.Module):
 
 
 def set_state(generator: torch.Generator, state: Tensor) -> bool:
-    """Set the state of ``generator`` if it is from the same kind of device. Return whether it was."""
+    """Set the state of ``generator`` if it is from the same kind of device. Return whether it was. ValueError for what
+    is no generator's state.
+    """
+    if not isinstance(state, Tensor) or state.dtype != torch.uint8 or state.dim() != 1:
+        raise ValueError("a generator's state has to be a tensor of bytes")
     fits = len(state) == len(generator.get_state())
     if fits:
         generator.set_state(state.cpu())

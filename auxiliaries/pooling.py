@@ -8,7 +8,7 @@ is computed when a record is made. Sums are accumulated in float64, so that vari
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -115,6 +115,18 @@ def _figures(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return type(x)(map(_figures, x))
     return x.value if isinstance(x, Pooled) else x
+
+
+def merged(updates: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
+    """Return the metrics of several updates as those of one: pooled ones are pooled, and tensors averaged over the
+    updates that have them.
+    """
+    found: dict[str, Metric] = {}
+    for name in dict.fromkeys(name for metrics in updates for name in metrics):
+        parts = [metrics[name] for metrics in updates if name in metrics]
+        pools, tensors = [x for x in parts if isinstance(x, Pooled)], [x for x in parts if isinstance(x, Tensor)]
+        found[name] = sum(pools[1:], start=pools[0]) if pools else torch.stack(tensors).mean(0)
+    return found
 
 
 def over_updates(figure: Tensor, *, sparse: bool = False) -> Mean:

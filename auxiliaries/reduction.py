@@ -9,12 +9,16 @@ from torch import Tensor
 from .pooling import ExplainedVariance, Mean
 
 
-def reduce(value: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+def reduce(
+    value: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], count: Tensor | None = None
+) -> Float[Tensor, ""]:
     """Compute the mean over the mask, 0 if it is empty: the only reduction of any loss.
 
     Values are selected, not multiplied by the mask, so that NaN outside the mask affects neither value nor gradient.
+    ``count``, a positive scalar, is the divisor if given: the mean number of masked elements per minibatch, so that
+    each counts equally, whichever minibatch it is in.
     """
-    return torch.where(mask, value, 0.0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, value, 0.0).sum() / (mask.sum().clamp(min=1) if count is None else count)
 
 
 def average(value: Shaped[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], dim: int | None = None) -> Mean:

@@ -45,10 +45,11 @@ def vtrace(
 
         delta_t = rho_t (r_t + gamma_t V_{t+1} - V_t)
         v_t - V_t = delta_t + gamma_t c_t (v_{t+1} - V_{t+1}),    v_T = V_T
-        advantage_t = rho_t (r_t + gamma_t v_{t+1} - V_t)
+        advantage_t = rho_t (r_t + gamma_t (V_{t+1} + lambda (v_{t+1} - V_{t+1})) - V_t)
 
-    ``log_rho`` is log pi - log mu of the action taken; 0 on-policy, where the target is the lambda-return: at lambda 1
-    the n-step return, and ``v_t - V_t`` is the generalised advantage (Schulman et al. 2016, GAE).
+    ``log_rho`` is log pi - log mu of the action taken. On-policy it is 0: the target is the lambda-return (at lambda 1
+    the n-step return) and the advantage is the generalised one, ``v_t - V_t`` (Schulman et al. 2016, GAE). The paper's
+    advantage is that of lambda 1.
     Returns (target, advantage), both constants to the gradient.
     """
     with torch.no_grad():
@@ -62,7 +63,8 @@ def vtrace(
             carry = torch.addcmul(delta[t], trace[t], carry, out=error[t])
         target = value.clone()
         target[:-1] += error
-        advantage = rho * (reward + _bootstrap(discount, target[1:]) - value[:-1])
+        ahead = torch.lerp(value[1:], target[1:], lambda_)
+        advantage = rho * (reward + _bootstrap(discount, ahead) - value[:-1])
         return target[:-1], torch.where(valid, advantage, 0.0)
 
 

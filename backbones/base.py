@@ -73,3 +73,8 @@ class Torso(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the convolutional map, or None, and the vector [N, E]."""
+
+    def keep(self, on: bool) -> None:
+        """Begin (``on``), or end, a time in which the weights do not change and, without gradient, nobody reads the
+        map: vectors may be kept and reused, and the map may be None.
+        """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Torso
+from .numerics import running_dtype
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -50,7 +51,8 @@ class ConvolutionalTorso(Torso):
         """Map uint8 [N, H, W, C] to the map [N, channels, h, w] and the vector [N, E]."""
         first = self.convolutions[0]
         # The weights are scaled instead of the pixels, which saves one pass over the pixels.
-        y = F.conv2d(x.permute(0, 3, 1, 2).float(), first.weight * (1 / 255), first.bias, first.stride, first.padding)
+        pixels = x.permute(0, 3, 1, 2).to(running_dtype(x.device))
+        y = F.conv2d(pixels, first.weight * (1 / 255), first.bias, first.stride, first.padding)
         maps = self.convolutions[1:](y)
         return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..envs.experience import Spec
 from .base import Sizes, Torso
+from .convolutional import ConvolutionalTorso
+from .kept import Kept
 
 CHUNK_VALUES = 256 * 84 * 84 * 3
 """Input values per chunk on a CPU, whose caches also hold the activations (measured: 256 frames of 84x84x3)."""
@@ -29,10 +32,31 @@ class Encoder(nn.Module):
         self.size = sum(t.size for t in torsos.values())
         self.rows = max(1, CHUNK_VALUES // max(math.prod(shape) for shape, _ in spec.observation.values()))
         self.map_shape = torsos["image"].map_shape if "image" in torsos else None
+        self.kept: Kept | None = None
 
     def sizes(self, memory: int) -> Sizes:
         """Return the widths of the features that this encoder and a memory of width ``memory`` give."""
         return Sizes(self.map_shape, self.size, memory)
+
+    @contextmanager
+    def keeping(self, observation: dict[str, Tensor]) -> Iterator[None]:
+        """Keep what is computed in this context from rows of ``observation`` [T + 1, B, ...], where that is possible.
+
+        All of ``observation`` can then be encoded without computing it again; see `Kept`.
+        """
+        images = observation.get("image")
+        torso = self.torsos["image"] if images is not None else None
+        if images is None or not isinstance(torso, ConvolutionalTorso) or not Kept.possible(torso, images):
+            yield
+            return
+        if self.kept is None or self.kept.images is not images:
+            self.kept = Kept(torso, images)
+        self.kept.begin(torch.bfloat16 if self.autocast else torch.float32)
+        try:
+            yield
+            self.kept.finish()
+        finally:
+            self.kept.open = False
 
     def forward(self, observation: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
         """Map [T, B, ...] to the map [T B, channels, h, w], or None, and the vector [T, B, E] float32."""
@@ -43,7 +67,9 @@ class Encoder(nn.Module):
         maps, vectors = [], []
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
             for key, torso in self.torsos.items():
-                results = [torso(rows) for rows in observation[key].flatten(0, 1).tensor_split(pieces)]
+                x = observation[key]
+                encode = (self.kept.serving(x) if self.kept is not None and key == "image" else None) or torso
+                results = [encode(rows) for rows in x.flatten(0, 1).tensor_split(pieces)]
                 maps += [m for m, _ in results if m is not None]
                 vectors.append(torch.cat([v for _, v in results]) if pieces > 1 else results[0][1])
         joined = torch.cat(vectors, dim=-1) if len(vectors) > 1 else vectors[0]

@@ -8,9 +8,14 @@ from torch.nn import functional as F
 
 from .base import Torso
 from .convolutional import orthogonal
+from .repeats import Known, distinct, repeat
 
 CODES = 256
 """Number of values of a byte."""
+FEW = 64
+"""Number of different codes, over all channels, up to which one-hot codes are cheaper than looking up their vectors."""
+MANY = 256
+"""Number of images in which it pays to look for equal ones; at one time those of different environments differ."""
 
 
 class Grid(Torso):
@@ -32,10 +37,51 @@ class Grid(Torso):
         self.map_shape = (64, height - 2, length - 2)
         self.linear = orthogonal(nn.Linear(64 * (height - 2) * (length - 2), size))
         self.size = size
+        self._known: Known | None = None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def keep(self, on: bool) -> None:
+        """Keep the vector of each image from now on, or forget them."""
+        self._known = Known(lambda x: self._each(x)[1]) if on else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Map uint8 [N, H, W, C] to the map [N, 64, H - 2, W - 2] and the vector [N, E]."""
-        codes = x.flatten(0, 2) + self.offset
-        cells = self.embedding(codes).unflatten(0, x.shape[:3])
-        maps = F.relu(self.second(F.relu(self.first(cells.permute(0, 3, 1, 2)))))
+        if x.device.type != "cpu":  # the number of distinct images would have to be known on the host
+            return self._each(x)
+        if self._known is not None and not torch.is_grad_enabled():
+            return None, self._known(x)
+        if len(x) < MANY:
+            return self._each(x)
+        images, index = distinct(x)
+        maps, vector = self._each(images)
+        # In the order in which they lie in memory, channels last, maps are copied ten times faster.
+        return repeat(maps.permute(0, 2, 3, 1), index).permute(0, 3, 1, 2), repeat(vector, index)
+
+    def _each(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the results of every image."""
+        sizes: list[int] = []
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            sizes = [int(code) + 1 for code in x.flatten(0, 2).amax(0)]
+        y = self._convolve_codes(x, sizes) if 0 < sum(sizes) <= FEW else self._convolve_cells(x)
+        maps = F.relu(self.second(F.relu(y)))
         return maps, F.relu(self.linear(maps.flatten(1)))
+
+    def _convolve_cells(self, x: Tensor) -> Tensor:
+        """Apply the first convolution to the vectors of the cells."""
+        cells = self.embedding(x.flatten(0, 2) + self.offset).unflatten(0, x.shape[:3])
+        y: Tensor = self.first(cells.permute(0, 3, 1, 2))
+        return y
+
+    def _convolve_codes(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """Apply the same convolution to one-hot codes, its filter being the product of the learned vectors and the
+        filter. The codes of channel c are below ``sizes[c]``.
+
+        The gradient of a few filters costs less than that of every cell, added up by code.
+        """
+        channel = torch.cat([torch.full((n,), c) for c, n in enumerate(sizes)])
+        code = torch.cat([torch.arange(n) for n in sizes])
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        hot = (x.index_select(-1, channel) == code.to(torch.uint8)).to(dtype)
+        with torch.autocast("cpu", enabled=False):
+            vectors = self.embedding.weight.index_select(0, self.offset[channel] + code)
+            filters = torch.einsum("sw,owij->osij", vectors, self.first.weight)
+        return F.conv2d(hot.permute(0, 3, 1, 2), filters, self.first.bias)

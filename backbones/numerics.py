@@ -19,6 +19,13 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def running_dtype(device: torch.device) -> torch.dtype:
+    """Return the precision in which products run here and now: that of autocast where it is on, float32 elsewhere."""
+    kind = device.type
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if on else torch.float32
+
+
 def log_prob(logits: Tensor, index: Tensor) -> Tensor:
     """Return ``ln softmax(logits)[index]``, [...] in nats, from logits [..., A] and index [...] int64."""
     return F.log_softmax(logits, dim=-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)

@@ -25,8 +25,13 @@ def circumstances(packages: Sequence[str]) -> dict[str, Any]:
         "modified": code and bool(code["diff"]),
         "hardware": hardware(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "versions": versions() | {name: _version(name) for name in packages},
+        "versions": versions_of(packages),
     }
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str | None]:
+    """Return the versions of Python, morello, the packages that determine results, and ``packages``."""
+    return versions() | {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str | None:

@@ -89,11 +89,12 @@ class Rollout(NamedTuple):
     state: AgentState  # before observation 0
     source: int = 0  # index of the collecting actor
     sequence: int = 0  # position in the order of collection
+    intrinsic: dict[str, Tensor] = {}  # noqa: RUF012 - [T, B] by name, normalised; the learner adds it once scored
 
     @property
     def valid(self) -> Tensor:
         """Mask [T, B] bool of valid transitions: False on the rows that cross a reset."""
-        return ~self.last[:-1]
+        return ~self.last[: len(self.action)]
 
     @property
     def truncated(self) -> Tensor:

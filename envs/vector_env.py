@@ -90,6 +90,11 @@ class VectorEnv(ABC):
         episode begins: reward 0, discount 1, ``first``.
         """
 
+    def stagger(self) -> None:  # noqa: B027 (most have no clock that can be set)
+        """Advance the clocks of the current episodes by 0 to B - 1 parts in B of their time limit, by environment, so
+        that episodes which last until the limit do not end at the same step. It does nothing where that is impossible.
+        """
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that determines the future. UserError unless ``spec.resumable``."""
         raise UserError(f"{', '.join(self.spec.tasks)} cannot save its state")

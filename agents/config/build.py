@@ -19,7 +19,7 @@ from ...envs.vector_env import VectorEnv
 from ..actor import Actor
 from ..learner import Learner
 from ..model import EXTRINSIC, ActorCritic, fitting_torso
-from ..plugins import refuse_reserved, refuse_too_small
+from ..plugins import refuse_reserved
 from ..replay import Replay
 from .auxiliaries import auxiliaries_of
 from .config import Config
@@ -80,16 +80,28 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
     own = (name for name, module in given.items() if isinstance(module, IntrinsicReward))
     model = network(config, env.spec, (EXTRINSIC, *sorted([*config.intrinsic, *own])))
     graph = torch.device(config.device).type == "cuda" and env.capturable
-    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph)
+    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph, keep=True)
+    if config.stagger:
+        env.stagger()
     every = auxiliaries_of(config, env.spec, model.sizes) | given
     added = {name: every[name] for name in sorted(every)}  # sums do not depend on who was registered first
     try:
-        refuse_too_small(added, config.unroll, config.num_envs)
         reads = any(m.data != "rollout" for m in added.values() if isinstance(m, AuxiliaryLoss))
-        replay = Replay(actor.rollout, config.replay, config.seed) if reads else None
+        replay = None
+        if reads or config.replay.policy:
+            scored = [k for k, m in added.items() if isinstance(m, IntrinsicReward) and m.config.weight]
+            rewards = dict.fromkeys(scored if config.replay.policy else (), actor.rollout.reward)
+            replay = Replay(actor.rollout._replace(intrinsic=rewards), config.replay, config.seed)
         learner = Learner(
-            model, config.learner, config.steps, plugins=added, replay=replay, extrinsic=config.extrinsic.weight
+            model,
+            config.learner,
+            config.steps,
+            plugins=added,
+            replay=replay,
+            extrinsic=config.extrinsic.weight,
+            seed=config.seed,
         )
+        learner.segments(config.unroll, config.num_envs)
     except ValueError as error:  # a loss or a replay that does not fit the settings
         raise UserError(f"{str(error).rstrip('.')}.") from error
     return Parts(env, model, actor, learner)

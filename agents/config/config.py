@@ -51,6 +51,9 @@ class Config(EnvSettings, Begin):
     """Width of the memory's output, not its length; ignored without memory."""
     runner: Literal[*RUNNERS] = "sync"  # type: ignore[valid-type]
     """How acting and learning take turns; morello list runners describes each choice."""
+    stagger: bool = False
+    """Start the environments' first episodes at different times, as if they had been under way, so that a rollout
+    contains all phases of an episode: in Labyrinth, and in other environments with --time-limit."""
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
     aux: dict[str, LossConfig] = field(default_factory=dict)
     """Auxiliary losses by name; those of weight 0 are off."""

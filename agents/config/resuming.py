@@ -10,7 +10,7 @@ from typing import Any
 from ...auxiliaries import Auxiliary
 from ...envs.errors import UserError
 from .config import Config
-from .saved import FREE_TO_CHANGE, NEVER_SAVED, NEWER
+from .saved import FREE_TO_CHANGE, NEVER_SAVED, modern
 
 ABSENT = object()
 
@@ -24,7 +24,7 @@ def to_save(preset: str, config: Config, plugins: Mapping[str, Auxiliary]) -> di
 
 def refuse_other(run: str, begun: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Raise UserError, naming the first of ``settings`` that differs from those with which ``run`` was ``begun``."""
-    begun = NEWER | dict(begun)
+    begun = modern(begun)
     fixed = {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
     for name, before, now in differences({name: begun.get(name, ABSENT) for name in fixed}, _plain(fixed)):
         name = name.removeprefix("learner.")

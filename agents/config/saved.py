@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,46 @@ FREE_TO_CHANGE = {
 NEVER_SAVED = {"trust"}
 """Settings that are never saved in, or read from, a run folder."""
 
-NEWER: dict[str, Any] = {"runner": "sync", "intrinsic": {}, "extrinsic": {"weight": 1.0}}
+NEWER: dict[str, Any] = {"runner": "sync", "intrinsic": {}, "extrinsic": {"weight": 1.0}, "stagger": False}
 """Settings that earlier versions did not have, with the values that reproduce those versions."""
+
+NEWER_FIELDS: dict[type[Any], dict[str, Any]] = {
+    LearnerConfig: {
+        "optimizer": "rmsprop",
+        "epochs": 1,
+        "minibatches": 1,
+        "segment": None,
+        "clip": None,
+        "advantage": "raw",
+        "value_clip": None,
+        "target_kl": None,
+    },
+    ReplayConfig: {"every": "epoch", "policy": 0.0},
+}
+"""The same for settings of parts of a run."""
+
+RENAMED = {"vtrace_lambda": "lambda_"}
+"""Settings of a learner or a loss that earlier versions gave other names."""
+
+
+def modern(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run folder with those that earlier versions lacked, by the names that they have now."""
+    found = NEWER | dict(saved)
+    for name, kind in (("learner", LearnerConfig), ("replay", ReplayConfig)):
+        if isinstance(found.get(name), Mapping):
+            found[name] = _modern(kind, found[name])
+    for name, (registry, *_) in KINDS.items():
+        if isinstance(found.get(name), Mapping):
+            own = found[name].items()
+            found[name] = {k: _modern(registry[k].Config, v) if k in registry else v for k, v in own}
+    return found
+
+
+def _modern(kind: type[Any], saved: Any) -> dict[str, Any]:
+    """Return the saved form of a dataclass with the fields that earlier versions lacked or gave other names."""
+    given: dict[str, Any] = saved if isinstance(saved, dict) else {}
+    own = {f.name for f in dataclasses.fields(kind)}
+    return NEWER_FIELDS.get(kind, {}) | {k if k in own else RENAMED.get(k, k): v for k, v in given.items()}
 
 
 def saved_settings(config: Config, preset: str | None = None) -> tuple[str, Config] | None:
@@ -87,7 +126,7 @@ def from_saved(folder: Path, kind: type[Any], saved: Any, prefix: str = "") -> A
     """Build a dataclass from its saved form in a run folder. UserError if fields are missing, unknown or invalid;
     ``prefix`` is prepended to their names in messages.
     """
-    found = saved if isinstance(saved, dict) else {}
+    found = _modern(kind, saved)
     for name in sorted({f.name for f in dataclasses.fields(kind)} ^ found.keys()):
         raise _other_version(folder, f"{'has an unknown' if name in found else 'lacks the'} setting '{name}'")
     return _validated(folder, kind(**{name: found[name] for name in fields_of(kind)}), prefix)

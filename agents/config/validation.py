@@ -92,7 +92,7 @@ def converted(value: Any, kind: Any) -> Any:
 
 def flag_of(name: str) -> str:
     """Return the flag of the setting ``name``."""
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")  # of lambda_, which Python reserves without its underscore
 
 
 def _meta_in(kind: Any) -> msgspec.Meta | None:

@@ -40,7 +40,7 @@ JOB = (
 )
 """Environment variables of batch systems."""
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 """Root of the package or, if it runs from a checkout, of the checkout, also when imported through links."""
 
 

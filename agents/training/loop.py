@@ -270,6 +270,7 @@ class Training:
         fresh = self._state(anew=state["environment"] is None)
         learner, actor = fresh["learner"], fresh["actor"]
         learner |= {"model": {}, "plugins": {}, "memories": {}}
+        del learner["generator"]  # which earlier versions lack
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 
@@ -279,7 +280,7 @@ class Training:
         if state["owed"] is not None and not (is_record(state["owed"]) and "step" in state["owed"]):
             raise ValueError("its pending record is invalid")
         parts.learner.load_state_dict(state["learner"])
-        refuse_odd_slots(parts.learner.optimizers.values())
+        refuse_odd_slots(parts.learner.gradients.plugged.values())
         self.recorder.load_state_dict(state)
         if state["environment"] is None:
             why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+import tyro
 from msgspec import Meta
 from torch import Tensor
 
@@ -31,7 +32,7 @@ class ValueReplayConfig(LossConfig):
     """Upper limit of V-trace's importance ratios. If not given: the learner's."""
     c_bar: Annotated[float, Meta(gt=0)] | None = None
     """Upper limit of V-trace's trace coefficients. If not given: the learner's."""
-    vtrace_lambda: Annotated[float, Meta(ge=0, le=1)] | None = None
+    lambda_: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, tyro.conf.arg(name="lambda")] = None
     """V-trace's lambda, which mixes returns of different lengths. If not given: the learner's."""
 
 
@@ -49,7 +50,7 @@ class ValueReplay(AuxiliaryLoss):
         if config.gamma is None:
             raise ValueError("value replay needs a discount: gamma.")
         self.config, self.gamma, self.correct = config, config.gamma, config.correct
-        given = {"rho_bar": config.rho_bar, "c_bar": config.c_bar, "lambda_": config.vtrace_lambda}
+        given = {"rho_bar": config.rho_bar, "c_bar": config.c_bar, "lambda_": config.lambda_}
         self.trace = {name: value for name, value in given.items() if value is not None}
 
     def forward(self, rollout: Rollout, features: Features) -> tuple[Tensor, Tensor]:

@@ -47,10 +47,10 @@ class ThroughputFlags:
     """Number of parallel environments; by default 64 on a CPU and 1,024 on a GPU."""
     unroll: int = 20
     """Number of steps of each environment in a rollout."""
-    frame_size: tuple[int, int] = (84, 84)
-    """Height and width of images."""
-    torso: Literal["auto", *TORSOS] = "nature"  # type: ignore[valid-type]
-    """Network that encodes one observation."""
+    frame_size: tuple[int, int] | None = None
+    """Height and width of images. If not given: the environment family's own, 84x84 for Labyrinth."""
+    torso: Literal["auto", *TORSOS] = "auto"  # type: ignore[valid-type]
+    """Network that encodes one observation; auto is the one that training chooses, the Nature CNN for 84x84."""
     memory: Literal[*MEMORIES] = "none"  # type: ignore[valid-type]
     """Memory module: none, LSTM, GRU, causal convolution or transformer."""
     device: str = "auto"
@@ -145,7 +145,7 @@ def _config(settings: ThroughputFlags) -> Config:
 
 
 def _described(settings: ThroughputFlags, config: Config) -> dict[str, Any]:
-    """Return the settings with every "auto" resolved."""
+    """Return the settings as they were resolved."""
     given = dataclasses.asdict(settings)
     return {k: getattr(config, k, v) for k, v in given.items() if k != "out"}
 

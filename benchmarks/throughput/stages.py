@@ -93,11 +93,12 @@ def acting_steps(model: ActorCritic, rollout: Rollout, graph: bool) -> Callable[
     @torch.no_grad()
     def steps() -> None:
         state = rollout.state
-        for t in range(len(action)):
-            out = model.act({k: v[t] for k, v in rollout.observation.items()}, rollout.first[t], state)
-            logits[t] = out.logits[0]
-            torch.argmax(out.logits[0] + noise[t], dim=-1, out=action[t])
-            state = AgentState(out.memory, action[t], rollout.reward[t])
+        with model.constant():
+            for t in range(len(action)):
+                out = model.act({k: v[t] for k, v in rollout.observation.items()}, rollout.first[t], state)
+                logits[t] = out.logits[0]
+                torch.argmax(out.logits[0] + noise[t], dim=-1, out=action[t])
+                state = AgentState(out.memory, action[t], rollout.reward[t])
 
     once = captured(steps) if graph else steps
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +57,6 @@ class BatchedVecEnv(VecEnv):
         """Raise NotImplementedError: this is not possible for one environment of a batch."""
         raise NotImplementedError("environments of a batch have no methods of their own")
 
-    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> Sequence[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Return False for each environment."""
         return [False for _ in self._get_indices(indices)]

@@ -127,6 +127,12 @@ class Labyrinth(VectorEnv):
         self._run(self._own if out is None else out, resetting=False)  # into fresh memory it would be recorded again
         return write_rows(self._own, None, self.device) if out is None else out
 
+    def stagger(self) -> None:
+        """Advance the clocks of the current episodes by 0 to B - 1 parts in B of their level's time limit."""
+        limit = self.tables.max_ticks[self.world.task] // REPEAT
+        steps = torch.arange(self.num_envs, device=self.device) * limit // self.num_envs
+        self.world.tick.copy_(steps * REPEAT)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that decides the future."""
         return {name: tensor.clone() for name, tensor in self.world._asdict().items()}

@@ -91,6 +91,11 @@ class Alternating(VectorEnv):
             pool.recv(part_of(out, columns))
         return out
 
+    def stagger(self) -> None:
+        """Advance the clocks of the current episodes to different times, in each pool."""
+        for _, pool in self.parts:
+            pool.stagger()
+
     def render(self) -> NDArray[np.uint8] | None:
         """Draw environment 0 for human viewers, if its pool supports it."""
         return self._parts[0][1].render()

@@ -51,6 +51,10 @@ class Wrapper(VectorEnv):
         self._update(now, begun, stepped=False)
         return self._show(now, None)
 
+    def stagger(self) -> None:
+        """Advance the clocks of the current episodes to different times, as the environments inside do."""
+        self.env.stagger()
+
     def step(self, action: Tensor, out: Timestep | None = None) -> Timestep:
         """Act: ``action`` [B] int64. Ended environments begin a new episode instead."""
         inside = self._inside(out)

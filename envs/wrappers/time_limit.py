@@ -80,6 +80,12 @@ class TimeLimit(Wrapper):
     def _write(self, now: Timestep, rows: dict[str, Tensor]) -> None:
         logical_or(now.last, self._state["cut"], out=rows["last"])
 
+    def stagger(self) -> None:
+        """Advance the clocks of the current episodes by 0 to B - 1 parts in B of the limit."""
+        elapsed = self._state["elapsed"]
+        elapsed.copy_(torch.arange(self.num_envs, device=elapsed.device) * self._steps // self.num_envs)
+        self._quiet_steps = 0
+
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from ``state_dict`` of the same wrappers over the same environments, or raise UserError."""
         super().load_state_dict(state)

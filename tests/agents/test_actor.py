@@ -5,6 +5,8 @@ import torch
 
 import morello
 from morello.agents.actor import Actor, gumbel
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.envs.trees import tree_map
 
@@ -57,6 +59,24 @@ def test_unrolling_a_rollout_repeats_the_logits_it_was_acted_with(memory):
     for _ in range(4):
         rollout = actor.collect()
         torch.testing.assert_close(model.unroll(rollout).logits[:-1], rollout.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_what_acting_keeps_changes_nothing_that_is_learnt():
+    def learnt(keep):
+        torch.manual_seed(0)
+        env, model = counting()
+        actor = Actor(env, model, T, seed=2, keep=keep)
+        learner = Learner(model, LearnerConfig(), 1000)
+        for _ in range(3):
+            metrics = learner.step(actor.collect())
+        return model, metrics
+
+    (kept, mine), (plain, its) = learnt(True), learnt(False)
+    assert kept.encoder.kept.recalls == 3
+    assert plain.encoder.kept is None
+    for name, p in plain.named_parameters():
+        torch.testing.assert_close(kept.get_parameter(name), p, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine["loss/value"], its["loss/value"], atol=1e-5, rtol=1e-4)
 
 
 def test_previous_action_and_reward_reach_the_memory_and_are_zero_where_an_episode_begins():
@@ -145,3 +165,39 @@ def test_episodes_that_begin_anew_are_others():
     assert (rollout.observation["vector"][:, :, 0] == 17).all()
     assert rollout.first[0].all()
     assert rollout.sequence == 2  # a gap, after which nothing is remembered of the lost episodes
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_what_is_reused_while_acting_belongs_to_the_present_weights(bfloat16):
+    env = morello.make("counting:steps", num_envs=B, seed=3)
+    model = ActorCritic(env.spec, torso="grid", bfloat16=bfloat16)
+    actor = Actor(env, model, T, seed=2)
+    for _ in range(3):
+        rollout = actor.collect()
+        now = model.unroll(rollout).logits[:-1]
+        allowed = (0.05 if bfloat16 else 1e-5) * now.abs().max()
+        assert (now - rollout.logits).abs().max() < allowed
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+        assert (model.unroll(rollout).logits[:-1] - rollout.logits).abs().max() > 4 * allowed
+
+
+def test_results_are_kept_during_a_rollout_only_and_not_after_an_error():
+    env, model = counting()
+    model = ActorCritic(env.spec, torso="grid")
+    torso = model.encoder.torsos["image"]
+    kept = []
+    actor = Actor(env, model, T, seed=2)
+    actor.check = lambda: kept.append(torso._known is not None)
+    actor.collect()
+    assert kept == [True] * T
+    assert torso._known is None
+
+    def stop():
+        raise KeyboardInterrupt
+
+    actor.check = stop
+    with pytest.raises(KeyboardInterrupt):
+        actor.collect()
+    assert torso._known is None

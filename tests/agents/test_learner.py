@@ -241,11 +241,11 @@ def test_a_non_finite_loss_stops_before_the_optimiser_and_names_the_term(poison)
     else:
         model.values["extrinsic"].weight.data[0, 0] = torch.inf
     before = [p.clone() for p in model.parameters()]
-    slots = [learner.optimizer.state[p]["mean_square"].clone() for p in model.parameters()]
+    slots = [learner.gradients.optimizer.state[p]["mean_square"].clone() for p in model.parameters()]
     with pytest.raises(NonFiniteError, match="'value'"):
         learner.step(rollout, diagnose=True)  # as at a record, whose diagnostics must not fall over it first
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    after = [learner.optimizer.state[p]["mean_square"] for p in model.parameters()]
+    after = [learner.gradients.optimizer.state[p]["mean_square"] for p in model.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(slots, after, strict=True))
 
 

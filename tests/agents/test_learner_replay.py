@@ -147,7 +147,7 @@ def test_the_replayed_value_loss_is_the_on_policy_one_where_the_replay_is_the_ro
     rollout = actor.collect()
 
     class Everything(Replay):
-        def unrolls(self):
+        def unrolls(self, *reader):
             return rollout
 
     loss = ValueReplay(ValueReplayConfig(gamma=0.9, correct=correct), None, None)
@@ -183,11 +183,11 @@ def test_replayed_values_are_learnt_by_the_learners_rules():
     rollout = actor.collect()
 
     class Everything(Replay):
-        def unrolls(self):
+        def unrolls(self, *reader):
             return rollout
 
     assert rollout.truncated.any()
-    for changes in ({"timeout_terminates": True}, {"vtrace_lambda": 0.5}):
+    for changes in ({"timeout_terminates": True}, {"lambda_": 0.5}):
         config = replace(CONFIG, **changes)
         its = Config(aux={"value_replay": ValueReplayConfig(weight=1.0)}, learner=config)
         (plugin,) = auxiliaries_of(its, actor.env.spec, model.sizes).values()

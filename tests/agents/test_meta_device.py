@@ -16,6 +16,8 @@ import morello
 from morello.agents.config.build import build
 from morello.agents.config.config import Config
 from morello.agents.config.presets import PRESETS
+from morello.agents.config.presets.ppo import PPO_LEARNER
+from morello.agents.gradients import Gradients
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.replay import ReplayConfig
@@ -117,7 +119,7 @@ def update(parts, times=1):
         for rollout, metrics in Sync(parts.actor, parts.learner):
             statistics.update(rollout)
             averages.add(metrics)
-            if parts.learner.updates == times:
+            if parts.learner.updates >= times:
                 break
     assert "finite" in averages.pooled
 
@@ -240,6 +242,48 @@ def test_intrinsic_rewards(parts_of, kind):
     shown = spec(image=(H, W, 3), actions=A)
     sizes = parts_of(Config()).model.sizes
     update(parts_of(Config(), shown, {"own": weighed(kind(kind.Config(), shown, sizes), 1.0)}), times=2)
+
+
+SMALL = spec(vector=VECTOR, actions=A)
+PPO = dataclasses.replace(PPO_LEARNER, epochs=2, minibatches=2, value_clip=0.2, target_kl=0.01)
+
+
+@pytest.mark.parametrize("plugged", [(), ("own", "reward")], ids="-".join)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_whole_steps_of_ppo(parts_of, memory, plugged):
+    """Whether to stop is settled on the device: all updates are gone through, and none asks."""
+    sizes = parts_of(Config(memory=memory), SMALL).model.sizes
+    made = {"own": weighed(Own(lambda x: x.square()), 1.0)}
+    made["reward"] = weighed(Novelty(Novelty.Config(), SMALL, sizes), 1.0)
+    parts = parts_of(Config(memory=memory, learner=PPO), SMALL, {name: made[name] for name in plugged})
+    update(parts, times=4)
+    assert parts.learner.steps == T * B
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        pytest.param(dataclasses.replace(PPO, **changes), id=" ".join(changes) or "all")
+        for changes in ({"optimizer": "rmsprop"}, {"minibatches": 1}, {"epochs": 1}, {"target_kl": None})
+    ],
+)
+def test_ppo_with_a_loss_on_the_replay(parts_of, learner):
+    aux = {"value_replay": AUXILIARY_LOSSES["value_replay"].Config(weight=1.0)}
+    config = Config(aux=aux, learner=learner, replay=ReplayConfig(every="rollout"))
+    update(parts_of(config, SMALL), times=learner.updates)
+
+
+@pytest.mark.parametrize("burn_in", [0, 2])
+def test_a_policy_that_learns_from_a_replay(parts_of, burn_in):
+    config = Config(memory="lstm", replay=ReplayConfig(policy=0.5, burn_in=burn_in))
+    reward = weighed(Novelty(Novelty.Config(), SMALL, parts_of(config, SMALL).model.sizes), 1.0)
+    update(parts_of(config, SMALL, {"reward": reward}), times=2)
+
+
+def test_the_control_a_limit_that_the_host_reads(parts_of, monkeypatch):
+    monkeypatch.setattr(Gradients, "gated", property(lambda self: False))
+    with pytest.raises(RuntimeError, match=r"item|meta|on cpu"):
+        update(parts_of(Config(learner=PPO), SMALL), times=4)
 
 
 class Own(AuxiliaryLoss):

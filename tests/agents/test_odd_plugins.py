@@ -140,17 +140,17 @@ def test_another_memory_in_the_checkpoint_is_refused(shape):
 def test_adams_memory_is_checked_too():
     learner, actor = parts({"x": weighed(Trained(), 0.1)})
     learner.step(actor.collect())
-    refuse_odd_slots(learner.optimizers.values())
-    (slots, *_) = learner.optimizers["x"].state.values()
+    refuse_odd_slots(learner.gradients.plugged.values())
+    (slots, *_) = learner.gradients.plugged["x"].state.values()
     for wrong in ({"updates": -1}, {"mean": torch.zeros(99)}):
         kept = dict(slots)
         slots |= wrong
         with pytest.raises(ValueError, match="an optimiser's"):
-            refuse_odd_slots(learner.optimizers.values())
+            refuse_odd_slots(learner.gradients.plugged.values())
         slots.update(kept)
     del slots["mean"]
     with pytest.raises(ValueError, match="lacks a part"):
-        refuse_odd_slots(learner.optimizers.values())
+        refuse_odd_slots(learner.gradients.plugged.values())
 
 
 class Trained(One):

@@ -113,3 +113,26 @@ def test_a_closed_gate_moves_nothing_of_adam():
     optimizer.step(gate=torch.tensor(False))
     after = [p.detach(), *(x for k, x in optimizer.state[p].items() if k != "updates")]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("kind", [RMSProp, Adam])
+def test_skipped_steps_leave_no_trace_where_skipping_is_ordinary(kind):
+    """The first steps, where a step too many in the count would show."""
+    options = {"initial_mean_square": None} if kind is RMSProp else {}
+    one, other = (torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0])) for _ in range(2))
+    plain, gated = (kind([p], lr=0.1, **options) for p in (one, other))
+    generator = torch.Generator().manual_seed(0)
+    for made in (True, False, False, True, True, False, True):
+        gradient = torch.randn(3, generator=generator)
+        other.grad = gradient.clone()
+        gated.step(gate=torch.tensor(made), ordinary=True)
+        if made:
+            one.grad = gradient.clone()
+            plain.step()
+        torch.testing.assert_close(other, one, atol=1e-6, rtol=1e-6)
+    assert gated.state[other]["updates"] == 7
+    gated.settle()
+    assert gated.state[other]["updates"] == plain.state[one]["updates"] == 4
+    gated.settle()
+    assert gated.state[other]["updates"] == 4
+    torch.testing.assert_close(gated.state[other], plain.state[one])

@@ -95,6 +95,54 @@ def test_gae_by_hand(reward, value, gamma, lambda_, expected):
     assert advantage.flatten().tolist() == pytest.approx(expected)
 
 
+def gae(reward, discount, value, lambda_):
+    """One stretch of an episode: sum_k (gamma lambda)^k delta_{t+k}, as a double sum."""
+    steps, found = len(reward), []
+    for t in range(steps):
+        total, weight = 0.0, 1.0
+        for k in range(t, steps):
+            total += weight * (reward[k] + (discount[k] * value[k + 1] if discount[k] else 0.0) - value[k])
+            weight *= discount[k] * lambda_
+        found.append(total)
+    return found
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.35, 0.95, 1.0])
+def test_on_policy_target_and_advantage_are_both_gae_in_every_episode(lambda_):
+    T, B = 23, 7
+    reward, discount, value, valid = random_case(T, B, seed=11)
+    last = ~torch.cat([valid, valid.new_ones(1, B)])
+    assert (discount[last[1:-1].nonzero(as_tuple=True)] == 0).any()  # terminations
+    assert (discount[last[1:-1].nonzero(as_tuple=True)] > 0).any()  # and time limits
+    zeros, counts = torch.zeros(T, B), []
+    poisoned = [torch.where(valid, x, NAN) for x in (zeros, reward, discount)]
+    target, advantage = vtrace(*poisoned, value, valid, lambda_=lambda_)
+    for b in range(B):
+        expected = [0.0] * T
+        stretches = episodes(last[:, b].tolist())
+        for begin, end in stretches:
+            pieces = [x[begin:end, b].tolist() for x in (reward, discount)]
+            expected[begin:end] = gae(*pieces, value[begin : end + 1, b].tolist(), lambda_)
+        assert advantage[:, b].tolist() == pytest.approx(expected, abs=2e-5)
+        assert (target - value[:-1])[:, b].tolist() == pytest.approx(expected, abs=2e-5)
+        counts.append(len(stretches))
+    assert max(counts) >= 3
+
+
+@pytest.mark.parametrize("end", ["terminates", "time limit"])
+def test_gae_by_hand_on_both_sides_of_a_reset(end):
+    """The two cases above in one unroll. The first ends with discount 0, or bootstraps from V = 0."""
+    discount = column(0.9, 0.9, 0 if end == "terminates" else 0.9, NAN, 0.9, 0.9, 0.9)
+    value = column(0, 0, 0, 0, 0.5, 1, 1.5, 2)
+    valid = torch.tensor([[1], [1], [1], [0], [1], [1], [1]], dtype=torch.bool)
+    reward, zeros = column(1, 1, 1, NAN, 1, 2, 3), column(0, 0, 0, NAN, 0, 0, 0)
+    for lambda_, chosen, expected in ((0.5, slice(0, 3), (1.6525, 1.45, 1)), (0.8, slice(4, 7), (4.80272, 4.726, 3.3))):
+        target, advantage = vtrace(zeros, reward, discount, value, valid, lambda_=lambda_)
+        assert advantage[chosen].flatten().tolist() == pytest.approx(expected)
+        assert (target - value[:-1])[chosen].flatten().tolist() == pytest.approx(expected)
+        assert advantage[3] == 0
+
+
 def test_termination_cuts_and_a_time_limit_bootstraps():
     reward, value = column(1, 1, 1), column(0, 0, 0, 10)
     terminated = n_step_return(reward, column(0.9, 0.9, 0), column(0, 0, 0, NAN), yes(3))

@@ -236,31 +236,6 @@ def test_bfloat16_torso_gives_float32_close_to_float32s():
     assert not torch.equal(rough, exact)
 
 
-def test_grid_torso_adds_up_a_vector_for_each_channels_value():
-    torso = TORSOS["grid"]((5, 4, 3), size=11, width=2)
-    assert torso.map_shape == (64, 3, 2)
-    image = torch.randint(256, (2, 5, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    table = torso.embedding.weight.view(3, 256, 2)
-    cells = torch.zeros(2, 2, 5, 4)
-    for n in range(2):
-        for y in range(5):
-            for x in range(4):
-                for c in range(3):
-                    cells[n, :, y, x] += table[c, int(image[n, y, x, c])]
-    maps = torch.relu(torso.second(torch.relu(torso.first(cells))))
-    seen, vector = torso(image)
-    torch.testing.assert_close(seen, maps)
-    torch.testing.assert_close(vector, torch.relu(torso.linear(maps.flatten(1))))
-
-
-def test_grid_torso_tells_neighbouring_codes_apart_and_refuses_what_is_smaller_than_its_filters():
-    torso = TORSOS["grid"]((3, 3, 1))
-    a, b = (torso(torch.full((1, 3, 3, 1), code, dtype=torch.uint8))[1] for code in (4, 5))
-    assert (a - b).abs().max() > 0.1
-    with pytest.raises(ValueError, match="2x7"):
-        TORSOS["grid"]((2, 7, 3))
-
-
 @pytest.mark.parametrize("name", MEMORIES)
 def test_side_information_and_a_memory_built_for_it_go_together(name):
     x, first, cond = torch.randn(T, B, E), torch.zeros(T, B, dtype=torch.bool), torch.randn(T, B, 3)

@@ -6,7 +6,10 @@ import math
 
 
 def vtrace_sum(log_rho, reward, discount, value, *, rho_bar, c_bar, lambda_):
-    """One environment, lists of floats: v_s = V_s + sum_t (prod gamma c) delta_t (Espeholt et al. 2018, eq. 1)."""
+    """One environment, lists of floats: v_s = V_s + sum_t (prod gamma c) delta_t (Espeholt et al. 2018, eq. 1).
+
+    The advantage bootstraps from the lambda-mixture of V and v, which makes it GAE where all ratios are 1.
+    """
     steps = len(reward)
     ratio = [math.exp(x) for x in log_rho]
     rho = [min(rho_bar, x) for x in ratio]
@@ -20,8 +23,9 @@ def vtrace_sum(log_rho, reward, discount, value, *, rho_bar, c_bar, lambda_):
                 weight *= discount[i] * c[i]
             total += weight * rho[t] * (reward[t] + discount[t] * value[t + 1] - value[t])
         target.append(total)
-    after = [*target[1:], value[steps]]
-    advantage = [rho[t] * (reward[t] + discount[t] * after[t] - value[t]) for t in range(steps)]
+    after = [*target, value[steps]][1:]
+    mixed = [(1 - lambda_) * v + lambda_ * w for v, w in zip(value[1:], after, strict=True)]
+    advantage = [rho[t] * (reward[t] + discount[t] * mixed[t] - value[t]) for t in range(steps)]
     return target, advantage
 
 

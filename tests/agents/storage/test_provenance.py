@@ -46,6 +46,15 @@ def test_a_new_run_says_what_it_is_and_where_it_is_from(tmp_path, monkeypatch):
     assert os.uname().nodename not in json.dumps({**start, "git": None})
 
 
+def test_the_checkout_of_the_package_is_found():
+    """It is where the package is, whose root is that of the checkout."""
+    assert Path(morello.__file__).resolve().parent == provenance.ROOT
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=provenance.ROOT, text=True, capture_output=True)
+    if commit.returncode:
+        pytest.skip("this is no checkout")
+    assert provenance.provenance()["git"]["morello"]["commit"] == commit.stdout.strip()
+
+
 def test_every_start_is_recorded_and_changes_are_told(tmp_path, monkeypatch):
     Run.create(tmp_path, CONFIG, SPEC).close()
     real = provenance.hardware()

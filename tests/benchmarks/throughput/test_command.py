@@ -59,6 +59,15 @@ def test_throughput_writes_what_it_measured(tmp_path, capsys, no_peers):
         assert note in shown
 
 
+def test_a_gridworld_is_measured_without_further_flags(tmp_path, no_peers):
+    words = ["--env", "minigrid:DoorKey-5x5", "--num-envs", "3", "--unroll", "2", "--seconds", "0.001"]
+    words += ["--device", "cpu", "--threads", "1", "--repeats", "1", "--out", str(tmp_path)]
+    assert main(["bench", "throughput", *words]) == 0
+    found = json.loads((tmp_path / "throughput-cpu.json").read_text())
+    assert found["parts"]["training"]["median"] > 0
+    assert (found["settings"]["frame_size"], found["settings"]["torso"]) == (None, "auto")
+
+
 def test_peers_can_be_left_out(tmp_path, capsys):
     words = [
         "throughput",

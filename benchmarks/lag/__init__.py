@@ -1,0 +1,1 @@
+"""Benchmark of learning from rollouts of outdated weights."""

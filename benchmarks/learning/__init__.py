@@ -1,0 +1,1 @@
+"""Steps and seconds that training takes to reach a return, compared with peers."""
