@@ -90,9 +90,7 @@ class Gradients:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimisers' state: that of the agent by the names of its parameters."""
-        for optimizer in (self.optimizer, *self.plugged.values()):
-            if isinstance(optimizer, RMSProp | Adam):
-                optimizer.settle()
+        self._settle()
         return {
             "optimizer": {k: dict(self.optimizer.state[p]) for k, p in self.model.named_parameters()},
             "optimizers": {k: o.state_dict()["state"] for k, o in self.plugged.items()},
@@ -100,6 +98,7 @@ class Gradients:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from ``state_dict``; other entries of ``state`` are ignored."""
+        self._settle()  # what was skipped here is not in the numbers of ``state``
         for name, p in self.model.named_parameters():
             slot = self.optimizer.state[p]
             for key, mine in slot.items():
@@ -108,3 +107,8 @@ class Gradients:
         for name, optimizer in self.plugged.items():
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state["optimizers"][name], "param_groups": groups})
+
+    def _settle(self) -> None:
+        for optimizer in (self.optimizer, *self.plugged.values()):
+            if isinstance(optimizer, RMSProp | Adam):
+                optimizer.settle()

@@ -103,8 +103,9 @@ class Learner:
     def step(self, rollout: Rollout, *, diagnose: bool = False) -> dict[str, Metric]:
         """Make the updates of one rollout. Metrics are averages over them.
 
-        Raises NonFiniteError, naming the term, before an update with a loss or gradient that is not finite (on devices
-        other than the CPU the update is gated on the device instead, and the metric ``finite`` reports it).
+        Raises NonFiniteError, naming the term, before an update with a loss or gradient that is not finite; earlier
+        updates from the same rollout remain. (On devices other than the CPU the update is gated on the device instead,
+        and the metric ``finite`` reports it.)
         ``diagnose``: also measure each loss's effect on the encoder, which costs one backward pass per loss.
         """
         c, (T, B) = self.config, rollout.action.shape
@@ -138,6 +139,7 @@ class Learner:
             if c.target_kl is not None and found:
                 within = within & ~(value_of(more["kl"]) > c.target_kl)  # NaN: no valid row here
                 if not self.gradients.gated and not within:
+                    found.append({"kl": more["kl"]})
                     break
             more |= self._plugged(terms, part, seen, replays, metrics)
             more |= self._update(terms, counts, rewarded.finite, within, seen if diagnose and not found else None)

@@ -51,9 +51,11 @@ class LearnerConfig:
     """Maximum norm of the agent's gradient; a larger one is scaled down to it.
     The own weights of each auxiliary loss are clipped separately, at 10."""
     rho_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """Upper limit of V-trace's importance ratios; from 1 upwards it has no effect with --runner sync."""
+    """Upper limit of V-trace's importance ratios; from 1 upwards it has no effect with --runner sync
+    unless --replay.policy is given."""
     c_bar: Annotated[float, Meta(gt=0)] = 1.0
-    """Upper limit of V-trace's trace coefficients; from 1 upwards it has no effect with --runner sync."""
+    """Upper limit of V-trace's trace coefficients; from 1 upwards it has no effect with --runner sync
+    unless --replay.policy is given."""
     lambda_: Annotated[float, Meta(ge=0, le=1), tyro.conf.arg(name="lambda")] = 1.0
     """Lambda of V-trace and of generalised advantage estimation, which mixes returns of different lengths:
     1 gives the n-step return, 0 the one-step return."""
@@ -65,8 +67,9 @@ class LearnerConfig:
     """Length in steps of the pieces of a rollout that minibatches are drawn from; it has to divide --unroll.
     If not given: the whole unroll for agents with memory or with losses that read the rollout, otherwise 1."""
     clip: Annotated[float, Meta(gt=0)] | None = None
-    """PPO's clip range: no update moves the probability of an action further than this from its ratio of 1 to the
-    probability before the first update. If not given: the plain policy gradient, which suits a single update."""
+    """PPO's clip range: where the ratio of an action's probability to that before the first update
+    has moved further than this from 1 in the advantage's favour, the policy loss has no gradient.
+    If not given: the plain policy gradient, which suits a single update."""
     advantage: Literal["raw", "standardised", "minibatch"] = "raw"
     """Advantage of the policy loss: raw, standardised (to mean 0 and standard deviation 1 over the rollout)
     or minibatch (the same in each minibatch, as in the PPO baselines)."""

@@ -17,7 +17,9 @@ from torch import Tensor
 class Gated(torch.optim.Optimizer):
     """An optimiser whose step can be skipped on the device, and that knows without asking how many were."""
 
-    skipped: Tensor | None = None  # float64, a scalar
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+        self.skipped: dict[Tensor, Tensor] = {}  # float64 scalars by parameter: one without a gradient skips nothing
 
     def counts(self, params: list[Tensor], gate: Tensor | None, ordinary: bool) -> list[Any]:
         """Return the number of the coming update of each parameter. If skipping is ``ordinary``, skipped updates are
@@ -28,16 +30,20 @@ class Gated(torch.optim.Optimizer):
         found = [self.state[p]["updates"] for p in params]
         if gate is None or not ordinary:
             return found
-        before = torch.zeros((), dtype=torch.float64, device=gate.device) if self.skipped is None else self.skipped
-        self.skipped = before + ~gate
-        return [n - before for n in found]
+        none = torch.zeros((), dtype=torch.float64, device=gate.device)
+        shared: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # of parameters with the same history
+        for i, p in enumerate(params):
+            n, before = found[i], self.skipped.get(p, none)
+            if (n, id(before)) not in shared:
+                shared[n, id(before)] = n - before, before + ~gate
+            found[i], self.skipped[p] = shared[n, id(before)]
+        return found
 
     def settle(self) -> None:
         """Take the skipped updates out of the numbers that ``state`` holds; the host waits for the device."""
-        if self.skipped is not None:
-            for slot in self.state.values():
-                slot["updates"] = max(0, slot["updates"] - int(self.skipped))
-        self.skipped = None
+        for p, skipped in self.skipped.items():
+            self.state[p]["updates"] -= int(skipped)
+        self.skipped = {}
 
 
 class RMSProp(Gated):

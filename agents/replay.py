@@ -32,7 +32,8 @@ class ReplayConfig:
     capacity: Annotated[int, Meta(ge=1)] = 64_000
     """Number of steps to keep, counted over all environments."""
     ratio: Annotated[float, Meta(gt=0, le=1000)] = 1.0
-    """Replayed steps per newly collected step, in one batch that pixel and feature control and value replay share."""
+    """Replayed steps per newly collected step, in one batch that pixel and feature control and value replay share.
+    With several epochs there is one such batch as often as --replay.every says."""
     state: Literal["stored", "zero"] = "stored"
     """Memory state at the start of a replayed unroll: stored (as it was when collected) or zero (as in UNREAL)."""
     every: Literal["epoch", "rollout"] = "epoch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -102,8 +102,13 @@ class Streams:
             reward, divisor, after = normaliser(scored.raw, rollout.valid, before)
             finite &= divisor.isfinite()
             found.reward[name], found.scored[name], found.divisor[name] = reward, scored, divisor
-            self.memories[source] |= {name: _kept(name, scored.state, rollout), f"{name}/filter": after}
+            self.memories[source] |= {
+                name: _kept(name, scored.state, (*rollout, features.map)),
+                f"{name}/filter": after,
+            }
             module.observe(rollout, features, scored)
+            if type(module).forward is IntrinsicReward.forward:  # it has no loss that could read the context
+                found.scored[name] = scored._replace(context=())
         return found
 
     def _memory(self, source: str, key: str, start: Callable[[], State], name: str) -> State:
@@ -169,9 +174,12 @@ def _like(name: str, fresh: State, loaded: State) -> State:
         raise ValueError(f"the memory of '{name}' in the checkpoint is not the one it has here now") from None
 
 
-def _kept(name: str, state: State, rollout: Rollout) -> State:
-    """Return ``state`` without a graph, and copied where it lies in the rollout's memory, which is borrowed."""
-    borrowed = {x.untyped_storage().data_ptr() for part in rollout if not isinstance(part, int) for x in _leaves(part)}
+def _kept(name: str, state: State, lent: Iterable[Any]) -> State:
+    """Return ``state`` without a graph, and copied where it lies in memory that is ``lent``: that of the rollout and,
+    where acting's activations are kept, of the map.
+    """
+    parts = [part for part in lent if part is not None and not isinstance(part, int)]
+    borrowed = {x.untyped_storage().data_ptr() for part in parts for x in _leaves(part)}
 
     def own(x: Tensor) -> Tensor:
         return x.detach().clone() if x.untyped_storage().data_ptr() in borrowed else x.detach()

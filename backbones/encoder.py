@@ -49,14 +49,15 @@ class Encoder(nn.Module):
         if images is None or not isinstance(torso, ConvolutionalTorso) or not Kept.possible(torso, images):
             yield
             return
-        if self.kept is None or self.kept.images is not images:
-            self.kept = Kept(torso, images)
-        self.kept.begin(torch.bfloat16 if self.autocast else torch.float32)
+        kept = self.kept
+        if kept is None or kept.images is not images:
+            kept = self.kept = Kept(torso, images)
+        kept.begin(torch.bfloat16 if self.autocast else torch.float32)
         try:
             yield
-            self.kept.finish()
+            kept.finish()
         finally:
-            self.kept.open = False
+            kept.open = False
 
     def forward(self, observation: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
         """Map [T, B, ...] to the map [T B, channels, h, w], or None, and the vector [T, B, E] float32."""

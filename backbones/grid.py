@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from .base import Torso
 from .convolutional import orthogonal
-from .repeats import Known, distinct, repeat
+from .repeats import Remembered, distinct, repeat
 
 CODES = 256
 """Number of values of a byte."""
@@ -37,11 +37,11 @@ class Grid(Torso):
         self.map_shape = (64, height - 2, length - 2)
         self.linear = orthogonal(nn.Linear(64 * (height - 2) * (length - 2), size))
         self.size = size
-        self._known: Known | None = None
+        self._known: Remembered | None = None
 
     def keep(self, on: bool) -> None:
         """Keep the vector of each image from now on, or forget them."""
-        self._known = Known(lambda x: self._each(x)[1]) if on else None
+        self._known = Remembered(lambda x: self._each(x)[1]) if on else None
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Map uint8 [N, H, W, C] to the map [N, 64, H - 2, W - 2] and the vector [N, E]."""

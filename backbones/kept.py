@@ -27,8 +27,8 @@ class Kept:
     """Outputs of ``torso``'s convolutions for ``images`` [T + 1, B, H, W, C] on a CPU: the buffer of one actor.
 
     Between ``begin`` and ``finish`` the rows of the buffer that are encoded without a gradient are kept, computed with
-    weights that are rounded once. Then the buffer as a whole can be encoded from what was kept, with a gradient or
-    without, unless weights or images have changed. Rows are recognised by their address in the buffer.
+    weights that are rounded once. Then the buffer as a whole can be encoded with a gradient from what was kept, unless
+    weights or images have changed. Rows are recognised by their address in the buffer.
     """
 
     def __init__(self, torso: ConvolutionalTorso, images: Tensor) -> None:
@@ -50,6 +50,7 @@ class Kept:
             and images.device.type == "cpu"
             and images.is_contiguous()
             and not images.is_inference()
+            and not torch.is_inference_mode_enabled()  # which makes tensors that no gradient can be computed from
         )
 
     def __deepcopy__(self, memo: object) -> None:
@@ -76,9 +77,8 @@ class Kept:
         """Return the function that encodes the rows of ``x`` [T, B, H, W, C] in the place of the torso, or None."""
         if self.dtype != running_dtype(x.device):
             return None
-        if self.open:
-            same = not torch.is_grad_enabled() and self._covers(x) and self.versions == self._versions()
-            return self._record if same else None
+        if not torch.is_grad_enabled():
+            return self._record if self.open and self._covers(x) and self.versions == self._versions() else None
         if self.finished is None or x is not self.images or self.finished != x._version:
             return None
         last = len(self.rows) - x.shape[1]  # row T is acted on in the next rollout

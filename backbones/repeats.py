@@ -44,7 +44,7 @@ def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.index_select(0, torch.tensor(fresh)), torch.tensor(index)
 
 
-class Known:
+class Remembered:
     """Results of ``compute``, a map of rows [N, ...] to rows [N, E], kept by the content of each row."""
 
     def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,16 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def code_digest(folders: Sequence[str], files: Sequence[str] = ()) -> str:
+    """Return a digest of the code on which a result depends: ours in ``folders``, and other ``files``."""
+    own = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for name, file in [(str(f.relative_to(ROOT)), f) for f in own] + [(f, Path(f)) for f in files]:
+        text = file.read_bytes()
+        digest.update(f"{name}\0{len(text)}\0".encode() + text)
+    return digest.hexdigest()
 
 
 def output_folder(out: str) -> Path:

@@ -80,7 +80,7 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
     own = (name for name, module in given.items() if isinstance(module, IntrinsicReward))
     model = network(config, env.spec, (EXTRINSIC, *sorted([*config.intrinsic, *own])))
     graph = torch.device(config.device).type == "cuda" and env.capturable
-    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph, keep=True)
+    actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph, keep=config.learner.updates == 1)
     if config.stagger:
         env.stagger()
     every = auxiliaries_of(config, env.spec, model.sizes) | given

@@ -31,7 +31,7 @@ class Begin:
     num_envs: Annotated[int, Meta(ge=1)] = 64
     """Number of environments stepped side by side."""
     unroll: Annotated[int, Meta(ge=1)] = 20
-    """Steps taken in each environment between two updates."""
+    """Steps of each environment in a rollout."""
 
 
 @dataclass(frozen=True)

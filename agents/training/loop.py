@@ -286,6 +286,8 @@ class Training:
             why = "was interrupted in a rollout" if parts.env.spec.resumable else "cannot save its state"
             self.notes.append(f"{self.config.env} {why}: it starts new episodes.")
             parts.actor.begin_anew(state["actor"], (self.config.seed + self.steps) % 2**30)
+            if self.config.stagger:
+                parts.env.stagger()
         else:
             parts.env.load_state_dict(state["environment"])
             parts.actor.load_state_dict(state["actor"])

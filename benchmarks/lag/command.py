@@ -22,10 +22,13 @@ from ...agents.storage.files import named
 from ...envs.errors import UserError, suggest
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, code_digest, output_folder, write
 from .picture import draw
 from .summary import THRESHOLD, Run, rows
 from .training import CLIPPED, ENVS, ESTIMATORS, SINGLE, UNROLL, Case, train
+
+CODE = ("agents", "auxiliaries", "backbones", "envs", "benchmarks/lag")
+"""Folders with the code on which a run depends."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,13 @@ def selected(flags: LagFlags) -> list[Case]:
 
 
 def finished(case: Case, work: Path) -> Run:
-    """Return the result of a run, from its file in ``work`` if it was made before with the same settings."""
+    """Return the result of a run, from its file in ``work`` if it was made before with the same settings and
+    code.
+    """
     path = work / f"{case.name}.json"
     estimator = ESTIMATORS[case.estimator]
     settings: dict[str, Any] = {"learner": dataclasses.asdict(estimator.learner), "on_policy": estimator.on_policy}
-    settings |= {"num_envs": ENVS, "unroll": UNROLL}
+    settings |= {"num_envs": ENVS, "unroll": UNROLL, "code": code_digest(CODE)}
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["settings"] == settings:

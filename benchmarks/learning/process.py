@@ -14,10 +14,9 @@ from typing import Any
 
 from ...agents.config.config import Config
 from ...agents.storage.files import make_folders
-from ...agents.storage.provenance import ROOT
 from ...agents.storage.read_json import read_json
 from ...envs.errors import UserError
-from ..records import versions_of
+from ..records import code_digest, versions_of
 from .peers import PACKAGES
 
 CODE = ("agents", "auxiliaries", "backbones", "envs", "benchmarks/learning", "benchmarks/throughput")
@@ -42,19 +41,9 @@ class RunFailedError(Exception):
 def work_folder(root: Path, config: Config, preset: str, imports: list[str], own: bool = False) -> Path:
     """Return the folder for finished runs of these settings, with this code and these versions."""
     settings = dataclasses.asdict(config) | {"seed": None}
-    same = {"config": settings, "own": own, "code": code_digest(imports), "versions": versions_of(PACKAGES)}
+    same = {"config": settings, "own": own, "code": code_digest(CODE, imports), "versions": versions_of(PACKAGES)}
     digest = hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
     return root / f"{config.env.replace(':', '-').replace('/', '-')}-{preset}-{digest[:12]}"
-
-
-def code_digest(imports: list[str]) -> str:
-    """Return a digest of the code on which a run depends: ours, and the files that --import has run."""
-    own = [file for folder in CODE for file in sorted((ROOT / folder).rglob("*.py"))]
-    digest = hashlib.sha256()
-    for name, file in [(str(f.relative_to(ROOT)), f) for f in own] + [(f, Path(f)) for f in imports]:
-        text = file.read_bytes()
-        digest.update(f"{name}\0{len(text)}\0".encode() + text)
-    return digest.hexdigest()
 
 
 def finished(path: Path) -> dict[str, Any] | None:

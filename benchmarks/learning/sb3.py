@@ -42,7 +42,14 @@ class LoggedVecEnv(BatchedVecEnv):
 
     def __init__(self, env: VectorEnv, config: Config, log: EpisodeLog) -> None:
         super().__init__(env)
-        self.learner, self.log = config.learner, log
+        self.learner, self.log, self.staggered = config.learner, log, config.stagger
+
+    def reset(self) -> Any:
+        """Reset all environments, start their episodes at different times if ours do, and return images."""
+        image = super().reset()
+        if self.staggered:
+            self.batch.env.stagger()
+        return image
 
     def step_wait(self) -> Any:
         """Take the stored actions; return images, rewards, dones and infos."""

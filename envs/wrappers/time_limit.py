@@ -81,7 +81,8 @@ class TimeLimit(Wrapper):
         logical_or(now.last, self._state["cut"], out=rows["last"])
 
     def stagger(self) -> None:
-        """Advance the clocks of the current episodes by 0 to B - 1 parts in B of the limit."""
+        """Advance the clocks of the current episodes by 0 to B - 1 parts in B of the limit; inside, of theirs."""
+        super().stagger()
         elapsed = self._state["elapsed"]
         elapsed.copy_(torch.arange(self.num_envs, device=elapsed.device) * self._steps // self.num_envs)
         self._quiet_steps = 0

@@ -16,7 +16,7 @@ import morello
 from morello.agents.config.build import build
 from morello.agents.config.config import Config
 from morello.agents.config.presets import PRESETS
-from morello.agents.config.presets.ppo import PPO_LEARNER
+from morello.agents.config.presets.ppo import PPO_CONFIG
 from morello.agents.gradients import Gradients
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
@@ -151,7 +151,9 @@ def cases(settings):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(parts_of, name):
-    update(parts_of(PRESETS[name].config), times=2)
+    config = PRESETS[name].config
+    few = min(config.learner.minibatches, B)  # a whole unroll each, for agents with memory
+    update(parts_of(dataclasses.replace(config, learner=dataclasses.replace(config.learner, minibatches=few))), times=2)
 
 
 @pytest.mark.parametrize("name", TORSOS)
@@ -245,7 +247,7 @@ def test_intrinsic_rewards(parts_of, kind):
 
 
 SMALL = spec(vector=VECTOR, actions=A)
-PPO = dataclasses.replace(PPO_LEARNER, epochs=2, minibatches=2, value_clip=0.2, target_kl=0.01)
+PPO = dataclasses.replace(PPO_CONFIG.learner, epochs=2, minibatches=2, value_clip=0.2, target_kl=0.01)
 
 
 @pytest.mark.parametrize("plugged", [(), ("own", "reward")], ids="-".join)

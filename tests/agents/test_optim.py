@@ -136,3 +136,21 @@ def test_skipped_steps_leave_no_trace_where_skipping_is_ordinary(kind):
     gated.settle()
     assert gated.state[other]["updates"] == 4
     torch.testing.assert_close(gated.state[other], plain.state[one])
+
+
+@pytest.mark.parametrize("kind", [RMSProp, Adam])
+@pytest.mark.parametrize("together", [True, False], ids=["one group", "two groups"])
+def test_skipped_steps_are_counted_by_parameter(kind, together):
+    """A parameter that had no gradient in a skipped step has skipped nothing."""
+    options = {"initial_mean_square": None} if kind is RMSProp else {}
+    mine, its = ([torch.nn.Parameter(torch.ones(2)) for _ in range(2)] for _ in range(2))
+    plain, gated = (kind(ps if together else [{"params": [p]} for p in ps], lr=0.1, **options) for ps in (its, mine))
+    for made, has in ((True, False), (False, False), (False, True), (False, False), (True, True), (True, True)):
+        for one, other in (mine, its):
+            one.grad, other.grad = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0]) if has else None
+        gated.step(gate=torch.tensor(made), ordinary=True)
+        if made:
+            plain.step()
+    torch.testing.assert_close(mine, its, atol=1e-6, rtol=1e-6)
+    gated.settle()
+    assert [gated.state[p]["updates"] for p in mine] == [plain.state[p]["updates"] for p in its] == [3, 2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from morello.agents.actor import Actor
-from morello.agents.config.presets.ppo import PPO_LEARNER
+from morello.agents.config.presets.ppo import PPO_CONFIG
 from morello.agents.learner import Learner
 from morello.agents.model import ActorCritic
 from morello.agents.policy import policy_terms
@@ -14,7 +14,7 @@ from morello.agents.runners import Sync
 
 from ..support.worlds import Cue
 
-CONFIG = replace(PPO_LEARNER, gamma=0.9, learning_rate=3e-3, constant_rate=True)
+CONFIG = replace(PPO_CONFIG.learner, gamma=0.9, learning_rate=3e-3, constant_rate=True)
 STEPS = 7_000
 
 

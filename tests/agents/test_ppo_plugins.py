@@ -239,3 +239,27 @@ def test_every_registered_loss_learns_from_minibatches_of_whole_unrolls(name):
     assert metrics["finite"] == 1
     assert torch.isfinite(metrics[f"loss/{name}"])
     assert parts.learner.updates == 2 * EPOCHS
+
+
+class Progress(IntrinsicReward):
+    """Pays for what its copy has learnt, hands the copy on, and has no loss."""
+
+    def __init__(self):
+        super().__init__(self.Config(normalise="none"))
+        self.guess = torch.nn.Linear(3, 1).requires_grad_(False)
+
+    def score(self, rollout, features, state):
+        return Scored(rollout.reward, context={k: p + 1 for k, p in self.guess.named_parameters()})
+
+    def observe(self, rollout, features, scored):
+        for name, p in self.guess.named_parameters():
+            p.copy_(scored.context[name])
+
+
+def test_learning_progress_needs_no_context_that_can_be_divided():
+    reward = weighed(Progress(), 0.5)
+    learner, actor = made({"progress": reward})
+    before = reward.guess.weight.clone()
+    for _ in range(2):
+        learner.step(actor.collect())
+    torch.testing.assert_close(reward.guess.weight, before + 2)

@@ -142,17 +142,14 @@ def test_only_the_rollout_that_was_acted_on_to_its_end_is_recalled():
     acted(encoder, observation)
     gradients(encoder, other)  # a copy
     gradients(encoder, {k: v[1:] for k, v in observation.items()})  # a part
+    with torch.no_grad():
+        encoder(observation)  # not learning
     encoder.autocast = True
     encoder(observation)  # in another precision
     encoder.autocast = False
     assert encoder.kept.recalls == 0
     gradients(encoder, observation)
     assert encoder.kept.recalls == 1
-    with torch.no_grad():
-        recalled = encoder(observation)  # what PPO computes targets from
-        assert encoder.kept.recalls == 2
-        for mine, its in zip(recalled, copy.deepcopy(encoder)(observation), strict=True):
-            assert torch.equal(mine, its)
     acted(encoder, other)
     gradients(encoder, observation)  # of another actor since
     assert encoder.kept.recalls == 0
@@ -199,3 +196,27 @@ def test_batches_of_a_few_rows_are_not_kept():
     gradients(encoder, few)
     assert encoder.kept.recalls == 0
     assert not encoder.kept.outputs
+
+
+def test_the_end_of_one_rollout_is_not_taken_for_that_of_another():
+    """As when two actors of one model take turns within their rollouts."""
+    encoder, observation = parts()
+    other = {k: v.clone() for k, v in observation.items()}
+    with encoder.keeping(other):
+        acted(encoder, observation)
+        paint(encoder, observation)
+    maps, _, _ = gradients(encoder, observation)
+    assert encoder.kept.recalls == 0
+    assert maps.equal(copy.deepcopy(encoder)(observation)[0])
+
+
+def test_in_inference_mode_nothing_is_kept_that_a_gradient_would_need():
+    encoder, observation = parts()
+    for _ in range(2):
+        with torch.inference_mode():
+            acted(encoder, observation)
+        paint(encoder, observation)
+        gradients(encoder, observation)
+        acted(encoder, observation)
+        gradients(encoder, observation)
+    assert encoder.kept.recalls == 2

@@ -2,7 +2,7 @@
 
 import torch
 
-from morello.backbones.repeats import Known, distinct, repeat
+from morello.backbones.repeats import Remembered, distinct, repeat
 
 
 def test_distinct_rows_in_the_order_of_their_appearance():
@@ -35,7 +35,7 @@ def test_known_results_are_never_computed_again():
         given.extend(x.flatten().tolist())
         return x.double() * 10
 
-    known = Known(compute)
+    known = Remembered(compute)
     for numbers in ([4, 4, 9], [9], [1, 4, 7, 7, 2, 3], [5, 6, 3, 8, 4, 0]):
         tens = known(torch.tensor(numbers, dtype=torch.uint8).unsqueeze(1))
         assert tens.flatten().tolist() == [10 * n for n in numbers]

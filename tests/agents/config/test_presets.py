@@ -52,7 +52,7 @@ def test_help_shows_the_numbers_of_the_unroll_that_is_given(capsys):
         assert caught.value.code == 0
         shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
         for said in (
-            "--unroll INT Steps taken in each environment between two updates. (default: 50)",
+            "--unroll INT Steps of each environment in a rollout. (default: 50)",
             "are clipped separately, at 10. (default: 0.8)",
             f"(default: {0.1 / 50**2})",
         ):

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import gymnasium
 import pytest
+import torch
 
 import morello
 from morello.__main__ import main
@@ -141,6 +142,17 @@ def test_one_that_could_save_its_state_begins_anew_after_failing_in_a_rollout(tm
     train(SMALL, **config, resume=True, steps=150)
     assert "was interrupted in a rollout: it starts new episodes" in capsys.readouterr().err
     assert saved(tmp_path / "run") == 150
+
+
+@pytest.mark.parametrize("stagger", [False, True])
+def test_episodes_that_begin_anew_are_staggered_as_the_first_ones_were(tmp_path, stagger):
+    config = {"env": "labyrinth:nav_maze_static_01", "num_envs": 3, "frame_size": (36, 37), "time_limit": 12}
+    config = config_of(**config, run=str(tmp_path / "run"), stagger=stagger)
+    training = Training("custom", morello.agents.config.resolve.resolve(config))
+    training._restore(training._state(anew=True))
+    training.folder.close()
+    ends = [training.parts.env.step(torch.zeros(3, dtype=torch.int64)).last for _ in range(12)]
+    assert torch.stack(ends).int().argmax(0).tolist() == ([11, 7, 3] if stagger else [11, 11, 11])
 
 
 def config_of(**changes):

@@ -1,6 +1,7 @@
 """The peer's settings, derived from ours, and its network."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -187,3 +188,14 @@ def test_the_log_has_true_returns_where_the_learner_has_others(monkeypatch):
     _, reward, _, infos = harness.vec.step_wait()
     assert reward.tolist() == row[0]
     assert infos[0] == {"TimeLimit.truncated": True}
+
+
+@pytest.mark.parametrize("stagger", [False, True])
+def test_first_episodes_are_staggered_as_ours_are(stagger):
+    pytest.importorskip("stable_baselines3")
+    harness = Harness(stagger=stagger)
+    steps = harness.env.spec.max_steps
+    harness.vec.reset()
+    harness.vec.step_async(np.zeros(3, np.int64))
+    ended = [next(i for i in itertools.count() if harness.vec.step_wait()[2].any())]
+    assert ended == [steps - 2 * steps // 3 - 1 if stagger else steps - 1]
