@@ -94,7 +94,7 @@ class Rollout(NamedTuple):
     @property
     def valid(self) -> Tensor:
         """Mask [T, B] bool of valid transitions: False on the rows that cross a reset."""
-        return ~self.last[: len(self.action)]
+        return ~self.last[: len(self.reward)]
 
     @property
     def truncated(self) -> Tensor:

@@ -5,6 +5,7 @@ Nothing of morello is imported here: shape annotations are checked only in modul
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
@@ -57,6 +58,14 @@ def pytest_runtest_setup(item):
     torch.manual_seed(0)
     torch.set_flush_denormal(False)  # training sets it for the process
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _forget_imported_files():
+    """Drop the files that a test had --import run, which processes started by later tests would import too."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("morello_import_")]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from morello.agents import learner
+from morello.agents import policy
 from morello.agents.config.config import Config
 from morello.agents.storage import checkpoint
 from morello.agents.training.averages import Averages
@@ -145,13 +145,13 @@ SMALL = Config(
 
 
 def test_a_record_holds_what_its_interval_comes_to(tmp_path, monkeypatch):
-    seen, real = [], learner.explained_variance
+    seen, real = [], policy.explained_variance
 
     def noted(value, target, mask):
         seen.append((value.clone(), target.clone(), mask.clone()))
         return real(value, target, mask)
 
-    monkeypatch.setattr(learner, "explained_variance", noted)
+    monkeypatch.setattr(policy, "explained_variance", noted)
     config = replace(SMALL, run=str(tmp_path / "run"))
     one, two = records(train(config).path)
     assert len(seen) == 40
