@@ -124,6 +124,8 @@ def tiny(words, steps):
     if "gym:CartPole-v1" in words:  # long enough for the record of some episodes
         steps[run] = 400
     small = ["--num-envs", str(ENVS), "--steps", str(steps[run]), "--threads", "1", "--replay.capacity", "2000"]
+    if preset in PRESETS and PRESETS[preset].config.learner.minibatches > ENVS:
+        small += ["--minibatches", str(ENVS)]
     if "--env-workers" in words:  # a process takes seconds to start
         small += ["--env-workers", "0"]
     if "--eval-every" in words:
