@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     made = record(bench, found)
     show(made, console)
     env = bench.config.env.replace(":", "-").replace("/", "-")
-    path = folder / f"learning-bench-{env}-{bench.preset}.json"
+    path = folder / f"bench-learning-{env}-{bench.preset}.json"
     command = shlex.join(["morello", "bench", "learning", *words])
     write(path, {"benchmark": "learning", "command": command} | made | circumstances(PACKAGES))
     names = {OURS: f"morello {bench.preset}", PEER: peer_of(bench.config) if PEER in bench.agents else ""}

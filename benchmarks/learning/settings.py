@@ -44,7 +44,7 @@ hardly falls in so few steps.
 class LearningFlags:
     """Train an agent and its peer with several seeds, in turns, and report the steps and seconds until their training
     return reaches each of --returns. Peers are the PPO of Stable-Baselines3 and, for agents with memory, the
-    RecurrentPPO of sb3-contrib. Writes learning-bench-ENV-PRESET.json and .png. Interrupted, the same command goes on
+    RecurrentPPO of sb3-contrib. Writes bench-learning-ENV-PRESET.json and .png. Interrupted, the same command goes on
     after the last finished run. Other flags are those of morello train.
     """
 

@@ -25,7 +25,7 @@ def words(tmp_path, *more):
 
 
 def written(tmp_path):
-    return json.loads((tmp_path / "learning-bench-labyrinth-seekavoid_arena_01-a2c.json").read_text())
+    return json.loads((tmp_path / "bench-learning-labyrinth-seekavoid_arena_01-a2c.json").read_text())
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_agents_take_turns_and_the_record_says_what_was_reached(tmp_path, script
     assert record["settings"]["ours"]["threads"] == 1
     assert record["command"].startswith("morello bench learning a2c --env")
     assert {"commit", "hardware", "versions"} <= record.keys()
-    assert (tmp_path / "learning-bench-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
+    assert (tmp_path / "bench-learning-labyrinth-seekavoid_arena_01-a2c.png").stat().st_size > 5000
     out = capsys.readouterr().out
     assert "250 (250 - 290)" in out
     assert "990 (990 - never)" in out
