@@ -11,6 +11,7 @@ from torch import Tensor
 from ..auxiliaries import Scored
 from ..envs.experience import AgentState, Rollout
 from ..envs.trees import State, tree_map
+from .replay import ROWS, STEPS
 
 
 class Batch(NamedTuple):
@@ -105,8 +106,8 @@ def _cut(batch: Batch, at: Tensor, state: AgentState, ahead: bool) -> Batch:
     r = batch.rollout
     rollout = r._replace(
         state=state,
-        **{k: rows(getattr(r, k)) for k in ("observation", "first", "last", "task", "info", "skill")},
-        **{k: steps(getattr(r, k)) for k in ("action", "logits", "reward", "discount", "intrinsic")},
+        **{k: rows(getattr(r, k)) for k in ("info", *ROWS)},
+        **{k: steps(getattr(r, k)) for k in STEPS},
     )
     return Batch(
         rollout=rollout,

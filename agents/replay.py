@@ -204,7 +204,7 @@ def cut(rollout: Rollout, begin: int, end: int, state: AgentState) -> Rollout:
 
 
 ROWS = ("observation", "first", "last", "task", "skill")
-"""Fields of a rollout with T + 1 rows that are stored."""
+"""Fields of a rollout with T + 1 rows, except ``info``, which no replay stores."""
 STEPS = ("action", "logits", "reward", "discount", "intrinsic")
-"""Fields of a rollout with T rows that are stored."""
+"""Fields of a rollout with T rows."""
 FIELDS = (*ROWS, *STEPS, "state")

@@ -55,6 +55,7 @@ class BatchedVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
         """Raise NotImplementedError: this is not possible for one environment of a batch."""
+        # Likewise: no agent that is measured here calls it.
         raise NotImplementedError("environments of a batch have no methods of their own")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
