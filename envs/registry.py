@@ -38,6 +38,8 @@ class Family(NamedTuple):
     references: Callable[[str], Scores] = _no_scores
     """Function that returns the known scores of "random" and "oracle" players on a task: mean, low and high (95 %
     interval), episodes; {} where they were not measured."""
+    threads: int | None = None
+    """CPU threads that training takes unless told otherwise; None: one per core."""
 
 
 def _labyrinth(
@@ -310,7 +312,12 @@ FAMILIES: dict[str, Family] = {
         _atari,
         _atari_lines,
     ),
-    "minigrid": Family("gridworlds observed as 7x7 grids of codes, through EnvPool", _minigrid, _minigrid_lines),
+    "minigrid": Family(
+        "gridworlds observed as 7x7 grids of codes, through EnvPool",
+        _minigrid,
+        _minigrid_lines,
+        threads=1,  # a second one costs more than it computes, in arrays this small
+    ),
     "miniworld": Family(
         "3D rooms and mazes, rendered with the system's OpenGL in worker processes",
         _miniworld,

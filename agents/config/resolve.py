@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ...auxiliaries import AUXILIARY_LOSSES
+from ...envs import FAMILIES
 from ...envs.errors import UserError
 from ...envs.processes import forked
 from ...envs.processes.workers import cores
@@ -53,7 +54,14 @@ def resolve(config: Config) -> Config:
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
     on: dict[str, Any] = {k: {name: own for name, own in v.items() if own.weight} for k, v in auxiliaries.items()}
-    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=config.threads or most, **on)
+    threads = config.threads or _threads(config.env, most)
+    return dataclasses.replace(config, device=str(device), dtype=dtype, threads=threads, **on)
+
+
+def _threads(env: str, most: int) -> int:
+    """Return the number of threads that suits the environment's family, ``most`` if it has none or is unknown."""
+    family = FAMILIES.get(env.partition(":")[0])
+    return min(most, family.threads or most) if family else most
 
 
 def _checked(config: Config, kind: str) -> dict[str, Any]:

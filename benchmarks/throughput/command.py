@@ -58,7 +58,7 @@ class ThroughputFlags:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the torso; auto is bfloat16 where the hardware supports it."""
     threads: int | None = None
-    """Number of CPU threads; by default one per core."""
+    """Number of CPU threads; by default as in training, one per core but for MiniGrid."""
     repeats: int = 5
     """Number of times each part is measured."""
     seconds: float = 3.0

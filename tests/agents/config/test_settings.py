@@ -128,6 +128,14 @@ def test_a_processes_cores_are_those_it_may_use(monkeypatch):
         resolved(threads=3)
 
 
+def test_grids_take_one_thread_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    grid = {"env": "minigrid:Empty-5x5"}
+    assert resolved(threads=None, **grid).threads == 1
+    assert resolved(threads=2, **grid).threads == 2
+    assert resolved(threads=None, env="mine:other").threads == 2  # an unknown family is refused where it is built
+
+
 # Auxiliary losses
 
 
