@@ -235,7 +235,7 @@ class Learner:
         share = self.replay.config.policy
         rollout, out = self._replayed("policy", share / (1 - share))
         rewards = rollout.intrinsic | {EXTRINSIC: self._learnt(rollout).reward}
-        return prepared(rollout, out, self.streams, rewards, {}, _log_rho(out, rollout))[0], out
+        return prepared(rollout, out, self.streams, rewards, {}, _log_rho(out, rollout), fresh=False)[0], out
 
     def _replayed(self, reader: str = UNROLLS, ratio: float | None = None) -> tuple[Rollout, Output]:
         """Sample one batch of unrolls from the replay and unroll the model over it, after the burn-in."""
@@ -280,6 +280,7 @@ class Learner:
             "plugins": {k: m.state_dict() for k, m in self.plugins.items()}
             | {f"{k}/normaliser": n.state_dict() for k, n in self.streams.normalisers.items()},
             "memories": self.streams.state_dict(),
+            "advantages": self.streams.advantages.state_dict(),
             "generator": self.generator.get_state(),
             "steps": torch.tensor(self.steps),
             "updates": torch.tensor(self.updates),
@@ -297,6 +298,11 @@ class Learner:
                 raise ValueError(f"the '{name}' of the checkpoint does not match the current one: {what}") from error
         self.gradients.load_state_dict(state)
         self.streams.load_state_dict(state["memories"])
+        if "advantages" in state:  # earlier versions kept none
+            try:
+                self.streams.advantages.load_state_dict(state["advantages"])
+            except (RuntimeError, TypeError) as error:
+                raise ValueError("its running size of advantages is invalid") from error
         if "generator" in state:  # earlier versions drew no minibatches
             set_state(self.generator, state["generator"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])

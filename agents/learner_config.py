@@ -70,8 +70,9 @@ class LearnerConfig:
     """PPO's clip range: where the ratio of an action's probability to that before the first update
     has moved further than this from 1 in the advantage's favour, the policy loss has no gradient.
     If not given: the plain policy gradient, which suits a single update."""
-    advantage: Literal["raw", "standardised", "minibatch"] = "raw"
-    """Advantage of the policy loss: raw, standardised (to mean 0 and standard deviation 1 over the rollout)
+    advantage: Literal["raw", "running", "standardised", "minibatch"] = "raw"
+    """Advantage of the policy loss: raw, running (divided by its root mean square over about the last
+    hundred rollouts), standardised (to mean 0 and standard deviation 1 over the rollout)
     or minibatch (the same in each minibatch, as in the PPO baselines)."""
     value_clip: Annotated[float, Meta(gt=0)] | None = None
     """Limit of the change of each value per rollout, beyond which its loss has no gradient. If not given: none."""

@@ -53,6 +53,11 @@ class Moments(nn.Module):
         return self.total / self.count.clamp(min=1e-12)
 
     @property
+    def root_mean_square(self) -> Tensor:
+        """Return the root of the mean square; 0 before the first update."""
+        return (self.squares / self.count.clamp(min=1e-12)).sqrt()
+
+    @property
     def deviation(self) -> Tensor:
         """Return the standard deviation; 0 before the first update."""
         return (self.squares / self.count.clamp(min=1e-12) - self.mean.square()).clamp(min=0).sqrt()

@@ -28,10 +28,13 @@ def prepared(
     rewards: Mapping[str, Tensor],
     scored: Mapping[str, Scored],
     log_rho: Tensor,
+    *,
+    fresh: bool = True,
 ) -> tuple[Batch, dict[str, Metric]]:
     """Return the targets of each stream, the sum of the streams' advantages, and metrics of them.
 
     ``rewards`` are those to learn from, [T, B] by stream, and ``log_rho`` is log pi - log mu of the actions, [T, B].
+    Only a ``fresh`` rollout counts in the advantages' running size.
     """
     valid, rows = rollout.valid, len(rollout.action)
     value, target, mask = {}, {}, {}
@@ -50,6 +53,10 @@ def prepared(
     metrics["advantage"] = average(advantage.abs(), valid)
     if streams.config.advantage == "standardised":
         advantage = standardised(advantage, valid)
+    elif streams.config.advantage == "running":
+        if fresh:
+            streams.advantages.update(advantage, valid)
+        advantage = advantage / (streams.advantages.root_mean_square.float() + 1e-8)
     return Batch(rollout, out.logits[:rows].detach(), value, target, mask, advantage, dict(scored)), metrics
 
 

@@ -17,7 +17,11 @@ from ..envs.trees import State, tree_map
 from .finite import NonFiniteError
 from .learner_config import LearnerConfig
 from .model import EXTRINSIC
-from .normalisers import NORMALISERS, Normaliser
+from .normalisers import NORMALISERS, Moments, Normaliser
+
+ADVANTAGES = 0.99
+"""Factor by which each rollout scales the older moments of the advantage: a rollout without reward, among some that had
+it, hardly changes the divisor, so that its noise is not scaled up."""
 
 
 class Stream(NamedTuple):
@@ -76,6 +80,7 @@ class Streams:
             name: NORMALISERS[module.config.normalise](module.config.gamma).to(device)
             for name, module in self.rewards.items()
         }
+        self.advantages = Moments(ADVANTAGES).to(device)
         self.memories: dict[str, dict[str, State]] = {}  # by source, then "NAME" and "NAME/filter"
         self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}

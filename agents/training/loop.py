@@ -270,7 +270,7 @@ class Training:
         fresh = self._state(anew=state["environment"] is None)
         learner, actor = fresh["learner"], fresh["actor"]
         learner |= {"model": {}, "plugins": {}, "memories": {}}
-        del learner["generator"]  # which earlier versions lack
+        del learner["generator"], learner["advantages"]  # which earlier versions lack
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 

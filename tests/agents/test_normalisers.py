@@ -45,6 +45,7 @@ def test_moments_are_those_of_what_was_seen():
         moments.update(torch.where(there, rows, math.nan), there)
     torch.testing.assert_close(moments.mean, x[mask].mean())
     torch.testing.assert_close(moments.deviation, x[mask].std(unbiased=False))
+    torch.testing.assert_close(moments.root_mean_square, x[mask].square().mean().sqrt())
 
 
 def test_moments_forget():

@@ -69,13 +69,15 @@ def parts(kind=Recorded, memory="gru", config=CONFIG, **options):
     return actor, bonus, replay, Learner(model, config, 10**6, plugins={"bonus": bonus}, replay=replay)
 
 
-@pytest.mark.parametrize("memory", ["none", "gru"])
-def test_a_replay_of_the_fresh_rollout_changes_nothing(memory):
-    actor, _, _, learner = parts(Everything, memory, policy=0.5)
+@pytest.mark.parametrize(("memory", "advantage"), [("none", "raw"), ("gru", "raw"), ("none", "running")])
+def test_a_replay_of_the_fresh_rollout_changes_nothing(memory, advantage):
+    config = replace(CONFIG, advantage=advantage)
+    actor, _, _, learner = parts(Everything, memory, config, policy=0.5)
     twin, bonus = copy.deepcopy(learner.model), weighed(Aging(), WEIGHT, gamma=BONUS_GAMMA)
     rollout = actor.collect()
     learner.step(rollout)
-    Learner(twin, CONFIG, 10**6, plugins={"bonus": bonus}).step(rollout)
+    Learner(twin, config, 10**6, plugins={"bonus": bonus}).step(rollout)
+    assert learner.streams.advantages.count == rollout.valid.sum() * (advantage == "running")
     for mine, its in zip(learner.model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, its.grad, atol=1e-6, rtol=1e-3)
 

@@ -56,6 +56,7 @@ class Plain:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1.0, eps=config.epsilon)
         self.generator = torch.Generator().manual_seed(zlib.crc32(b"minibatches") + seed)
         self.steps, self.norms, self.clipped = 0, [], 0
+        self.count, self.squares = 0.0, 0.0
 
     def rows(self, rollout, b, begin, end, memory):
         """Logits, values and the memory after rows [begin, end) of one environment."""
@@ -93,6 +94,11 @@ class Plain:
                     carry = reward + discount * value[t + 1] - value[t] + discount * c.lambda_ * carry
                     log_pi = float(logits[t].log_softmax(-1)[rollout.action[t, b]])
                     table[t, b] = [log_pi, value[t], value[t] + carry, carry]
+        if c.advantage == "running":
+            self.count = 0.99 * self.count + len(table)
+            self.squares = 0.99 * self.squares + sum(row[3] ** 2 for row in table.values())
+            for row in table.values():
+                row[3] /= math.sqrt(self.squares / self.count)
         if c.advantage == "standardised":
             mean, spread = moments([row[3] for row in table.values()])
             for row in table.values():
@@ -150,6 +156,7 @@ class Plain:
 CASES = [
     ("none", None, 1, "standardised"),
     ("none", None, 1, "minibatch"),
+    ("none", None, 1, "running"),
     ("none", 5, 5, "standardised"),
     ("lstm", None, T, "standardised"),
     ("lstm", 5, 5, "minibatch"),

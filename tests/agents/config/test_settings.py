@@ -64,7 +64,7 @@ def test_what_is_decided_is_decided():
         ("clip", (0, -0.1, math.inf), (None, 0.2, 3)),
         ("value_clip", (0, math.nan), (None, 0.2)),
         ("target_kl", (0, -1, math.nan), (None, 0.01)),
-        ("advantage", ("normalised", None), ("raw", "standardised", "minibatch")),
+        ("advantage", ("normalised", None), ("raw", "running", "standardised", "minibatch")),
         ("optimizer", ("sgd", None), ("rmsprop", "adam")),
         ("rms_decay", (1, 2, -0.1, math.nan), (0, 0.99)),
         ("learning_rate", (0, -1, math.nan, math.inf), (1e-9,)),

@@ -55,14 +55,14 @@ def whole(tmp_path_factory):
 
 
 def without_generator(folder):
-    """Leaves the generator of minibatches out of all checkpoints, as earlier versions did."""
+    """Leaves what earlier versions lacked out of all checkpoints: generator of minibatches, size of advantages."""
     newest = json.loads((folder / "checkpoints" / "latest.json").read_text())
     for path in sorted((folder / "checkpoints").glob("step_*")):
         latest = json.loads((path / "manifest.json").read_text()) == newest
         tree = json.loads((path / "tree.json").read_text())
         learner = dict(tree["tree"]["dict"])["learner"]
-        kept = [pair for pair in learner["dict"] if pair[0] != "generator"]
-        assert len(kept) == len(learner["dict"]) - 1
+        kept = [pair for pair in learner["dict"] if pair[0] not in ("generator", "advantages")]
+        assert len(kept) == len(learner["dict"]) - 2
         learner["dict"] = kept
         forge(path, "tree.json", json.dumps(tree).encode())
         if latest:
