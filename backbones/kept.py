@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .convolutional import ConvolutionalTorso
 from .numerics import running_dtype
-from .rectified import Known, chain
+from .rectified import KnownConvolution, chain
 
 LEAST_ROWS = 4
 """Rows at a time from which outputs are kept. For one alone libraries have other kernels, which round differently."""
@@ -131,5 +131,5 @@ class Kept:
         y = rows.permute(0, 3, 1, 2).to(self.dtype)
         for i, (layer, (w, bias), output) in enumerate(zip(self.layers, weights, self.outputs, strict=True)):
             weight = (w * (1 / 255)).to(self.dtype) if i == 0 else w
-            y = Known.apply(y, weight, bias, output[start : start + len(rows)], layer.stride, layer.padding)  # type: ignore[no-untyped-call]
+            y = KnownConvolution.apply(y, weight, bias, output[start : start + len(rows)], layer.stride, layer.padding)  # type: ignore[no-untyped-call]
         return y, F.relu(self.torso.linear(y.flatten(1)), inplace=True)

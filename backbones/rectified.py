@@ -50,7 +50,7 @@ def unfolded(x: Tensor, across: int) -> Tensor:
     return columns.permute(0, 3, 1, 2)
 
 
-class Known(torch.autograd.Function):
+class KnownConvolution(torch.autograd.Function):
     """``relu(conv2d(x, weight, bias))`` whose value is known already: only its gradients are computed."""
 
     @staticmethod

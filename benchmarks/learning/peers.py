@@ -48,7 +48,7 @@ def peer_settings(config: Config, own: bool = False) -> PeerSettings:
     """
     ours = {field.name: getattr(config.learner, field.name) for field in dataclasses.fields(config.learner)}
     shared = PeerSettings(config.num_envs, ours["gamma"], ours["entropy_cost"])
-    if own or ours.get("clip") is None:
+    if own or ours["clip"] is None:
         return dataclasses.replace(shared, minibatch=min(shared.minibatch, shared.unroll * shared.num_envs))
     if ours["optimizer"] != "adam":
         raise UserError("The peer's optimiser is Adam: add --optimizer adam, or leave the peer out with --peers none.")

@@ -120,7 +120,7 @@ def read(words: list[str]) -> Bench:
 
 def is_a2c(config: Config) -> bool:
     """Return whether the policy loss has no clip range."""
-    return getattr(config.learner, "clip", None) is None
+    return config.learner.clip is None
 
 
 def _arena(config: Config) -> dict[str, Any]:

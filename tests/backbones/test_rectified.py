@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from morello.backbones.convolutional import DeepCNN, NatureCNN, ShallowCNN
-from morello.backbones.rectified import Known, chain, foldable, folded, unfolded
+from morello.backbones.rectified import KnownConvolution, chain, foldable, folded, unfolded
 
 N, C, OUT = 5, 3, 7
 
@@ -55,7 +55,7 @@ def test_a_known_output_has_the_gradients_of_a_computed_one(width, kernel, strid
     direction = torch.randn(computed.shape, generator=torch.Generator().manual_seed(3)).to(dtype)
     computed.backward(direction)
     again = leaves()
-    known = Known.apply(*again, computed.detach(), (stride, stride), (padding, padding))
+    known = KnownConvolution.apply(*again, computed.detach(), (stride, stride), (padding, padding))
     assert known.equal(computed)
     known.backward(direction)
     rounding = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
@@ -66,7 +66,7 @@ def test_a_known_output_has_the_gradients_of_a_computed_one(width, kernel, strid
 def test_only_the_gradients_that_are_asked_for_are_made():
     x, w, b = images(9, 9), images(3, 3)[:, :C].clone().requires_grad_(), torch.randn(N)
     y = F.relu(F.conv2d(x, w, b)).detach()
-    known = Known.apply(x, w, b, y, (1, 1), (0, 0))
+    known = KnownConvolution.apply(x, w, b, y, (1, 1), (0, 0))
     known.sum().backward()
     assert w.grad is not None
     assert x.grad is None
