@@ -23,6 +23,7 @@ class Benchmark:
 BENCHMARKS: dict[str, Benchmark] = {
     "throughput": Benchmark("measure steps per second of each part of training", ".throughput.command"),
     "adapters": Benchmark("measure the overhead of our adapters to other simulators", ".throughput.adapters"),
+    "versus": Benchmark("compare throughput of training with other libraries through EnvPool", ".versus.command"),
     "learning": Benchmark("compare steps and time to a return with Stable-Baselines3's PPO", ".learning.command"),
     "density": Benchmark("compare density models with sources of known entropy", ".density.command"),
     "lag": Benchmark("compare V-trace with no correction on rollouts of outdated weights", ".lag.command"),

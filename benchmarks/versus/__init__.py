@@ -1,0 +1,1 @@
+"""Throughput of training beside other libraries, on one task of EnvPool's."""
