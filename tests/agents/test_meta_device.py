@@ -266,7 +266,13 @@ def test_whole_steps_of_ppo(parts_of, memory, plugged):
     "learner",
     [
         pytest.param(dataclasses.replace(PPO, **changes), id=" ".join(changes) or "all")
-        for changes in ({"optimizer": "rmsprop"}, {"minibatches": 1}, {"epochs": 1}, {"target_kl": None})
+        for changes in (
+            {"optimizer": "rmsprop"},
+            {"minibatches": 1},
+            {"epochs": 1},
+            {"target_kl": None},
+            {"advantage": "running"},
+        )
     ],
 )
 def test_ppo_with_a_loss_on_the_replay(parts_of, learner):
