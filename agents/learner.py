@@ -301,8 +301,10 @@ class Learner:
         if "advantages" in state:  # earlier versions kept none
             try:
                 self.streams.advantages.load_state_dict(state["advantages"])
-            except (RuntimeError, TypeError) as error:
+            except (RuntimeError, TypeError, AttributeError) as error:
                 raise ValueError("its running size of advantages is invalid") from error
+            if not self.streams.advantages.sound:
+                raise ValueError("its running size of advantages is invalid")
         if "generator" in state:  # earlier versions drew no minibatches
             set_state(self.generator, state["generator"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])

@@ -42,10 +42,20 @@ class Moments(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
     def update(self, x: Tensor, mask: Tensor) -> None:
-        """Include ``x`` where ``mask`` is True."""
+        """Include ``x`` where ``mask`` is True; if it is not finite there, change nothing."""
         kept = torch.where(mask, x, 0.0).double()
-        for moment, added in ((self.count, mask.sum()), (self.total, kept.sum()), (self.squares, (kept * kept).sum())):
-            moment.mul_(self.forget).add_(added)
+        moments = torch.stack([self.count, self.total, self.squares])
+        added = torch.stack([mask.sum().double(), kept.sum(), (kept * kept).sum()])
+        after = torch.where(added.isfinite().all(), self.forget * moments + added, moments)
+        for moment, new in zip((self.count, self.total, self.squares), after, strict=True):
+            moment.copy_(new)
+
+    @property
+    def sound(self) -> bool:
+        """Return whether these can be moments of anything; the host waits for the device."""
+        return all(bool(x.isfinite()) for x in (self.count, self.total, self.squares)) and bool(
+            (self.count >= 0) & (self.squares >= 0)
+        )
 
     @property
     def mean(self) -> Tensor:

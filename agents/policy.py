@@ -56,7 +56,9 @@ def prepared(
     elif streams.config.advantage == "running":
         if fresh:
             streams.advantages.update(advantage, valid)
-        advantage = advantage / (streams.advantages.root_mean_square.float() + 1e-8)
+        divisor = streams.advantages.root_mean_square.float()
+        advantage = advantage / (divisor + 1e-8)
+        metrics["advantage_divisor"] = divisor
     return Batch(rollout, out.logits[:rows].detach(), value, target, mask, advantage, dict(scored)), metrics
 
 

@@ -67,8 +67,8 @@ class Config(EnvSettings, Begin):
     """Precision of the torso; auto is bfloat16 on GPUs and CPUs that multiply it natively,
     so set float32 to compare machines."""
     threads: int | None = None
-    """Number of CPU threads for the network and the environments. If not given: 1 for MiniGrid, whose grids are too
-    small to share out, else all cores."""
+    """Number of CPU threads for the network and the environments. If not given: all cores, but 1 for MiniGrid on
+    a CPU, whose grids are too small to share out."""
     run: str | None = None
     """Folder of the run. If not given: runs/<env>/<preset>/<seed>-<time>."""
     resume: bool = False

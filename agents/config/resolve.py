@@ -54,12 +54,12 @@ def resolve(config: Config) -> Config:
     if dtype == "auto":
         dtype = "bfloat16" if multiplies_bfloat16(device) else "float32"
     on: dict[str, Any] = {k: {name: own for name, own in v.items() if own.weight} for k, v in auxiliaries.items()}
-    threads = config.threads or _threads(config.env, most)
+    threads = config.threads or (_threads(config.env, most) if device.type == "cpu" else most)
     return dataclasses.replace(config, device=str(device), dtype=dtype, threads=threads, **on)
 
 
 def _threads(env: str, most: int) -> int:
-    """Return the number of threads that suits the environment's family, ``most`` if it has none or is unknown."""
+    """Return the number of threads that suits the environment's family on a CPU; ``most`` where there is none."""
     family = FAMILIES.get(env.partition(":")[0])
     return min(most, family.threads or most) if family else most
 

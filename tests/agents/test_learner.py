@@ -230,6 +230,34 @@ def test_value_heads_must_match_the_streams():
         Learner(model, CONFIG, 10**6, plugins={"bonus": weighed(Constant(), 1.0)})
 
 
+@pytest.mark.parametrize("advantage", ["running", "raw"])
+def test_a_rollout_with_a_non_finite_reward_does_not_spoil_the_next(advantage):
+    _, model, actor = parts()
+    learner = Learner(model, replace(CONFIG, advantage=advantage), 10**6)
+    learner.step(actor.collect())
+    before = {k: v.clone() for k, v in learner.streams.advantages.state_dict().items()}
+    assert all(before.values()) == (advantage == "running")
+    rollout = actor.collect()
+    row = rollout.valid.nonzero()[5]
+    rollout.reward[row[0], row[1]] = torch.nan
+    with pytest.raises(NonFiniteError, match="'value'"):
+        learner.step(rollout)
+    assert learner.streams.advantages.state_dict() == before
+    learner.step(actor.collect())
+    assert learner.updates == 2
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -1.0])
+def test_a_size_of_advantages_that_cannot_be_is_refused(value):
+    _, model, _ = parts()
+    learner = Learner(model, CONFIG, 10**6)
+    state = learner.state_dict()
+    learner.load_state_dict(state)
+    state["advantages"] = state["advantages"] | {"squares": torch.tensor(value, dtype=torch.float64)}
+    with pytest.raises(ValueError, match="its running size of advantages is invalid"):
+        learner.load_state_dict(state)
+
+
 @pytest.mark.parametrize("poison", ["reward", "weight"])
 def test_a_non_finite_loss_stops_before_the_optimiser_and_names_the_term(poison):
     _, model, actor = parts()

@@ -27,7 +27,14 @@ SHARED = {
     "threads": 1,
     "quiet": True,
 }
-PPO = SHARED | {"preset": "ppo", "epochs": 2, "minibatches": 2, "target_kl": 0.5, "learning_rate": 2e-3}
+PPO = SHARED | {
+    "preset": "ppo",
+    "epochs": 2,
+    "minibatches": 2,
+    "target_kl": 0.5,
+    "learning_rate": 2e-3,
+    "advantage": "running",
+}
 A2C = SHARED | {"preset": "a2c", "aux": {"value_replay": 0.5}, "checkpoint_replay": True, "lambda_": 0.9}
 NEW = ("optimizer", "epochs", "minibatches", "segment", "clip", "advantage", "value_clip", "target_kl")
 
@@ -88,13 +95,14 @@ def test_a_checkpoint_without_a_generator_goes_on_with_other_minibatches(whole, 
     assert not same(weights(tmp_path / "run")["model"], weights(whole)["model"])  # the control of the test above
 
 
+@pytest.mark.parametrize("part", ["generator", "advantages"])
 @pytest.mark.parametrize("value", [1, "x", {"dict": []}])
-def test_a_generator_that_is_none_is_refused_in_a_sentence(tmp_path, capsys, value):
+def test_what_is_no_generator_or_size_of_advantages_is_refused_in_a_sentence(tmp_path, capsys, part, value):
     stopped(tmp_path / "run", PPO, at=60)
     newest = max((tmp_path / "run" / "checkpoints").glob("step_*"))
     tree = json.loads((newest / "tree.json").read_text())
     learner = dict(tree["tree"]["dict"])["learner"]
-    next(pair for pair in learner["dict"] if pair[0] == "generator")[1] = value
+    next(pair for pair in learner["dict"] if pair[0] == part)[1] = value
     forge(newest, "tree.json", json.dumps(tree).encode())
     (tmp_path / "run" / "checkpoints" / "latest.json").write_bytes((newest / "manifest.json").read_bytes())
     capsys.readouterr()
