@@ -29,8 +29,8 @@ help:  ## print this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
 
 demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a video
-	$(PY) -m morello train a2c --env labyrinth:seekavoid_arena_01 --steps 1200000 --frame-size 32 64 --torso shallow \
-		--num-envs 32 --unroll 10 --learning-rate 0.0015 --gamma 0.97 --entropy-cost 0.006 --threads 1 --run runs/demo --resume
+	$(PY) -m morello train ppo --env labyrinth:seekavoid_arena_01 --steps 500000 --frame-size 32 64 --torso shallow \
+		--learning-rate 0.001 --constant-rate --gamma 0.97 --entropy-cost 0.015 --threads 1 --run runs/demo --resume
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 
