@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +18,20 @@ from ..envs.errors import UserError
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LP_NUM_THREADS")
 """Environment variables that determine how torch's and Mesa's threads run and wait."""
+PLACES = ("--out", "--work", "--venvs")
+"""Flags whose values are folders of one machine, on which no result depends."""
+
+
+def command_line(benchmark: str, words: Sequence[str]) -> str:
+    """Return the command that makes a result again, without the folders in which it works and writes."""
+    kept, given = [], iter(words)
+    for word in given:
+        flag, equals, _ = word.partition("=")
+        if flag not in PLACES:
+            kept.append(word)
+        elif not equals:
+            next(given, None)
+    return shlex.join(["morello", "bench", benchmark, *kept])
 
 
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:
@@ -53,12 +69,15 @@ def code_digest(folders: Sequence[str], files: Sequence[str] = ()) -> str:
 
 
 def output_folder(out: str) -> Path:
-    """Return the folder ``out``, which is created if missing; raise UserError if it cannot be."""
+    """Return the folder ``out``, which is created if missing; raise UserError if nothing can be written there."""
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise UserError(f"Results cannot go to {folder}: {error.strerror}; name another folder with --out.") from error
+        why = error.strerror or error
+        raise UserError(f"Results cannot go to {folder}: {why}; name another folder with --out.") from error
     return folder
 
 

@@ -115,8 +115,13 @@ def _is_representable(value: Any) -> bool:
 
 
 def _words(meta: msgspec.Meta | None, value: Any) -> str:
-    """Describe a range in words; without an upper end, it ends at the largest representable number."""
+    """Describe in words what is accepted."""
     assert meta is not None
+    return f"a multiple of {meta.multiple_of}, {_range(meta, value)}" if meta.multiple_of else _range(meta, value)
+
+
+def _range(meta: msgspec.Meta, value: Any) -> str:
+    """Describe a range in words; without an upper end, it ends at the largest representable number."""
     if meta.ge is not None and meta.le is not None:
         return f"between {_said(meta.ge)} and {_said(meta.le)}"
     low = f"at least {_said(meta.ge)}" if meta.ge is not None else f"more than {_said(meta.gt)}"

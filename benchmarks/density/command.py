@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ...backbones.autoregressive import Autoregressive, Given
 from ...envs.errors import UserError, suggest
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, command_line, output_folder, write
 from .cases import CASES, Batch, Case, Data
 from .picture import draw
 
@@ -72,7 +71,7 @@ def main(words: list[str]) -> int:
             pictures.setdefault(name, images)
     show(found, console)
     path = folder / f"density{'-part' if settings.cases else ''}-cpu.json"  # a part must not replace the whole
-    command = shlex.join(["morello", "bench", "density", *words])
+    command = command_line("density", words)
     given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
     result = {"benchmark": "density", "command": command, "settings": given, "cases": found}
     write(path, result | circumstances(("scikit-learn",)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ...agents.storage.files import named
 from ...envs.errors import UserError, suggest
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, code_digest, output_folder, write
+from ..records import circumstances, code_digest, command_line, output_folder, write
 from .picture import draw
 from .summary import THRESHOLD, Run, rows
 from .training import CLIPPED, ENVS, ESTIMATORS, SINGLE, UNROLL, Case, train
@@ -74,7 +73,7 @@ def main(words: list[str]) -> int:
     given = {k: v for k, v in dataclasses.asdict(flags).items() if k not in ("work", "out")}
     whole = given == {k: v for k, v in dataclasses.asdict(LagFlags()).items() if k in given}
     path = out / f"lag{'' if whole else '-part'}-cpu.json"  # a part must not replace the whole
-    command = shlex.join(["morello", "bench", "lag", *words])
+    command = command_line("lag", words)
     shape = {"num_envs": ENVS, "unroll": UNROLL, "threshold": THRESHOLD}
     learners = {"single": dataclasses.asdict(SINGLE), "clipped": dataclasses.asdict(CLIPPED)}
     result = {"benchmark": "lag", "command": command, "settings": given | shape, "learners": learners}

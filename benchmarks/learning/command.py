@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from ...agents.storage.files import named
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, command_line, output_folder, write
 from . import process
 from .peers import PACKAGES, peer_of
 from .picture import draw
@@ -35,7 +34,7 @@ def main(words: list[str]) -> int:
     show(made, console)
     env = bench.config.env.replace(":", "-").replace("/", "-")
     path = folder / f"bench-learning-{env}-{bench.preset}.json"
-    command = shlex.join(["morello", "bench", "learning", *words])
+    command = command_line("learning", words)
     write(path, {"benchmark": "learning", "command": command} | made | circumstances(PACKAGES))
     names = {OURS: f"morello {bench.preset}", PEER: peer_of(bench.config) if PEER in bench.agents else ""}
     drawn = {names[agent]: its for agent, its in curves(bench, found).items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from ...envs.rows import empty_rollout
 from ...envs.vector_env import VectorEnv
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, command_line, output_folder, write
 from ..timing import Part, measure
 from .tables import as_json, show
 
@@ -80,7 +79,7 @@ def main(words: list[str]) -> int:
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     path = folder / "adapters-cpu.json"
-    command = shlex.join(["morello", "bench", "adapters", *words])
+    command = command_line("adapters", words)
     given = {k: v for k, v in dataclasses.asdict(settings).items() if k != "out"}
     result = {"benchmark": "adapters", "command": command, "settings": given, **found, "notes": notes}
     write(path, result | circumstances(("envpool", "miniworld", "pyglet")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ...backbones import MEMORIES, TORSOS
 from ...envs.errors import UserError
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, command_line, output_folder, write
 from ..timing import Part, Tell, measure
 from . import losses, peers
 from .stages import own_parts
@@ -80,7 +79,7 @@ def main(words: list[str]) -> int:
     folder = output_folder(settings.out)
     console = Console()
     found = run(settings, config, console)
-    found["command"] = shlex.join(["morello", "bench", "throughput", *words])
+    found["command"] = command_line("throughput", words)
     kind = "throughput-aux" if settings.aux else "throughput"
     path = folder / f"{kind}-{torch.device(config.device).type}.json"
     write(path, found)

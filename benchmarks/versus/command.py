@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ...agents.config.validation import validated
 from ...agents.storage.files import named
 from ...flags import parse
 from ..progress_line import progress_line
-from ..records import circumstances, output_folder, write
+from ..records import circumstances, command_line, output_folder, write
 from .libraries import LIBRARIES, OURS
 from .ours import config_of
 from .peers.pool import ACTION_REPEAT, FRAME, TASK
@@ -66,7 +65,7 @@ def main(words: list[str]) -> int:
         return 1
     show(made, console)
     path = folder / "versus-cpu.json"
-    command = shlex.join(["morello", "bench", "versus", *words])
+    command = command_line("versus", words)
     write(path, {"benchmark": "versus", "command": command} | made | circumstances(("envpool",)))
     console.print(Text(f"written to {path}"), soft_wrap=True)
     return 0

@@ -22,12 +22,15 @@ LONG = 10**12
 
 
 def config_of(num_envs: int, seed: int, run: str | None = None) -> Config:
-    """Return the settings of ``morello train a2c`` on the task, resolved; everything else has its default."""
+    """Return the settings of ``morello train a2c`` on the task, resolved; everything else has its default, and the
+    torso is what it chooses.
+    """
     values = {
         "env": "vizdoom:MyWayHome",
         "num_envs": num_envs,
         "frame_size": FRAME[1:],
         "action_repeat": ACTION_REPEAT,
+        "torso": "nature",
         "steps": LONG,
         "seed": seed,
         "device": "cpu",

@@ -19,6 +19,8 @@ SILENT_SECONDS = 180.0
 """Longest time without a report, before the first one too: then a process is ended."""
 END_SECONDS = 30.0
 """Time in which a process that has trained long enough ends its simulators."""
+STOP_SECONDS = 8.0
+"""Time in which a process that is asked to stop ends its simulators; then it is killed."""
 
 
 class Report(NamedTuple):
@@ -95,16 +97,34 @@ def _reports(process: subprocess.Popen[bytes], tell: Callable[[str], None]) -> l
             if not some:
                 return found
             *lines, rest = (rest + some).split(b"\n")
-            found += [Report(*json.loads(line)) for line in lines]
+            found += [report for line in lines if (report := _report(line)) is not None]
             if found and time.monotonic() - told >= 1:
                 told = time.monotonic()
                 tell(f"{found[-1].steps:,} steps")
 
 
+def _report(line: bytes) -> Report | None:
+    """Return the report in a line, or None if it is something else: an import may print."""
+    try:
+        steps, seconds = json.loads(line)
+    except (ValueError, TypeError):
+        return None
+    numbers = type(steps) is int and type(seconds) in (int, float)
+    return Report(steps, seconds) if numbers else None
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it has started, and close its pipe."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    """End a process with all that it has started, and close its pipe.
+
+    It is asked first, so that it can end its simulators, which would otherwise leave their shared memory behind.
+    """
+    try:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

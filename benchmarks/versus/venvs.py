@@ -7,9 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from ...agents.storage.files import replace_file
 from ...envs.errors import UserError
 from .libraries import Library
 
@@ -17,6 +21,8 @@ SAME = ("torch", "envpool")
 """Packages that every environment has in our version, so that the libraries are compared and not these."""
 COMPLETE = "installed.json"
 """File in an environment, written last, with what was asked for; an environment without it is made anew."""
+MARK = "made-by-morello-bench-versus"
+"""File in every environment that this module has begun; only such folders are ever deleted."""
 PROBE = "import json, sys, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
 
 
@@ -39,21 +45,46 @@ def python_of(folder: Path, name: str, library: Library) -> Path:
     """
     place, wanted = folder.absolute() / name, requirements(library)
     python, complete = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python"), place / COMPLETE
-    try:
-        if complete.is_file() and json.loads(complete.read_text(encoding="utf-8")) == wanted:
+    with _usable(place):
+        if python.exists() and _asked_for(complete) == wanted:
             return python
-        if place.exists() and not (place / "pyvenv.cfg").is_file() and any(place.iterdir()):
-            raise UserError(f"{place} holds other files: name another folder with --venvs.")
-        if place.exists():
-            shutil.rmtree(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{place} cannot be used: {error.strerror}; name another folder with --venvs.") from error
+        _begin(place)
     _call([sys.executable, "-m", "venv", str(place)], library, f"its environment {place} could not be made")
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     _call([*pip, *wanted], library, f"pip could not install {' '.join(wanted)}")
-    complete.write_text(json.dumps(wanted), encoding="utf-8")
+    with _usable(place):
+        replace_file(complete, json.dumps(wanted).encode())
     return python
+
+
+@contextmanager
+def _usable(place: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a UserError that names the place."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{place} cannot be used: {why}; name another folder with --venvs.") from error
+
+
+def _asked_for(complete: Path) -> Any:
+    """Return what a complete environment was asked for, or None if it is not complete."""
+    try:
+        return json.loads(complete.read_text(encoding="utf-8")) if complete.is_file() else None
+    except ValueError:
+        return None
+
+
+def _begin(place: Path) -> None:
+    """Make an empty folder with our mark, in place of one that holds it. UserError if there is anything else."""
+    if place.is_symlink():
+        raise UserError(f"{place} is a link to something else: name another folder with --venvs.")
+    if place.exists() and any(place.iterdir()):
+        if not (place / MARK).is_file():
+            raise UserError(f"{place} holds other files, which are left alone: name another folder with --venvs.")
+        shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / MARK).touch()
 
 
 def versions_in(python: Path, library: Library) -> dict[str, str]:

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
 import sys
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import gymnasium
@@ -20,7 +23,7 @@ from sample_factory.envs.env_utils import register_env
 from sample_factory.train import make_runner
 
 from .pool import ACTION_REPEAT, BUTTONS, FRAME, TASK, Batch
-from .reporting import Report, to_parent
+from .reporting import Report, leave, to_parent
 
 
 class BatchedEnv(gymnasium.Env):
@@ -51,7 +54,29 @@ def make_env(
 ) -> BatchedEnv:
     """Return a batch of ``agents`` environments, in the process that simulates them."""
     number = 0 if env_config is None else env_config.env_id
-    return BatchedEnv(Batch(agents, threads, seed + agents * number))
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGTERM, close_and_leave)
+    env = BatchedEnv(Batch(agents, threads, seed + agents * number))
+    MADE.append(env)
+    return env
+
+
+MADE: list[BatchedEnv] = []
+"""Environments of this process."""
+
+
+def close_and_leave(number: int, frame: FrameType | None) -> None:
+    """End the simulators of this process and raise SystemExit, as the handler of a signal."""
+    close()
+    leave(number, frame)
+
+
+def close() -> None:
+    """End the simulators of this process, and have its workers end theirs."""
+    for env in MADE:
+        env.close()
+    for worker in multiprocessing.active_children():
+        worker.terminate()
 
 
 class Reporting(AlgoObserver):
@@ -90,8 +115,12 @@ def main(settings: dict[str, Any]) -> int:
     parser, _ = parse_sf_args(words)
     _, runner = make_runner(parse_full_cfg(parser, words))
     runner.register_observer(Reporting(report))
-    if (status := runner.init()) == ExperimentStatus.SUCCESS:
-        status = runner.run()
+    try:
+        if (status := runner.init()) == ExperimentStatus.SUCCESS:
+            status = runner.run()
+    except BaseException:
+        close()
+        raise
     return int(status)
 
 

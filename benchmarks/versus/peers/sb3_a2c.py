@@ -92,9 +92,11 @@ def main(settings: dict[str, Any]) -> None:
     report = to_parent(settings["seconds"])
     torch.set_num_threads(settings["torch_threads"])
     env = PoolVecEnv(Batch(settings["num_envs"], settings["pool_threads"], settings["seed"]))
-    agent = A2C("CnnPolicy", env, device="cpu", seed=settings["seed"], **settings["a2c"])
-    agent.learn(FOREVER, callback=Reporting(report))
-    env.close()
+    try:
+        agent = A2C("CnnPolicy", env, device="cpu", seed=settings["seed"], **settings["a2c"])
+        agent.learn(FOREVER, callback=Reporting(report))
+    finally:
+        env.close()
 
 
 if __name__ == "__main__":

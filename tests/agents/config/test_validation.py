@@ -25,6 +25,7 @@ class Numbers:
     decay: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     size: tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]] | None = None
     limit: Annotated[int, Meta(ge=1)] | None = None
+    fours: Annotated[int, Meta(ge=4, multiple_of=4)] = 4
     word: Literal["near", "far"] = "near"
     free: float = 0.0
 
@@ -47,6 +48,7 @@ class Numbers:
         ("size", (0, 3), "--x.size must be at least 1 and below 2^63, not (0, 3)."),
         ("size", (3,), "--x.size must be of type tuple[int, int] | None, not (3,)."),
         ("limit", 0, "--x.limit must be at least 1 and below 2^63, not 0."),
+        ("fours", 6, "--x.fours must be a multiple of 4, at least 4 and below 2^63, not 6."),
         ("word", "fat", "Unknown x.word 'fat': "),
     ],
 )

@@ -1,10 +1,12 @@
 """`morello bench versus`: turns, ratios, what is skipped, what is tried, and what is written."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from morello.__main__ import main
+from morello.agents.model import fitting_torso
 from morello.benchmarks.versus import turns as module
 from morello.benchmarks.versus.libraries import LIBRARIES, OURS
 from morello.benchmarks.versus.ours import config_of
@@ -53,11 +55,13 @@ def test_ratios_are_medians_over_repeats_not_of_medians():
 
 
 def test_libraries_take_turns(tmp_path, fake, capsys):
-    found = bench(tmp_path, "--repeats", "3", "--seed", "5")
+    found = bench(tmp_path, "--repeats", "3", "--seed", "5", "--venvs", str(tmp_path / "venvs"))
+    assert found["command"] == "morello bench versus --repeats 3 --seed 5"
     titles = [OURS, "Stable-Baselines3", "Sample Factory"]
     assert [title for title, *_ in fake.order] == titles * 3
     assert [settings["seed"] for _, settings, *_ in fake.order] == [5, 5, 5, 6, 6, 6, 7, 7, 7]
     assert {settings["num_envs"] for _, settings, *_ in fake.order} == {16}
+    assert {settings["seconds"] for _, settings, *_ in fake.order} == {10.0 + 3.0}  # with the warm-up
     assert [found["libraries"][name]["median"] for name in (OURS, SB3, SF)] == [900, 300, 600]
     assert (found["ratios"][SB3]["median"], found["ratios"][SF]["median"]) == (3.0, 1.5)
     assert found["notes"] == []
@@ -79,6 +83,15 @@ def test_the_others_wait_as_their_users_do(tmp_path, fake, monkeypatch):
     settings = next(iter(LIBRARIES[SB3].candidates.values()))
     assert sb3.get("OMP_WAIT_POLICY") == settings["variables"].get("OMP_WAIT_POLICY")
     assert (module.Path(sb3["PYTHONPATH"]) / "peers" / "sb3_a2c.py").exists()
+
+
+def test_how_our_threads_wait_is_not_passed_on(tmp_path, fake, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    bench(tmp_path, "--repeats", "1", "--tune", "--libraries", SB3)
+    waits = [variables.get("OMP_WAIT_POLICY") for title, _, _, variables in fake.order if title != OURS]
+    theirs = [settings["variables"].get("OMP_WAIT_POLICY") for settings in LIBRARIES[SB3].candidates.values()]
+    assert waits[: len(theirs)] == theirs
+    assert None in theirs
 
 
 def test_below_the_goal_is_said(tmp_path, fake, capsys):
@@ -125,7 +138,12 @@ def test_tuning_uses_the_fastest_settings_that_work(tmp_path, fake):
     assert len(found["tried"][SB3]) == len(LIBRARIES[SB3].candidates)
 
 
-@pytest.mark.parametrize("words", [["--num-envs", "6"], ["--repeats", "0"], ["--seconds", "0"], ["--libraries", "x"]])
+def test_the_number_of_environments_is_a_multiple(capsys):
+    assert main(["bench", "versus", "--num-envs", "6"]) == 2
+    assert "--num-envs must be a multiple of 4, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--num-envs", "3"], ["--repeats", "0"], ["--seconds", "0"], ["--libraries", "x"]])
 def test_invalid_flags_are_refused(words, capsys):
     assert main(["bench", "versus", *words]) == 2
 
@@ -145,5 +163,6 @@ def test_the_task_is_that_of_ours():
     config = config_of(16, 0)
     assert (config.env, config.num_envs, config.frame_size, config.unroll) == ("vizdoom:MyWayHome", 16, (84, 84), 20)
     ours = task("MyWayHome", frame_size=(84, 84), frame_stack=1, action_repeat=4)
+    assert config.torso == fitting_torso(SimpleNamespace(observation={"image": ((84, 84, 3), None)}))
     assert BUTTONS.tolist() == ours.buttons.tolist()
     assert BUTTONS.shape == (len(pressed("MyWayHome")), len(available("MyWayHome")))

@@ -44,6 +44,13 @@ def test_a_process_gets_its_settings_and_reports(tmp_path):
     assert "heard" in (tmp_path / "output.txt").read_text()
 
 
+def test_what_an_import_prints_is_no_report(tmp_path):
+    program = (
+        """print('Warning: x\\n7\\nnull\\n[1]\\n["a", "b"]\\n{"a": 1, "b": 2}\\n\\n\\xff', flush=True)\nprint()\n"""
+    )
+    assert run(tmp_path, program + COUNTS, lines=[[5, 1.0], [19, 3]]) == pytest.approx(7.0)
+
+
 @pytest.mark.parametrize(
     ("program", "because"),
     [
@@ -72,8 +79,46 @@ def test_a_silent_process_is_ended_with_what_it_started(tmp_path, monkeypatch):
     os.close(reader)
 
 
+TIDY = """
+import pathlib, signal, sys, time
+
+def leave(number, frame):
+    time.sleep(0.5)
+    pathlib.Path("tidied").touch()
+    sys.exit()
+
+signal.signal(signal.SIGTERM, leave)
+print("[1, 1.0]", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_may_tidy_up_after_a_silence(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "SILENT_SECONDS", 2.0)
+    with pytest.raises(SkippedError, match="no update ended within"):
+        run(tmp_path, TIDY)
+    assert (tmp_path / "tidied").exists()
+
+
+def test_a_process_may_tidy_up_after_an_interrupt(tmp_path):
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured("Library", [sys.executable, "-c", TIDY], {}, os.environ, tmp_path, 0.0, interrupt)
+    assert (tmp_path / "tidied").exists()
+
+
+def test_a_process_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
+    with pytest.raises(SkippedError, match="no update ended within"):
+        run(tmp_path, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+
+
 def test_a_process_that_cannot_end_has_been_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "END_SECONDS", 0.2)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
     program = COUNTS + "import os, time; os.close(1); time.sleep(600)"
     assert run(tmp_path, program, lines=[[0, 1.0], [13, 2.0]]) == 13
 
@@ -118,6 +163,35 @@ def test_a_process_without_a_parent_stops():
         child.stdin.write(b"!")
         child.stdin.flush()
         assert child.wait(60) == 1
+
+
+ASKED = """
+import os, signal, time
+from peers import reporting
+
+reporting.UPDATE_SECONDS = 0.1
+report = reporting.to_parent(1000.0)
+print(report(1))
+os.kill(os.getpid(), signal.SIGTERM)
+if SILENT:
+    try:
+        time.sleep(60)
+    finally:
+        print("closed")
+print(report(2))
+time.sleep(0.3)  # closing may take longer than an update
+print("closed")
+"""
+
+
+@pytest.mark.parametrize(
+    ("silent", "said", "code"), [(False, ["False", "True", "closed"], 0), (True, ["False", "closed"], 143)]
+)
+def test_a_process_that_is_asked_to_stop_does_so_after_its_update_or_at_once(silent, said, code):
+    variables = os.environ | {"PYTHONPATH": str(Path(process.__file__).parent)}
+    command = [sys.executable, "-c", ASKED.replace("SILENT", str(silent))]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert (done.stderr.splitlines(), done.returncode) == (said, code)
 
 
 @pytest.mark.parametrize("file", sorted(Path(peers.__file__).parent.glob("*.py")), ids=lambda file: file.stem)

@@ -10,7 +10,7 @@ import torch
 
 from morello.benchmarks.versus import venvs
 from morello.benchmarks.versus.libraries import LIBRARIES
-from morello.benchmarks.versus.venvs import COMPLETE, SkippedError, python_of, reason, requirements
+from morello.benchmarks.versus.venvs import COMPLETE, MARK, SkippedError, python_of, reason, requirements
 from morello.envs.errors import UserError
 
 LIBRARY = LIBRARIES["sample-factory"]
@@ -26,8 +26,10 @@ def calls(monkeypatch):
         made.commands.append(command)
         if "venv" in command:
             venv = venvs.Path(command[-1])
-            venv.mkdir()
+            assert (venv / MARK).exists()  # so that one that is interrupted is made anew
             (venv / "pyvenv.cfg").touch()
+            (venv / "bin").mkdir()
+            (venv / "bin" / "python").touch()
         failed = made.returncode if "pip" in command else 0
         return subprocess.CompletedProcess(command, failed, "", made.stderr)
 
@@ -80,6 +82,51 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path, calls):
         python_of(tmp_path / "name" / "thesis.tex", "name", LIBRARY)
     assert calls.commands == []
     assert (tmp_path / "name" / "thesis.tex").exists()
+
+
+def test_an_environment_of_the_users_is_left_alone(tmp_path, calls):
+    own = tmp_path / "name"
+    own.mkdir()
+    (own / "pyvenv.cfg").touch()
+    with pytest.raises(UserError, match=rf"^{own} holds other files, .*--venvs\.$"):
+        python_of(tmp_path, "name", LIBRARY)
+    assert (own / "pyvenv.cfg").exists()
+    assert calls.commands == []
+
+
+@pytest.mark.parametrize("target", ["there", "nowhere"])
+def test_a_link_is_left_alone(tmp_path, calls, target):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / MARK).touch()
+    (tmp_path / "name").symlink_to(tmp_path / target)
+    with pytest.raises(UserError, match=rf"^{tmp_path / 'name'} is a link .*--venvs\.$"):
+        python_of(tmp_path, "name", LIBRARY)
+    assert (tmp_path / "there" / MARK).exists()
+    assert calls.commands == []
+
+
+@pytest.mark.parametrize("damage", ["written", "encoded", "moved"])
+def test_a_damaged_environment_is_made_anew(tmp_path, calls, damage):
+    python = python_of(tmp_path, "name", LIBRARY)
+    if damage == "moved":  # Python, to which a link of the environment leads
+        python.unlink()
+        python.symlink_to(tmp_path / "gone")
+    else:
+        (tmp_path / "name" / COMPLETE).write_bytes(b'["torch' if damage == "written" else b"\xff")
+    assert python_of(tmp_path, "name", LIBRARY).is_file()
+    assert len(calls.commands) == 4
+    assert json.loads((tmp_path / "name" / COMPLETE).read_text()) == requirements(LIBRARY)
+
+
+def test_an_error_without_a_reason_is_said_in_its_own_words(tmp_path, calls, monkeypatch):
+    def fail(path):
+        raise OSError("it is odd")
+
+    python_of(tmp_path, "name", LIBRARY)
+    (tmp_path / "name" / COMPLETE).unlink()
+    monkeypatch.setattr(venvs.shutil, "rmtree", fail)
+    with pytest.raises(UserError, match="cannot be used: it is odd; name another"):
+        python_of(tmp_path, "name", LIBRARY)
 
 
 def test_the_reason_is_the_line_that_names_an_error():
