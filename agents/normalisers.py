@@ -42,13 +42,10 @@ class Moments(nn.Module):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
     def update(self, x: Tensor, mask: Tensor) -> None:
-        """Include ``x`` where ``mask`` is True; if it is not finite there, change nothing."""
+        """Include ``x`` where ``mask`` is True."""
         kept = torch.where(mask, x, 0.0).double()
-        moments = torch.stack([self.count, self.total, self.squares])
-        added = torch.stack([mask.sum().double(), kept.sum(), (kept * kept).sum()])
-        after = torch.where(added.isfinite().all(), self.forget * moments + added, moments)
-        for moment, new in zip((self.count, self.total, self.squares), after, strict=True):
-            moment.copy_(new)
+        for moment, added in ((self.count, mask.sum()), (self.total, kept.sum()), (self.squares, (kept * kept).sum())):
+            moment.mul_(self.forget).add_(added)
 
     @property
     def sound(self) -> bool:

@@ -55,7 +55,7 @@ def prepared(
         advantage = standardised(advantage, valid)
     elif streams.config.advantage == "running":
         if fresh:
-            streams.advantages.update(advantage, valid)
+            streams.advantages.update(advantage, valid & advantage.isfinite().all())  # else NaN would stay
         divisor = streams.advantages.root_mean_square.float()
         advantage = advantage / (divisor + 1e-8)
         metrics["advantage_divisor"] = divisor
