@@ -60,11 +60,11 @@ class PoolVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Raise NotImplementedError: environments of a batch have no attributes of their own."""
-        raise NotImplementedError(attr_name)
+        raise NotImplementedError(f"{attr_name}: VecEnv asks for this method, and A2C's training never calls it")
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
         """Raise NotImplementedError: environments of a batch have no methods of their own."""
-        raise NotImplementedError(method_name)
+        raise NotImplementedError(f"{method_name}: VecEnv asks for this method, and A2C's training never calls it")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Return False for each environment."""
