@@ -23,6 +23,7 @@ from ..plugins import refuse_reserved
 from ..replay import Replay
 from .auxiliaries import auxiliaries_of
 from .config import Config
+from .devices import keep_freed_memory
 from .environment_options import environment_options
 from .registered import copied
 
@@ -68,6 +69,8 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
     """Build environment, model, actor and learner of a resolved config, seeded, with copies of ``plugins`` added."""
     given = copied(plugins)
     torch.set_num_threads(config.threads or 1)
+    if torch.device(config.device).type == "cpu":
+        keep_freed_memory()
     torch.set_flush_denormal(True)
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)

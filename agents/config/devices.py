@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+
 import torch
 
 from ...envs.errors import UserError, suggest
@@ -31,3 +34,17 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 2 GiB of memory that it has freed, where the C library is glibc.
+
+    By default glibc returns large blocks to the system, which then clears every page of the activations of each update
+    anew: 5 % of the time of training on images.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(mmap_threshold, 2**25)  # the most that glibc accepts; larger blocks are few and live long

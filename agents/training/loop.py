@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -34,6 +35,9 @@ from .recorder import Recorder
 from .restoring import refuse_odd_slots, refuse_other_kind
 from .schedule import Schedule, passes
 from .signals import Stop, Stopped
+
+DIAGNOSED = 64
+"""Updates that lie between two diagnoses of the encoder, which cost as much as two or three updates each."""
 
 
 class Training:
@@ -150,12 +154,12 @@ class Training:
         if self.saved is None:
             failed = self._checkpoint(progress)
         self.stop.check()
-        runner.diagnose = self._logs_next()
+        runner.diagnose = self._diagnoses_next()
         for rollout, metrics in runner:
             self.recorder.add(rollout, metrics)
             progress.tick(self.steps)
             finished = self.steps >= config.steps
-            runner.diagnose = self._logs_next()
+            runner.diagnose = self._diagnoses_next()
             log = self.schedule.due("log", config.log_every, self.steps)
             score = self.schedule.due("eval", config.eval_every, self.steps) or (finished and config.eval_every > 0)
             if log or score or finished:
@@ -203,12 +207,15 @@ class Training:
                 progress.message(f"checkpoint of step {self.steps:,} not written: {one_line(error)}", warning=True)
         return self.saved == self.steps
 
-    def _logs_next(self) -> bool:
-        """Return whether the next update is the last before a record, for which the learner also computes costly
-        metrics.
+    def _diagnoses_next(self) -> bool:
+        """Return whether the next update is one for which the learner also computes costly metrics: the last one before
+        the first record, the last record, and others at least ``DIAGNOSED`` updates apart.
         """
         config = self.config
-        return passes(self.steps, config.num_envs * config.unroll, config.log_every, config.steps)
+        steps, every = config.num_envs * config.unroll, config.log_every
+        rollouts = math.ceil(DIAGNOSED / config.learner.updates)
+        seldom = every if self.steps < every else every * math.ceil(rollouts * steps / every)
+        return passes(self.steps, steps, seldom, config.steps)
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
         """Score the current policy; return nothing if that fails, because training does not depend on it."""
