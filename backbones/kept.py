@@ -128,7 +128,7 @@ class Kept:
 
     def _recall(self, weights: list[tuple[Tensor, Tensor]], rows: Tensor) -> tuple[Tensor, Tensor]:
         start = self._start(rows)
-        y = rows.permute(0, 3, 1, 2).to(self.dtype)
+        y = rows.permute(0, 3, 1, 2)
         for i, (layer, (w, bias), output) in enumerate(zip(self.layers, weights, self.outputs, strict=True)):
             weight = (w * (1 / 255)).to(self.dtype) if i == 0 else w
             y = KnownConvolution.apply(y, weight, bias, output[start : start + len(rows)], layer.stride, layer.padding)  # type: ignore[no-untyped-call]

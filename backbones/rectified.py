@@ -51,7 +51,10 @@ def unfolded(x: Tensor, across: int) -> Tensor:
 
 
 class KnownConvolution(torch.autograd.Function):
-    """``relu(conv2d(x, weight, bias))`` whose value is known already: only its gradients are computed."""
+    """``relu(conv2d(x, weight, bias))`` whose value is known already: only its gradients are computed.
+
+    ``x`` may hold bytes, which are converted when they are needed, so that the result is still in cache.
+    """
 
     @staticmethod
     def forward(
@@ -68,7 +71,10 @@ class KnownConvolution(torch.autograd.Function):
         """Return the gradients of x, weight and bias; they are those of autograd to the last bit."""
         x, weight, value = ctx.saved_tensors
         stride, padding = ctx.stride, ctx.padding
+        # Below a linear layer rows come in another layout, in which all that follows is slow.
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
         gradient = torch.ops.aten.threshold_backward(gradient, value, 0)
+        x = x.to(weight.dtype)
         image, filters, bias = ctx.needs_input_grad[:3]
         dx = dw = db = None
         if image:
