@@ -31,11 +31,21 @@ SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 def _sb3() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield settings of Stable-Baselines3's A2C: n_steps 5 is its default and 20 is our unroll; torch's idle threads
-    sleep as ours do, or wait actively, which is torch's default.
+    sleep as ours do, or wait actively, which is torch's default. EnvPool's threads mostly wait for simulators.
     """
-    for n_steps, threads, sleeps in ((20, 2, True), (20, 2, False), (5, 2, True), (20, 1, True)):
-        name = f"n_steps {n_steps}, {threads} torch threads{', which sleep' if sleeps and threads > 1 else ''}"
-        shared = {"torch_threads": threads, "pool_threads": 2, "variables": SLEEP if sleeps else {}}
+    tried = (
+        # n_steps, torch's threads, which sleep, EnvPool's threads
+        (20, 2, True, 16),
+        (20, 2, True, 2),
+        (20, 2, False, 16),
+        (20, 2, False, 2),
+        (5, 2, True, 16),
+        (20, 1, True, 16),
+    )
+    for n_steps, threads, sleeps, pool_threads in tried:
+        waiting = ", which sleep" if sleeps and threads > 1 else ""
+        name = f"n_steps {n_steps}, {threads} torch threads{waiting}, pool threads {pool_threads}"
+        shared = {"torch_threads": threads, "pool_threads": pool_threads, "variables": SLEEP if sleeps else {}}
         yield name, {**shared, "a2c": {"n_steps": n_steps}}
 
 
@@ -64,9 +74,13 @@ def _sample_factory() -> Iterator[tuple[str, dict[str, Any]]]:
         ("asynchronous", 1, 2, 32, 1024, 1, 1),
         ("asynchronous", 2, 2, 32, 1024, 1, 1),
         ("asynchronous", 2, 1, 20, 320, 1, 1),
+        ("asynchronous", 2, 1, 20, 320, 8, 1),
+        ("asynchronous", 2, 1, 32, 1024, 8, 1),
         ("asynchronous", 2, 1, 128, 2048, 1, 1),
         ("synchronous", 2, 1, 32, 512, 1, 1),
+        ("synchronous", 2, 1, 32, 512, 8, 1),
         ("serial", 1, 1, 20, 320, 2, 2),
+        ("serial", 1, 1, 20, 320, 16, 2),
         ("serial", 1, 1, 32, 1024, 2, 2),
     )
     for mode, workers, splits, rollout, batch, pool_threads, torch_threads in tried:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import morello
 from morello.envs.adapters.envpool import EnvPool
-from morello.envs.adapters.vizdoom import SCENARIOS, ScenarioRewards, task
+from morello.envs.adapters.vizdoom import SCENARIOS, ScenarioRewards, resolution, task
 from morello.envs.errors import UserError
 from morello.envs.rows import leaves
 
@@ -189,3 +190,44 @@ def where(link):
         return os.readlink(link)
     except OSError:  # it has ended meanwhile
         return ""
+
+
+@pytest.mark.parametrize(
+    ("frame_size", "screen"),
+    [
+        ((84, 84), (160, 120)),
+        ((120, 160), (160, 120)),
+        ((120, 161), (200, 150)),
+        ((121, 84), (200, 150)),
+        ((240, 320), (320, 240)),
+        ((900, 900), (640, 480)),
+    ],
+)
+def test_doom_draws_no_larger_screen_than_the_frame_needs(frame_size, screen):
+    assert resolution(frame_size) == screen
+    env = morello.make("vizdoom:MyWayHome", 1, frame_size=frame_size, render=True)
+    shape = env.reset().observation["image"].shape
+    assert shape == (1, *frame_size, 3)
+    assert env.render().shape == (*screen[::-1], 3)
+    env.close()
+
+
+@pytest.mark.parametrize("side", [84, 42, 200])
+def test_an_image_shows_what_envpools_own_settings_show(side):
+    """Frames from a smaller screen differ in their finest texture only."""
+    import envpool
+
+    settings = {"img_height": side, "img_width": side, "stack_num": 1, "frame_skip": 4, "num_envs": 1}
+    theirs = envpool.make("MyWayHome-v1", env_type="gymnasium", env_seed=[3], **settings)
+    env = morello.make("vizdoom:MyWayHome", 1, seed=3, frame_size=(side, side))
+    image, step = theirs.reset()[0], env.reset()
+    turn, expected, found = env.spec.action_names.index("turn left"), [], []
+    for _ in range(12):
+        expected.append(torch.from_numpy(image[0].copy()))
+        found.append(step.observation["image"][0].permute(2, 0, 1).clone())
+        image = theirs.step(np.array([[1.0, 0, 0, 0, 0]]))[0]
+        step = env.step(torch.tensor([turn]))
+    a, b = (F.avg_pool2d(torch.stack(x).float(), side // 14) for x in (expected, found))
+    assert (a - b).abs().mean() < 3
+    assert (a - b.roll(1, 0)).abs().mean() > 6  # the frames of other moments are further away
+    env.close()
