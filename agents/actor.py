@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,19 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     uniform = torch.rand(shape, generator=generator, device=generator.device)
     # rand is in [0, 1): the smallest positive float keeps both logarithms finite.
     return -torch.log(-torch.log(uniform.clamp_(min=torch.finfo(torch.float32).tiny)))
+
+
+@contextmanager
+def cores_left_to_simulators() -> Iterator[None]:
+    """Let torch use half of its threads in this context, in which simulators work at the same time: its threads wait
+    for each other after every operation, and thus for whatever else runs on the core of one of them.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Row(NamedTuple):
@@ -110,7 +123,8 @@ class Actor:
         self.noise.copy_(gumbel(tuple(self.noise.shape), self.generator))
         if self._graph is None:
             kept = self.model.encoder.keeping(r.observation) if self.keep else nullcontext()
-            with self.model.constant(), kept:
+            alternate = len(self._parts) > 1 and self.model.device.type == "cpu"
+            with self.model.constant(), kept, cores_left_to_simulators() if alternate else nullcontext():
                 self._steps()
         else:
             if not self._captured:

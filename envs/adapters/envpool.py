@@ -58,6 +58,7 @@ class Task(NamedTuple):
     # episode appears truncated unless it was paid: None, EnvPool's limit, is for tasks that never end unpaid.
     limit: int | None = None
     goal: bool = False  # True if termination on a positive reward is a success
+    processes: bool = False  # True if simulators are processes of their own, for which EnvPool's threads only wait
     # For simulators that run in a folder: a function that prepares the folder and returns additional settings.
     prepare: Callable[[Path], dict[str, Any]] | None = None
 
@@ -86,7 +87,8 @@ class EnvPool(Pool):
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
         self.codes = task.side is not None  # True if the image is a grid of codes rather than colours
-        self._settings = task.settings | {"num_threads": min(num_envs, threads or torch.get_num_threads())}
+        threads = (threads or torch.get_num_threads()) * (2 if task.processes else 1)
+        self._settings = task.settings | {"num_threads": min(num_envs, threads)}
         if task.limit is not None:
             self._settings["max_episode_steps"] = task.limit + 2  # never reached
         if render:

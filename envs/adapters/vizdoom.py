@@ -125,6 +125,7 @@ def task(
         frames_per_step=action_repeat,
         variables=() if scenario.variable is None else (scenario.variable,),
         goal=scenario.end > 0,
+        processes=True,
         buttons=table,
         rewards=lambda num_envs: ScenarioRewards(scenario, action_repeat, num_envs),
         prepare=lambda folder: prepared(name, screen, folder),
