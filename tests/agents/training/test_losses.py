@@ -77,14 +77,31 @@ def test_without_it_the_replay_begins_empty_and_that_is_said(tmp_path, capsys):
 
 
 def test_every_loss_is_in_the_record_with_its_share_of_the_gradient(whole):
-    for record in records(whole):
+    first, *others, last = records(whole)
+    for record in (first, last):
         shares = [record[f"{name}/gradient_share"] for name in (*AUXILIARY_LOSSES, "policy", "value", "entropy")]
         assert sum(shares) == pytest.approx(1, abs=1e-5)
-        assert all(f"loss/{name}" in record for name in AUXILIARY_LOSSES)
         assert record["encoder/effective_rank"] > 1
+    assert len(others) == 2
+    for record in (first, *others, last):
+        assert all(f"loss/{name}" in record for name in AUXILIARY_LOSSES)
         assert 0 <= record["cpc/accuracy"] <= 1
         assert {f"cpc/accuracy_by_horizon/{k}" for k in range(1, 7)} <= record.keys()
         assert "cpc/accuracy_by_horizon/7" not in record, "an unroll of 6 is too short"
+
+
+@pytest.mark.parametrize(
+    ("updates", "diagnosed"),
+    # A record each 10 rollouts: the next multiple of 64 updates is 70 rollouts, or 20 of 4 updates each.
+    [(1, [10, 70, 140, 200]), (4, [10, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200])],
+)
+def test_costly_diagnostics_are_64_updates_apart_but_for_the_first_and_last(updates, diagnosed, tmp_path):
+    small = {"num_envs": 2, "unroll": 2, "memory": "none", "steps": 800, "log_every": 40, "epochs": updates}
+    train(with_overrides(SMALL, small), run=str(tmp_path / "run"))
+    rows = records(tmp_path / "run")
+    assert [row["step"] // 4 for row in rows] == list(range(10, 201, 10))
+    assert [row["step"] // 4 for row in rows if "policy/gradient_share" in row] == diagnosed
+    assert [row["step"] // 4 for row in rows if "encoder/effective_rank" in row] == diagnosed
 
 
 def test_other_losses_make_another_run(whole):

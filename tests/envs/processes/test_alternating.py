@@ -1,5 +1,7 @@
 """Two pools that take turns are one environment, and the actor overlaps them without changing what happens."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -64,6 +66,35 @@ def test_the_actor_acts_in_one_while_the_other_simulates():
         "recv first",
         "recv second",
     ]
+
+
+@pytest.mark.parametrize(("before", "acting"), [(1, 1), (2, 1), (3, 1), (4, 2)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_acting_leaves_half_of_the_threads_to_what_simulates_meanwhile(before, acting, fails, threads):
+    env, used = halves(5, []), []
+    actor = Actor(env, ActorCritic(env.spec, torso="grid", memory="none", memory_size=3), 3)
+    whole = Actor(env.parts[0][1].env, actor.model, 3)
+
+    def note():
+        used.append(torch.get_num_threads())
+        if fails:
+            raise InterruptedError
+
+    actor.check = whole.check = note
+    torch.set_num_threads(before)
+    for each, expected in ((actor, acting), (whole, before)):
+        used.clear()
+        with pytest.raises(InterruptedError) if fails else nullcontext():
+            each.collect()
+        assert set(used) == {expected}
+        assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("memory", ["none", "lstm"])
