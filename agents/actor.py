@@ -29,11 +29,12 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 @contextmanager
 def cores_left_to_simulators() -> Iterator[None]:
     """Let torch use half of its threads in this context, in which simulators work at the same time: its threads wait
-    for each other after every operation, and thus for whatever else runs on the core of one of them.
+    for each other after every operation, and thus for whatever else runs on the core of one of them. A thread of Python
+    that first uses torch meanwhile keeps that number.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
     try:
+        torch.set_num_threads(max(1, threads // 2))
         yield
     finally:
         torch.set_num_threads(threads)

@@ -1,5 +1,5 @@
 """Diagnostics of the encoder: the share of each loss in its gradient, and the effective rank of its features. They are
-costly, so they are computed once per logging interval.
+costly, so they are computed for few updates.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Kept:
 
     Between ``begin`` and ``finish`` the rows of the buffer that are encoded without a gradient are kept, computed with
     weights that are rounded once. Then the buffer as a whole can be encoded with a gradient from what was kept, unless
-    weights or images have changed. Rows are recognised by their address in the buffer.
+    weights or images have changed; images must not change between that and the gradient. Rows are recognised by their
+    address in the buffer.
     """
 
     def __init__(self, torso: ConvolutionalTorso, images: Tensor) -> None:

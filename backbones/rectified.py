@@ -74,7 +74,6 @@ class KnownConvolution(torch.autograd.Function):
         # Below a linear layer rows come in another layout, in which all that follows is slow.
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         gradient = torch.ops.aten.threshold_backward(gradient, value, 0)
-        x = x.to(weight.dtype)
         image, filters, bias = ctx.needs_input_grad[:3]
         dx = dw = db = None
         if image:
@@ -84,7 +83,7 @@ class KnownConvolution(torch.autograd.Function):
             dx = _gradients(gradient, a, w, (stride[0], 1) if fold else stride, padding, (True, False, False))[0]
             dx = unfolded(dx, stride[1]) if fold else dx
         if filters or bias:
-            dw, db = _gradients(gradient, x, weight, stride, padding, (False, filters, bias))[1:]
+            dw, db = _gradients(gradient, x.to(weight.dtype), weight, stride, padding, (False, filters, bias))[1:]
         return dx, dw, db, None, None, None
 
 

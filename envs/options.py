@@ -53,7 +53,8 @@ class EnvOptions(EnvSettings):
     """All keyword options of ``make``. The fields added here have no command-line flag."""
 
     threads: int | None = None
-    """CPU threads of the simulator. If not given: torch's number of threads."""
+    """CPU threads of the simulator; ViZDoom, whose threads wait for processes, takes twice as many for each pool.
+    If not given: torch's number of threads."""
     pools: int = 2
     """ViZDoom and Atari: number of alternating pools (1 or 2); with 2, one simulates while the agent acts in the other.
     """

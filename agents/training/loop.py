@@ -37,7 +37,7 @@ from .schedule import Schedule, passes
 from .signals import Stop, Stopped
 
 DIAGNOSED = 64
-"""Updates that lie between two diagnoses of the encoder, which cost as much as two or three updates each."""
+"""Least number of updates between two diagnoses of the encoder, each of which costs as much as two or three updates."""
 
 
 class Training:

@@ -100,6 +100,7 @@ def run(flags: VersusFlags, console: Console) -> dict[str, Any]:
 DIFFERENCES = [
     "Our torso runs in bfloat16 where the processor multiplies it natively; the other libraries' is float32.",
     "Our environments are two EnvPools that alternate, Stable-Baselines3's one, Sample Factory's as its settings say.",
+    "Each of our EnvPools has twice torch's threads; the others' have what was fastest, or the first of the settings.",
     "Rewards are the scenario's in ours and EnvPool's own in the others.",
     "Our steps include those that begin an episode anew, about one in 500.",
     "Sample Factory's asynchronous mode learns from outdated weights; the others do not.",

@@ -71,6 +71,10 @@ def _sample_factory() -> Iterator[tuple[str, dict[str, Any]]]:
         # mode, workers, splits, rollout, batch, EnvPool's threads, torch's threads
         ("asynchronous", 2, 1, 32, 1024, 1, 1),
         ("asynchronous", 1, 1, 32, 1024, 2, 1),
+        ("asynchronous", 1, 1, 32, 1024, 4, 1),
+        ("asynchronous", 1, 1, 32, 1024, 16, 1),
+        ("asynchronous", 1, 1, 20, 320, 2, 1),
+        ("asynchronous", 1, 1, 20, 320, 16, 1),
         ("asynchronous", 1, 2, 32, 1024, 1, 1),
         ("asynchronous", 2, 2, 32, 1024, 1, 1),
         ("asynchronous", 2, 1, 20, 320, 1, 1),

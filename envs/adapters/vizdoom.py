@@ -133,8 +133,8 @@ def task(
 
 
 def resolution(frame_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the smallest screen, (width, height), whose pixels are as many as those of a frame [height, width] in both
-    directions, or the largest there is. A screen of twice the width and height takes twice the time.
+    """Return the smallest screen (width, height) that is at least as wide and as high as a frame [height, width], or
+    the largest there is. A screen of twice the width and height takes twice the time.
     """
     height, width = frame_size
     return next((screen for screen in SCREENS if screen[0] >= width and screen[1] >= height), SCREENS[-1])

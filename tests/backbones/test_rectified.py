@@ -63,6 +63,46 @@ def test_a_known_output_has_the_gradients_of_a_computed_one(width, kernel, strid
         torch.testing.assert_close(mine.grad, its.grad, **rounding)
 
 
+LAYOUTS = {
+    "channels last": lambda g: g.contiguous(memory_format=torch.channels_last),
+    "channels first": lambda g: g.contiguous(),
+    "flattened below a linear layer": lambda g: g.flatten(1).clone().unflatten(1, g.shape[1:]),
+    "strided": lambda g: torch.stack([g, g], -1)[..., 0],
+    "transposed": lambda g: g.transpose(2, 3).contiguous().transpose(2, 3),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_and_layouts_change_no_bit_of_the_gradients(channels, layout, dtype):
+    generator = torch.Generator().manual_seed(7)
+    pixels = torch.randint(0, 256, (N, 21, 20, channels), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
+    w, b = images(8, 8, channels, seed=1).to(dtype), torch.randn(N, generator=generator).to(dtype)
+    value = F.relu(F.conv2d(pixels.to(dtype), w / 255, b, 4))
+    gradient = torch.randn(value.shape, generator=generator).to(dtype)
+
+    def gradients(x, given):
+        leaves = [w.clone().requires_grad_(), b.clone().requires_grad_()]
+        KnownConvolution.apply(x, *leaves, value, (4, 4), (0, 0)).backward(given)
+        return [leaf.grad for leaf in leaves]
+
+    expected = gradients(pixels.to(dtype), LAYOUTS["channels last"](gradient))
+    found = gradients(pixels, LAYOUTS[layout](gradient))
+    assert all(x.abs().sum() > 0 for x in expected)
+    assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
+
+
+def test_images_that_change_before_their_gradient_are_an_error():
+    pixels = torch.zeros(N, 9, 9, C, dtype=torch.uint8).permute(0, 3, 1, 2)
+    w, b = images(3, 3).requires_grad_(), torch.randn(N)
+    y = F.relu(F.conv2d(pixels.float(), w, b)).detach()
+    known = KnownConvolution.apply(pixels, w, b, y, (1, 1), (0, 0))
+    pixels.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        known.sum().backward()
+
+
 def test_only_the_gradients_that_are_asked_for_are_made():
     x, w, b = images(9, 9), images(3, 3)[:, :C].clone().requires_grad_(), torch.randn(N)
     y = F.relu(F.conv2d(x, w, b)).detach()

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ class Batch:
 
         _, height, width = FRAME
         self.num_envs = num_envs
-        self.folder = tempfile.TemporaryDirectory()
-        scenario = Path(self.folder.name, "scenario.cfg")
+        folder = tempfile.mkdtemp()
+        self._end = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        scenario = Path(folder, "scenario.cfg")
         text = Path(make_spec(TASK).config.cfg_path).read_text(encoding="utf-8")
         scenario.write_text(re.sub(r"RES_\w+", SCREEN, text), encoding="utf-8")
         self.pool: Any = make(
@@ -67,4 +70,4 @@ class Batch:
     def close(self) -> None:
         """End the simulators, which would otherwise leave their shared memory behind."""
         self.pool = None
-        self.folder.cleanup()
+        self._end()

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from morello.benchmarks.versus.peers import pool
 from morello.benchmarks.versus.peers.pool import BUTTONS, FRAME, Batch
+from morello.envs.adapters.vizdoom import resolution, task
 
 
 class Pool:
@@ -32,7 +34,7 @@ class Pool:
 
 
 @pytest.fixture
-def pools(monkeypatch):
+def pools(monkeypatch, tmp_path):
     """The pools that are made, in place of EnvPool's."""
     made = []
 
@@ -42,6 +44,9 @@ def pools(monkeypatch):
 
     module = ModuleType("envpool")
     module.make = make
+    config = tmp_path / "my_way_home.cfg"
+    config.write_text("mode = PLAYER\nscreen_resolution = RES_320X240\n")
+    module.make_spec = lambda task: SimpleNamespace(config=SimpleNamespace(cfg_path=str(config)))
     monkeypatch.setitem(sys.modules, "envpool", module)
     return made
 
@@ -69,8 +74,18 @@ def test_episodes_that_end_begin_anew_within_the_step(pools, monkeypatch):
     assert terminated.tolist() == [True, False, True]
     assert not truncated.any()
     assert made.resets == [None, [0, 2]]
+    scenario = Path(made.options["cfg_path"])
+    assert scenario.read_text() == "mode = PLAYER\nscreen_resolution = RES_160X120\n"
+    assert made.options["use_inter_area_resize"] is False
     batch.close()
     assert batch.pool is None
+    assert not scenario.parent.exists()
+
+
+def test_the_screen_is_that_of_our_environment():
+    ours = task("MyWayHome", frame_size=FRAME[1:], frame_stack=1, action_repeat=pool.ACTION_REPEAT)
+    assert "RES_{}X{}".format(*resolution(FRAME[1:])) == pool.SCREEN
+    assert ours.settings["use_inter_area_resize"] is False
 
 
 def counting(monkeypatch, module, taken, most):

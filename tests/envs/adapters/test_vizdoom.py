@@ -213,10 +213,11 @@ def test_doom_draws_no_larger_screen_than_the_frame_needs(frame_size, screen):
 
 
 @pytest.mark.parametrize("side", [84, 42, 200])
-def test_an_image_shows_what_envpools_own_settings_show(side):
+def test_an_image_shows_what_envpools_own_settings_show(side, monkeypatch, tmp_path):
     """Frames from a smaller screen differ in their finest texture only."""
     import envpool
 
+    monkeypatch.chdir(tmp_path)  # where Doom leaves files
     settings = {"img_height": side, "img_width": side, "stack_num": 1, "frame_skip": 4, "num_envs": 1}
     theirs = envpool.make("MyWayHome-v1", env_type="gymnasium", env_seed=[3], **settings)
     env = morello.make("vizdoom:MyWayHome", 1, seed=3, frame_size=(side, side))
@@ -227,7 +228,8 @@ def test_an_image_shows_what_envpools_own_settings_show(side):
         found.append(step.observation["image"][0].permute(2, 0, 1).clone())
         image = theirs.step(np.array([[1.0, 0, 0, 0, 0]]))[0]
         step = env.step(torch.tensor([turn]))
+    env.close()
+    del theirs  # which ends its simulator
     a, b = (F.avg_pool2d(torch.stack(x).float(), side // 14) for x in (expected, found))
     assert (a - b).abs().mean() < 3
     assert (a - b.roll(1, 0)).abs().mean() > 6  # the frames of other moments are further away
-    env.close()
