@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .base import Torso
 from .numerics import running_dtype
+from .rectified import convolve
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
@@ -52,7 +53,7 @@ class ConvolutionalTorso(Torso):
         first = self.convolutions[0]
         # The weights are scaled instead of the pixels, which saves one pass over the pixels.
         pixels = x.permute(0, 3, 1, 2).to(running_dtype(x.device))
-        y = F.conv2d(pixels, first.weight * (1 / 255), first.bias, first.stride, first.padding)
+        y = convolve(pixels, first.weight * (1 / 255), first.bias, first.stride, first.padding)
         maps = self.convolutions[1:](y)
         return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .convolutional import ConvolutionalTorso
 from .numerics import running_dtype
-from .rectified import KnownConvolution, chain
+from .rectified import KnownConvolution, chain, convolve
 
 LEAST_ROWS = 4
 """Rows at a time from which outputs are kept. For one alone libraries have other kernels, which round differently."""
@@ -115,7 +115,7 @@ class Kept:
         """Compute and keep the outputs for rows of the buffer from ``start``, and return the last layer's."""
         y = rows.permute(0, 3, 1, 2).to(self.dtype)
         for i, (layer, (weight, bias)) in enumerate(zip(self.layers, self.weights, strict=True)):
-            y = F.conv2d(y, weight, bias, layer.stride, layer.padding)
+            y = convolve(y, weight, bias, layer.stride, layer.padding)
             if i == len(self.outputs):
                 size = (len(self.rows), *y.shape[1:])
                 self.outputs.append(torch.empty(size, dtype=self.dtype, memory_format=torch.channels_last))

@@ -36,7 +36,7 @@ from .restoring import refuse_odd_slots, refuse_other_kind
 from .schedule import Schedule, passes
 from .signals import Stop, Stopped
 
-DIAGNOSED = 64
+DIAGNOSED = 256
 """Least number of updates between two diagnoses of the encoder, each of which costs as much as two or three updates."""
 
 

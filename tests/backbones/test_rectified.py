@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from morello.backbones import rectified
 from morello.backbones.convolutional import DeepCNN, NatureCNN, ShallowCNN
-from morello.backbones.rectified import KnownConvolution, chain, foldable, folded, unfolded
+from morello.backbones.rectified import KnownConvolution, chain, convolve, foldable, folded, unfolded
 
 N, C, OUT = 5, 3, 7
 
@@ -38,6 +39,27 @@ def test_a_folded_convolution_is_the_convolution():
 )
 def test_what_does_not_divide_is_not_folded(width, kernel, stride, padding):
     assert not foldable(images(21, width), images(kernel, kernel), (stride, stride), (padding, padding))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "fold"), [("bfloat16", 3, True), ("bfloat16", 16, False), ("float32", 3, False)]
+)
+def test_few_channels_of_bfloat16_are_folded_with_the_same_results(dtype, channels, fold, monkeypatch):
+    dtype = getattr(torch, dtype)
+    x, w, b = images(21, 20, channels), images(8, 8, channels, seed=1), torch.randn(N)
+    x, w, b = (y.to(dtype).requires_grad_() for y in (x, w, b))
+    folds = []
+    monkeypatch.setattr(rectified, "folded", lambda x, across: folds.append(across) or folded(x, across))
+    y = convolve(x, w, b, (4, 4), (0, 0))
+    assert folds == ([4, 4] if fold else [])
+    exact = [z.detach().double().requires_grad_() for z in (x, w, b)]
+    expected = F.conv2d(*exact, 4)
+    direction = images(*y.shape[2:], len(b), seed=2).to(dtype)
+    y.backward(direction)
+    expected.backward(direction.double())
+    rounding = 1e-5 if dtype == torch.float32 else 1e-2
+    for mine, its in ((y, expected), *((a.grad, z.grad) for a, z in zip((x, w, b), exact, strict=True))):
+        torch.testing.assert_close(mine.double(), its, rtol=rounding, atol=rounding * its.detach().abs().max().item())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -12,6 +12,7 @@ from morello.agents.config.presets import PRESETS
 from morello.agents.config.registered import with_all_registered
 from morello.agents.config.resolve import resolve
 from morello.agents.replay import ReplayConfig
+from morello.agents.training import loop
 from morello.agents.training.train import train
 from morello.auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
 from morello.auxiliaries.losses.cpc import CPCLoss
@@ -92,10 +93,11 @@ def test_every_loss_is_in_the_record_with_its_share_of_the_gradient(whole):
 
 @pytest.mark.parametrize(
     ("updates", "diagnosed"),
-    # A record each 10 rollouts: the next multiple of 64 updates is 70 rollouts, or 20 of 4 updates each.
+    # A record each 10 rollouts; 64 updates are passed after 70 rollouts, or 20 of 4 updates each.
     [(1, [10, 70, 140, 200]), (4, [10, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200])],
 )
-def test_costly_diagnostics_are_64_updates_apart_but_for_the_first_and_last(updates, diagnosed, tmp_path):
+def test_costly_diagnostics_are_far_apart_but_for_the_first_and_last(updates, diagnosed, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "DIAGNOSED", 64)
     small = {"num_envs": 2, "unroll": 2, "memory": "none", "steps": 800, "log_every": 40, "epochs": updates}
     train(with_overrides(SMALL, small), run=str(tmp_path / "run"))
     rows = records(tmp_path / "run")
