@@ -384,7 +384,7 @@ def test_one_file_and_one_registry_line(tmp_path):
             "loss/value/glitter",
             "patient/turns",
         }
-    assert all("foretell/gradient_share" in record for record in (records[0], records[-1]))
+    assert "foretell/gradient_share" in records[-1]
     means = [2.5, 6.5, 10.5, 14.5, 18.5]  # of updates 1 to 4, 5 to 8 and so on
     assert [record["patient/turns"] for record in records] == means
     assert "random" in said["eval run --episodes 2"]

@@ -209,13 +209,12 @@ class Training:
 
     def _diagnoses_next(self) -> bool:
         """Return whether the next update is one for which the learner also computes costly metrics: the last one before
-        the first record, the last record, and others at least ``DIAGNOSED`` updates apart.
+        records that are at least ``DIAGNOSED`` updates apart, and before the last record.
         """
         config = self.config
         steps, every = config.num_envs * config.unroll, config.log_every
         rollouts = math.ceil(DIAGNOSED / config.learner.updates)
-        seldom = every if self.steps < every else every * math.ceil(rollouts * steps / every)
-        return passes(self.steps, steps, seldom, config.steps)
+        return passes(self.steps, steps, every * math.ceil(rollouts * steps / every), config.steps)
 
     def _evaluate(self, progress: Progress) -> dict[str, float]:
         """Score the current policy; return nothing if that fails, because training does not depend on it."""
