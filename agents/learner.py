@@ -114,7 +114,7 @@ class Learner:
         with torch.set_grad_enabled(single):
             out = self.model.unroll(rollout, self.shares, length)
         learnt = self._learnt(rollout)
-        rewarded = self.streams.score(learnt, _detached(out.features))
+        rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
         if self.replay is not None:
             self.replay.add(rollout)
@@ -180,7 +180,9 @@ class Learner:
         """Add the plugins' terms to ``terms``, and return their metrics. ValueError for one whose name is ``taken``."""
         learnt, seen = self._learnt(part.rollout), _detached(out.features)
         for name, reward in self.streams.rewards.items():
-            terms[name] = reward(learnt, seen, part.scored[name])
+            scored = part.scored[name]
+            warming = name in self.streams.warming
+            terms[name] = (scored.raw, part.rollout.valid) if warming else reward(learnt, seen, scored)
         due = {k: m for k, m in self.losses.items() if replays or k not in self.replaying}
         sequences = any(m.data == "sequence_replay" for m in due.values())
         shared = self._replayed() if sequences else None

@@ -81,14 +81,16 @@ class Streams:
             for name, module in self.rewards.items()
         }
         self.advantages = Moments(ADVANTAGES).to(device)
+        self.warming: set[str] = set()  # rewards that only set statistics yet
         self.memories: dict[str, dict[str, State]] = {}  # by source, then "NAME" and "NAME/filter"
         self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}
 
     @torch.no_grad()
-    def score(self, rollout: Rollout, features: Features) -> Rewarded:
+    def score(self, rollout: Rollout, features: Features, steps: int) -> Rewarded:
         """Score the rollout, normalise the rewards, and then update statistics. NonFiniteError for a reward that is not
         finite, where the host can tell (on a GPU the update is gated); ValueError for one of another shape or type.
+        ``steps`` were made before this rollout: a reward that warms up for more than those is 0.
         """
         source = str(rollout.source)
         if self.next.get(source) != rollout.sequence:  # a gap in the sequence, or lost environments
@@ -97,7 +99,14 @@ class Streams:
         self.next[source] = rollout.sequence + 1
         finite = torch.ones((), dtype=torch.bool, device=rollout.reward.device)
         found = Rewarded({EXTRINSIC: rollout.reward}, {}, {}, finite)
+        self.warming = {name for name, module in self.rewards.items() if steps < module.config.warmup_steps}
         for name, module in self.rewards.items():
+            if name in self.warming:
+                module.warm_up(rollout)
+                nothing = torch.zeros_like(rollout.reward)
+                found.reward[name], found.scored[name] = nothing, Scored(nothing)
+                found.divisor[name] = torch.full_like(nothing[0, 0], torch.nan)
+                continue
             memory = self._memory(source, name, partial(module.initial_state, rollout.reward.shape[1]), name)
             scored = _checked(name, module.score(rollout, features, memory), rollout)
             finite &= scored.raw.isfinite().all()

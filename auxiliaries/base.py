@@ -23,6 +23,7 @@ from ..envs.trees import State
 from .pooling import Metric
 
 Data = Literal["rollout", "sequence_replay", "transition_replay"]
+Normalise = Literal["none", "return", "reward"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class IntrinsicConfig(AuxiliaryConfig):
     """Discount per step of this reward's return."""
     episodic: bool = False
     """End this reward's return where an episode ends; otherwise it continues across resets."""
-    normalise: Literal["none", "return", "reward"] = "return"
+    normalise: Normalise = "return"
     """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
     or reward (its own standard deviation)."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
@@ -58,6 +59,9 @@ class IntrinsicConfig(AuxiliaryConfig):
     Below the value head its gradient is scaled by the square of the reward's weight, at most 1."""
     learning_rate: Annotated[float, Meta(gt=0)] = 1e-4
     """Learning rate of the reward's own networks (Adam)."""
+    warmup_steps: Annotated[int, Meta(ge=0)] = 0
+    """Steps at the beginning, charged like all others, that set statistics: this reward is 0, and nothing of its own
+    learns."""
 
 
 class Auxiliary(nn.Module, abc.ABC):
@@ -173,6 +177,10 @@ class IntrinsicReward(Auxiliary):
     def initial_state(self, batch: int) -> State:
         """Return the memories of ``batch`` environments before the first observation: tensors, batch first."""
         return ()
+
+    def warm_up(self, rollout: Rollout) -> None:
+        """Update the statistics of observations in the steps before the reward begins (``warmup_steps``)."""
+        return
 
     @abc.abstractmethod
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:

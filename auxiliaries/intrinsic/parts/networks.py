@@ -1,0 +1,87 @@
+"""Networks of the intrinsic rewards' own: they embed views, and never share weights with the agent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .view import View, Views
+
+CHUNK_VALUES = 2**19
+"""Values of a view per chunk on a CPU, whose caches then hold the activations too."""
+
+
+def convolutions(shape: Sequence[int], small: bool, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Build convolutions for views [C, h, w], flattened: four of 32 3x3/2 (Pathak et al. 2017), or three of 2x2 with
+    16, 32 and 64 filters for a small grid (Seo et al. 2021).
+    """
+    layers: list[nn.Module] = []
+    channels = shape[0]
+    for width in (16, 32, 64) if small else (32,) * 4:
+        layer = nn.Conv2d(channels, width, 2) if small else nn.Conv2d(channels, width, 3, 2, padding=1)
+        layers += [layer, activation()]
+        channels = width
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def perceptron(widths: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Build linear layers of these ``widths``, with activations between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def orthogonal(module: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
+    """Initialise all layers of ``module`` with orthogonal weights and zero biases, and return it."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, gain)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+class Embedding(nn.Module):
+    """Convolutions on the image of a view, joined with its vector, and linear layers of ``widths``: views of N
+    observations -> [N, widths[-1]], or the convolutions' output if there are no ``widths``.
+
+    Runs in bfloat16 where autocast is on, and on a CPU in chunks that fit its caches. Pixels are in units of ``scale``.
+    """
+
+    def __init__(
+        self, view: View, widths: Sequence[int] = (), activation: Callable[[], nn.Module] = nn.ELU, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.inputs = {name: math.prod(shape) for name, shape in view.shapes.items()}
+        self.convolutions: nn.Module | None = None
+        size = self.inputs.get("vector", 0)
+        if "image" in view.shapes:
+            shape = view.shapes["image"]
+            self.convolutions = convolutions(shape, view.small("image"), activation)
+            size += self.convolutions(torch.zeros(1, *shape)).numel()
+        self.layers = perceptron((size, *widths), activation) if widths else nn.Identity()
+        self.size = widths[-1] if widths else size
+
+    def forward(self, views: Views) -> Tensor:
+        """Embed views of N observations, float32 [N, size]."""
+        rows = max(1, CHUNK_VALUES // max(self.inputs.values()))
+        x = next(iter(views.values()))
+        pieces = max(1, round(len(x) / rows)) if x.device.type == "cpu" else 1
+        chunks = zip(*(v.tensor_split(pieces) for v in views.values()), strict=True)
+        found = [self._embed(dict(zip(views, chunk, strict=True))) for chunk in chunks]
+        return torch.cat(found) if len(found) > 1 else found[0]
+
+    def _embed(self, views: Views) -> Tensor:
+        parts = []
+        if self.convolutions is not None:
+            parts.append(self.convolutions(views["image"] / self.scale))
+        if "vector" in views:
+            parts.append(views["vector"])
+        joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+        y: Tensor = self.layers(joined)
+        return y.float()

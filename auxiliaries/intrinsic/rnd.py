@@ -1,0 +1,69 @@
+"""Random network distillation (Burda et al., "Exploration by random network distillation", 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+from torch import Tensor
+
+from ...backbones import Features, Sizes
+from ...envs.experience import Rollout, Spec
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
+from .parts.distillation import Distillation
+from .parts.view import View, Views
+from .parts.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class RNDConfig(IntrinsicConfig):
+    """Random network distillation: the error of predicting a fixed random network's output."""
+
+    size: Annotated[int, Meta(ge=1, le=2**16)] = 512
+    """Number of random features."""
+    side: Annotated[int, Meta(ge=20, le=2**12)] = 42
+    """Images are averaged down to at least this many pixels a side (the paper: 84)."""
+    warmup_steps: Annotated[int, Meta(ge=0)] = 4096
+    """Steps at the beginning, without this reward, whose observations only set the whitening's statistics."""
+
+
+class RND(IntrinsicReward):
+    """``mean (f'(o[t + 1]) - f(o[t + 1]))^2`` of whitened observations: f is fixed and random, f' learns it.
+
+    Lifelong: what was seen often is predicted well. New noise stays unpredicted.
+    """
+
+    Config = RNDConfig
+    paper = "error of predicting a fixed random network (RND, Burda et al. 2018)"
+
+    def __init__(self, config: RNDConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__(config)
+        self.view = View(spec, config.side)
+        self.whitening = Whitening(self.view.shapes)
+        self.networks = Distillation(self.view, config.size)
+
+    def arrived(self, rollout: Rollout) -> Views:
+        """Return the views of the observations arrived at, rows 1 to T."""
+        return self.view({name: x[1:] for name, x in rollout.observation.items()})
+
+    def warm_up(self, rollout: Rollout) -> None:
+        """Learn the statistics of observations."""
+        self.whitening.update(self.arrived(rollout))
+
+    def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
+        """Score T transitions by the error at o[t + 1]; the context keeps the targets [T, B, size]."""
+        with self.precision(rollout.reward.device):
+            error, target = self.networks.error(self.whitening(self.arrived(rollout)))
+        return Scored(error.view_as(rollout.reward), (), target.view(*rollout.reward.shape, -1))
+
+    def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
+        """Include the rollout in the whitening's statistics."""
+        self.whitening.update(self.arrived(rollout))
+
+    def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
+        """Return the error [T, B] to be minimised; the targets are those that were scored."""
+        assert isinstance(scored.context, Tensor)
+        with self.precision(rollout.reward.device):
+            error, _ = self.networks.error(self.whitening(self.arrived(rollout)), scored.context.flatten(0, 1))
+        return error.view_as(rollout.reward), rollout.valid
