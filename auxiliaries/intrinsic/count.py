@@ -56,7 +56,9 @@ class Key(torch.nn.Module):
             hashes: Tensor = self.hash(rollout.observation)
             return hashes
         if "cell" not in rollout.info:
-            raise ValueError("this environment does not tell which cell the agent is in: leave --intrinsic.*.key at view")
+            raise ValueError(
+                "this environment does not tell which cell the agent is in: leave --intrinsic.*.key at view"
+            )
         return mixed(rollout.info["cell"].long() + 1 + (rollout.task << 32))
 
 

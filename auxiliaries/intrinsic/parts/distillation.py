@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .networks import Embedding, orthogonal, perceptron
+from .networks import Embedding, once, orthogonal, perceptron
 from .view import View, Views
 
 
@@ -22,8 +22,7 @@ class Distillation(nn.Module):
 
     def predict(self, views: Views) -> Tensor:
         """Predict the target [N, size]."""
-        y: Tensor = self.head(self.trunk(views))
-        return y.float()
+        return once(lambda some: self.head(self.trunk(some)).float(), views)
 
     def error(self, views: Views, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean squared error over features [N], and the target [N, size], computed if not given."""

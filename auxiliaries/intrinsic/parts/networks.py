@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .view import View, Views
+from ....backbones.repeats import distinct, repeat
+from .view import CODES, View, Views
 
 CHUNK_VALUES = 2**19
 """Values of a view per chunk on a CPU, whose caches then hold the activations too."""
 
 
 def convolutions(shape: Sequence[int], small: bool, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Build convolutions for views [C, h, w], flattened: four of 32 3x3/2 (Pathak et al. 2017), or three of 2x2 with
-    16, 32 and 64 filters for a small grid (Seo et al. 2021).
+    """Build convolutions 3x3/2 for views [C, h, w], flattened: four of 32 filters (Pathak et al. 2017), or 32, 32 and
+    128 for a small grid (Raileanu & Rocktäschel 2020).
     """
     layers: list[nn.Module] = []
     channels = shape[0]
-    for width in (16, 32, 64) if small else (32,) * 4:
-        layer = nn.Conv2d(channels, width, 2) if small else nn.Conv2d(channels, width, 3, 2, padding=1)
-        layers += [layer, activation()]
+    for width in (32, 32, 128) if small else (32, 32, 32, 32):
+        layers += [nn.Conv2d(channels, width, 3, 2, padding=1), activation()]
         channels = width
     return nn.Sequential(*layers, nn.Flatten())
 
@@ -43,6 +43,15 @@ def orthogonal(module: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return module
+
+
+def once(function: Callable[[Views], Tensor], views: Views) -> Tensor:
+    """Return ``function(views)`` [N, ...], computed once for each distinct small grid on a CPU."""
+    image = views.get("image")
+    if len(views) > 1 or image is None or image.device.type != "cpu" or min(image.shape[2:]) >= CODES:
+        return function(views)
+    images, index = distinct(image)
+    return repeat(function({"image": images}), index)
 
 
 class Embedding(nn.Module):
@@ -69,6 +78,9 @@ class Embedding(nn.Module):
 
     def forward(self, views: Views) -> Tensor:
         """Embed views of N observations, float32 [N, size]."""
+        return once(self._chunks, views)
+
+    def _chunks(self, views: Views) -> Tensor:
         rows = max(1, CHUNK_VALUES // max(self.inputs.values()))
         x = next(iter(views.values()))
         pieces = max(1, round(len(x) / rows)) if x.device.type == "cpu" else 1
