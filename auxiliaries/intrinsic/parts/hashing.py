@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ....envs.experience import Spec
 from .episodes import Recalled
-from .view import View, Views
+from .view import View
 
 BITS = 31
 """Bits of the random factors: their products with bytes never leave 64 bits."""
