@@ -1,6 +1,7 @@
 """morello: a reinforcement-learning agent with many more cherries.
 
-Public functions: ``make`` an environment, ``train`` an agent, ``load`` a trained agent, ``read_runs`` to compare runs.
+Public functions: ``make`` an environment, ``train`` an agent, ``load`` a trained agent, ``read_runs`` to compare runs,
+``intrinsic`` rewards for other trainers.
 Submodules are imported on first use, so that ``import morello`` stays fast.
 """
 
@@ -14,9 +15,10 @@ from .envs.labyrinth.registration import announce
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-__all__ = ["load", "make", "read_runs", "train"]
+__all__ = ["intrinsic", "load", "make", "read_runs", "train"]
 
 if TYPE_CHECKING:
+    from .agents.bonus.bonus import intrinsic
     from .agents.config.load import load
     from .agents.storage.table import read_runs
     from .agents.training.train import train
@@ -26,6 +28,7 @@ _HOME = {
     "make": ".envs",
     "train": ".agents.training.train",
     "load": ".agents.config.load",
+    "intrinsic": ".agents.bonus.bonus",
     "read_runs": ".agents.storage.table",
 }
 

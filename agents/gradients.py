@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..auxiliaries import Auxiliary, IntrinsicReward
 from .learner_config import LearnerConfig
-from .model import ActorCritic
+from .model import EXTRINSIC, ActorCritic
 from .optim import Adam, RMSProp
 
 
@@ -28,10 +28,11 @@ class Gradients:
         self.optimizer = self._optimizer(model.parameters())
         self.plugged: dict[str, torch.optim.Optimizer] = {}
         rewards = {k: m for k, m in plugins.items() if isinstance(m, IntrinsicReward)}
-        heads = {k: list(model.values[k].parameters()) for k in rewards}
+        heads = {k: list(head.parameters()) for k, head in model.values.items() if k != EXTRINSIC}
         apart = {id(p) for parameters in heads.values() for p in parameters}
         self.clipped = {"agent": ([p for p in model.parameters() if id(p) not in apart], config.max_grad_norm)}
-        self.clipped |= {f"value/{k}": (heads[k], config.max_grad_norm) for k in rewards if k in active}
+        unused = {k for k in rewards if k not in active}
+        self.clipped |= {f"value/{k}": (head, config.max_grad_norm) for k, head in heads.items() if k not in unused}
         self.scheduled = [self.optimizer]  # others, of rewards or chosen by a loss, keep their own rate
         for name, module in plugins.items():
             trained = [p for p in module.parameters() if p.requires_grad]

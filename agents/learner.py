@@ -29,7 +29,7 @@ from .model import EXTRINSIC, ActorCritic, Output, heads_by_name
 from .plugins import refuse_odd, refuse_odd_loss, refuse_too_small
 from .policy import Terms, policy_terms, prepared, together
 from .replay import UNROLLS, Replay, cut
-from .streams import Streams
+from .streams import Streams, stream_names
 
 
 class Learner:
@@ -59,10 +59,11 @@ class Learner:
         self.plugins = dict(plugins or {})
         refuse_odd(self.plugins)
         intrinsic = {k: m for k, m in self.plugins.items() if isinstance(m, IntrinsicReward)}
-        if {*model.values} != {EXTRINSIC, *intrinsic}:
+        streams = stream_names(intrinsic, config.combine)
+        if {*model.values} != {*streams}:
             raise ValueError(
                 f"The model has value heads for {', '.join(model.values)}, and the reward streams are "
-                f"{', '.join((EXTRINSIC, *intrinsic))}: build it with streams={(EXTRINSIC, *intrinsic)}."
+                f"{', '.join(streams)}: build it with streams={streams}."
             )
         self.streams = Streams(config, extrinsic, intrinsic, model.device)
         self.losses = {k: m for k, m in self.plugins.items() if isinstance(m, AuxiliaryLoss) and m.config.weight}
@@ -73,7 +74,8 @@ class Learner:
             raise ValueError(f"{', '.join(sorted(self.replaying))} need a replay.")
         if replay is not None and replay.config.policy and config.epochs * config.minibatches > 1:
             raise ValueError("--replay.policy goes with one update per rollout: set --epochs and --minibatches to 1")
-        if replay is not None and replay.config.policy and (lost := self.streams.rewards.keys() - replay.rewards):
+        paid = {stream.name for stream in self.streams.all} - {EXTRINSIC}
+        if replay is not None and replay.config.policy and (lost := paid - replay.rewards):
             raise ValueError(f"The replay has no place for the reward of '{min(lost)}': its example lacks it.")
         for module in self.plugins.values():
             module.attach(model.encoder)

@@ -12,7 +12,7 @@ from ..auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.base import Data
 from ..envs.errors import UserError
 
-RESERVED = {"extrinsic", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
+RESERVED = {"extrinsic", "product", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
 """Names of the learner's own streams, losses and norms, and prefixes of the records' own keys."""
 
 EMPTY = nn.ModuleDict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,16 @@ from .normalisers import NORMALISERS, Moments, Normaliser
 ADVANTAGES = 0.99
 """Factor by which each rollout scales the older moments of the advantage: a rollout without reward, among some that had
 it, hardly changes the divisor, so that its noise is not scaled up."""
+
+
+PRODUCT = "product"
+"""Name of the stream of all intrinsic rewards multiplied."""
+
+
+def stream_names(rewards: Iterable[str], combine: str) -> tuple[str, ...]:
+    """Return the names of the streams, which are those of the value heads, of an agent with these intrinsic rewards."""
+    rewards = tuple(rewards)
+    return (EXTRINSIC, PRODUCT) if rewards and combine == "product" else (EXTRINSIC, *rewards)
 
 
 class Stream(NamedTuple):
@@ -69,9 +80,11 @@ class Streams:
         self.config = config
         self.rewards = {name: module for name, module in rewards.items() if module.config.weight}
         self.all = [Stream(EXTRINSIC, config.gamma, extrinsic, config.value_cost)] if extrinsic else []
-        for name, module in self.rewards.items():
-            c = module.config
-            self.all.append(Stream(name, c.gamma, c.weight, c.value_cost, c.episodic))
+        own = [Stream(k, c.gamma, c.weight, c.value_cost, c.episodic) for k, c in self._configs()]
+        self.multiplied = config.combine == "product" and bool(own)
+        if self.multiplied:
+            own = [own[0]._replace(name=PRODUCT, weight=math.prod(stream.weight for stream in own))]
+        self.all += own
         for name, module in self.rewards.items():
             if module.config.normalise not in NORMALISERS:
                 known = ", ".join(NORMALISERS)
@@ -85,6 +98,10 @@ class Streams:
         self.memories: dict[str, dict[str, State]] = {}  # by source, then "NAME" and "NAME/filter"
         self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}
+
+    def _configs(self) -> Iterator[tuple[str, Any]]:
+        for name, module in self.rewards.items():
+            yield name, module.config
 
     @torch.no_grad()
     def score(self, rollout: Rollout, features: Features, steps: int) -> Rewarded:
@@ -123,6 +140,8 @@ class Streams:
             module.observe(rollout, features, scored)
             if type(module).forward is IntrinsicReward.forward:  # it has no loss that could read the context
                 found.scored[name] = scored._replace(context=())
+        if self.multiplied:
+            found.reward[PRODUCT] = torch.stack([found.reward.pop(name) for name in self.rewards]).prod(0)
         return found
 
     def _memory(self, source: str, key: str, start: Callable[[], State], name: str) -> State:

@@ -55,9 +55,9 @@ def _labyrinth(
     time_limit: int | None = None,
 ) -> VectorEnv:
     """Make Labyrinth levels; ``a+b`` mixes several in one batch."""
-    from .labyrinth.labyrinth import Labyrinth
+    from .labyrinth.making import make_levels
 
-    return Labyrinth(
+    return make_levels(
         name.split("+"),
         num_envs,
         device,

@@ -21,6 +21,7 @@ from ..learner import Learner
 from ..model import EXTRINSIC, ActorCritic, fitting_torso
 from ..plugins import refuse_reserved
 from ..replay import Replay
+from ..streams import stream_names
 from .auxiliaries import auxiliaries_of
 from .config import Config
 from .devices import keep_freed_memory
@@ -81,7 +82,7 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
         raise UserError(f"There are two losses or rewards called '{min(twice)}': give one another name.")
     refuse_reserved(names)
     own = (name for name, module in given.items() if isinstance(module, IntrinsicReward))
-    model = network(config, env.spec, (EXTRINSIC, *sorted([*config.intrinsic, *own])))
+    model = network(config, env.spec, stream_names(sorted([*config.intrinsic, *own]), config.learner.combine))
     graph = torch.device(config.device).type == "cuda" and env.capturable
     actor = Actor(env, model, config.unroll, seed=config.seed, graph=graph, keep=config.learner.updates == 1)
     if config.stagger:
@@ -93,7 +94,8 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
         replay = None
         if reads or config.replay.policy:
             scored = [k for k, m in added.items() if isinstance(m, IntrinsicReward) and m.config.weight]
-            rewards = dict.fromkeys(scored if config.replay.policy else (), actor.rollout.reward)
+            streams = stream_names(scored, config.learner.combine)[1:]
+            rewards = dict.fromkeys(streams if config.replay.policy else (), actor.rollout.reward)
             replay = Replay(actor.rollout._replace(intrinsic=rewards), config.replay, config.seed)
         learner = Learner(
             model,

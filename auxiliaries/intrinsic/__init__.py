@@ -1,15 +1,41 @@
 """Intrinsic rewards: one file per paper, one line per reward here."""
 
 from ..base import IntrinsicReward
+from .compression_progress import CompressionProgress
 from .count import Count, EpisodicCount
+from .coverage import Coverage
+from .deir import DEIR
+from .disagreement import Disagreement
 from .e3b import E3B
+from .etd import ETD
 from .icm import ICM
+from .lpm import LPM
+from .ngu import NGU
+from .noise import Noise
+from .noveld import NovelD
+from .prediction_error import PredictionError
+from .pseudo_count import PseudoCount
+from .ride import RIDE
+from .re3 import RE3
 from .rnd import RND
 
 INTRINSIC_REWARDS: dict[str, type[IntrinsicReward]] = {
+    "compression_progress": CompressionProgress,
     "count": Count,
+    "coverage": Coverage,
+    "deir": DEIR,
+    "disagreement": Disagreement,
     "e3b": E3B,
     "episodic_count": EpisodicCount,
+    "etd": ETD,
     "icm": ICM,
+    "lpm": LPM,
+    "ngu": NGU,
+    "noise": Noise,
+    "noveld": NovelD,
+    "prediction_error": PredictionError,
+    "pseudo_count": PseudoCount,
+    "ride": RIDE,
+    "re3": RE3,
     "rnd": RND,
 }

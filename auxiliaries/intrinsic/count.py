@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
-import torch
 from msgspec import Meta
 from torch import Tensor
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import IntrinsicConfig, IntrinsicReward, Scored
-from ..pooling import Metric
-from ..reduction import average
+from ..base import IntrinsicReward, Scored
 from .parts.episodes import Episode, empty, recall, remember
-from .parts.hashing import Counts, Hash, episodic_counts, mixed
-
-LONGEST = 4096
-"""Steps of an episode that are remembered where episodes have no limit."""
+from .parts.hashing import Counts, episodic_counts
+from .parts.keys import Key, KeyConfig, first_visits, longest
 
 
 @dataclass(frozen=True)
-class CountConfig(IntrinsicConfig):
-    """Counts over the whole life: 1 / sqrt(N) of the observation arrived at."""
-
-    key: Literal["view", "cell"] = "view"
-    """What is counted: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged)."""
-    side: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Images are averaged down to at least this many pixels a side before they are compared."""
-    levels: Annotated[int, Meta(ge=2, le=256)] = 8
-    """Grey levels that are told apart in them."""
+class CountConfig(KeyConfig):
+    """Counts in the episode: 1 / sqrt(N) of the observation arrived at."""
 
 
 @dataclass(frozen=True)
-class LifelongConfig(CountConfig):
+class LifelongConfig(KeyConfig):
     """Counts over the whole life: 1 / sqrt(N) of the observation arrived at."""
 
     bits: Annotated[int, Meta(ge=1, le=28)] = 20
     """Base-2 logarithm of the number of counters; different observations share one by chance."""
-
-
-class Key(torch.nn.Module):
-    """What counts as the same observation, as a number of 64 bits per row."""
-
-    def __init__(self, config: CountConfig, spec: Spec) -> None:
-        super().__init__()
-        self.cell = config.key == "cell"
-        self.hash = Hash(spec, config.side, config.levels)
-
-    def forward(self, rollout: Rollout) -> Tensor:
-        """Return the keys [T + 1, B]. ValueError if the environment does not tell its cells."""
-        if not self.cell:
-            hashes: Tensor = self.hash(rollout.observation)
-            return hashes
-        if "cell" not in rollout.info:
-            raise ValueError(
-                "this environment does not tell which cell the agent is in: leave --intrinsic.*.key at view"
-            )
-        return mixed(rollout.info["cell"].long() + 1 + (rollout.task << 32))
 
 
 class Count(IntrinsicReward):
@@ -94,7 +62,7 @@ class EpisodicCount(IntrinsicReward):
     def __init__(self, config: CountConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
         self.key = Key(config, spec)
-        self.size = spec.max_steps + 1 if spec.max_steps else LONGEST
+        self.size = longest(spec)
 
     def initial_state(self, batch: int) -> State:
         """Return memories of nothing: the keys of an episode."""
@@ -107,8 +75,3 @@ class EpisodicCount(IntrinsicReward):
         number = episodic_counts(keys, recall(state, keys, rollout.first))[1:]
         self.metrics = first_visits(number, rollout)
         return Scored(number.float().rsqrt(), remember(state, keys, rollout.first))
-
-
-def first_visits(number: Tensor, rollout: Rollout) -> dict[str, Metric]:
-    """Compute the share of transitions that arrive somewhere for the first time."""
-    return {"first_visits": average((number == 1).float(), rollout.valid)}

@@ -48,7 +48,9 @@ class ICM(IntrinsicReward):
     def __init__(self, config: ICMConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
         self.view = View(spec, config.side)
-        self.embedding = Embedding(self.view, scale=255.0 if not self.view.small("image") else 10.0)
+        # Vectors have no features of their own: without layers, noise in them would be predicted for ever.
+        widths = (config.hidden, config.hidden) if "vector" in self.view.shapes else ()
+        self.embedding = Embedding(self.view, widths, scale=255.0 if not self.view.small("image") else 10.0)
         self.inverse = InverseModel(self.embedding.size, spec.num_actions, config.hidden)
         self.dynamics = ForwardModel(self.embedding.size, spec.num_actions, config.hidden)
 

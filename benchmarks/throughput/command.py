@@ -23,7 +23,7 @@ from ...flags import parse
 from ..progress_line import progress_line
 from ..records import circumstances, command_line, output_folder, write
 from ..timing import Part, Tell, measure
-from . import losses, peers
+from . import peers, plugins
 from .stages import own_parts
 from .tables import as_json, show, show_sweep
 
@@ -68,6 +68,8 @@ class ThroughputFlags:
     """On a GPU, also measure 1,024 to 16,384 environments."""
     aux: tuple[str, ...] = ()
     """Measure only training, without and with each of these auxiliary losses; all is every loss."""
+    intrinsic: tuple[str, ...] = ()
+    """Measure only training, without and with each of these intrinsic rewards; all is every reward."""
     out: str = "benchmarks/results"
     """Folder in which the result is written."""
 
@@ -80,7 +82,7 @@ def main(words: list[str]) -> int:
     console = Console()
     found = run(settings, config, console)
     found["command"] = command_line("throughput", words)
-    kind = "throughput-aux" if settings.aux else "throughput"
+    kind = "throughput-aux" if settings.aux else "throughput-intrinsic" if settings.intrinsic else "throughput"
     path = folder / f"{kind}-{torch.device(config.device).type}.json"
     write(path, found)
     console.print(Text(f"written to {path}"), soft_wrap=True)
@@ -95,7 +97,9 @@ def run(settings: ThroughputFlags, config: Config, console: Console) -> dict[str
     with progress_line(console) as tell:
         tell("building", "")
         if settings.aux:
-            parts = losses.loss_parts(config, losses.names_of(settings.aux))
+            parts = plugins.loss_parts(config, plugins.names_of("aux", settings.aux))
+        elif settings.intrinsic:
+            parts = plugins.reward_parts(config, plugins.names_of("intrinsic", settings.intrinsic))
         else:
             parts = own_parts(config) | (_peers(config, notes) if settings.peers else {})
         timed = measure(parts, settings.repeats, settings.seconds, synchronize, tell)
@@ -103,9 +107,9 @@ def run(settings: ThroughputFlags, config: Config, console: Console) -> dict[str
     notes += timed.notes
     found = as_json(timed.measurements)
     title = f"{config.env}, {config.num_envs} environments x {config.unroll} steps, {config.dtype}"
-    if settings.aux:
-        found["overhead"] = losses.overheads(found["parts"])
-        losses.show(found, title, console)
+    if settings.aux or settings.intrinsic:
+        found["overhead"] = plugins.overheads(found["parts"])
+        plugins.show(found, title, console)
     else:
         show(found, title, console)
     if settings.sweep:
@@ -133,11 +137,13 @@ def _config(settings: ThroughputFlags) -> Config:
     device = resolve_device(settings.device)
     if settings.sweep and device.type != "cuda":
         raise UserError(f"--sweep measures {SWEEP[0]:,} to {SWEEP[-1]:,} environments on a GPU; this is a CPU.")
-    if settings.sweep and settings.aux:
-        raise UserError("--sweep and --aux cannot be combined: leave one of them out.")
-    losses.names_of(settings.aux)
+    chosen = [flag for flag in ("sweep", "aux", "intrinsic") if getattr(settings, flag)]
+    if len(chosen) > 1:
+        raise UserError(f"--{chosen[0]} and --{chosen[1]} cannot be combined: leave one of them out.")
+    plugins.names_of("aux", settings.aux)
+    plugins.names_of("intrinsic", settings.intrinsic)
     shared = {f.name for f in dataclasses.fields(Config)} & {f.name for f in dataclasses.fields(ThroughputFlags)}
-    shared -= {"aux"}
+    shared -= {"aux", "intrinsic"}
     values = {name: getattr(settings, name) for name in shared}
     values["num_envs"] = settings.num_envs if settings.num_envs is not None else 64 if device.type == "cpu" else 1024
     return resolve(Config(**values, steps=LONG))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..experience import Timestep
+    from ..wrappers.noisy_tv import NoisyTV
     from .labyrinth import Labyrinth
 
 SEEDS = 2**63
@@ -45,11 +46,14 @@ def register() -> None:
             )
 
 
-def _worlds(level: str, num_envs: int, **options: Any) -> Labyrinth:
-    from .labyrinth import Labyrinth
+def _worlds(level: str, num_envs: int, **options: Any) -> Labyrinth | NoisyTV:
+    from ..wrappers.noisy_tv import NoisyTV
+    from .making import make_levels
 
-    env = Labyrinth([level], num_envs, **options)
-    env.world.env_index.zero_()  # environments differ only by their seed
+    env = make_levels([level], num_envs, **options)
+    worlds: Labyrinth = env.env if isinstance(env, NoisyTV) else env
+    for index in (worlds.world.env_index, *([env.index] if isinstance(env, NoisyTV) else [])):
+        index.zero_()  # environments differ only by their seed
     return env
 
 

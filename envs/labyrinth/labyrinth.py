@@ -40,7 +40,7 @@ class Labyrinth(VectorEnv):
     index of environment 0; with the seed it decides every episode, whatever else shares the batch. ``info`` holds
     ``position`` [B, 2] in map units, ``heading`` [B] in radians, and ``cell`` [B], the number below ``num_cells`` of
     the square of the floor the agent stands on. ``depth`` adds an observation: map units along the view direction.
-    ``time_limit``, in steps, takes the place of the levels' own.
+    ``time_limit``, in steps, takes the place of the levels' own. A level's television is added by `making.make_levels`.
     """
 
     capturable = True  # on CUDA, step may be recorded in a graph: it neither waits nor allocates

@@ -113,6 +113,16 @@ class DrawnGoal:
 
 
 @dataclass(frozen=True)
+class Television:
+    """Noise in place of the right-hand ``fraction`` of the image's width: new at each step or, with a ``remote``, only
+    when an additional action asks for it, which does nothing else (wrappers/noisy_tv.py).
+    """
+
+    fraction: float
+    remote: bool = False
+
+
+@dataclass(frozen=True)
 class Level:
     """A level. Lengths in map units, angles in degrees counter-clockwise from east."""
 
@@ -130,6 +140,7 @@ class Level:
     goal: DrawnGoal | None = None
     restart_when_cleared: bool = False  # the map restarts when no item with positive reward is left
     tick_reward: float = 0
+    television: Television | None = None
     wall: str = "brick_grey"
     floor: str = "floor_stone"
     ceiling: str | None = None  # None: open sky
@@ -140,6 +151,8 @@ class Level:
     visit_size: float | None = None  # side of the squares of info["cell"]; None: the map's cells
 
     def __post_init__(self) -> None:
+        if self.television and self.television.remote and self.idle is None:
+            raise UserError(f"{self.name}: a remote takes the place of an action that does nothing; add one: (0, 0, 0)")
         if isinstance(self.layout, MazeGenerator):
             if self.items or self.starts or self.start_distance or (self.goal and self.goal.apple_share):
                 raise UserError(f"{self.name}: a MazeGenerator ignores items, starts, start_distance and apple_share")
@@ -148,6 +161,11 @@ class Level:
                 raise UserError(f"{self.name}: start_distance needs a random goal; set goal=DrawnGoal(), or starts")
         elif isinstance(self.layout, Blocks):
             raise UserError(f"{self.name}: Blocks have no random goal (it could be in rock); use ThinWalls, or an item")
+
+    @property
+    def idle(self) -> int | None:
+        """Index of the first action that does nothing, None if there is none."""
+        return next((n for n, action in enumerate(self.actions.values()) if not any(action)), None)
 
     @property
     def max_ticks(self) -> int:

@@ -42,8 +42,10 @@ class Wrapper(VectorEnv):
         """True if, on CUDA, ``step`` may be recorded in a graph: it neither synchronises nor branches on the host."""
         return bool(self.env.capturable)
 
-    def reset(self, seed: int | None = None, mask: Tensor | None = None) -> Timestep:
-        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` restarts the random streams there."""
+    def reset(self, seed: int | Tensor | None = None, mask: Tensor | None = None) -> Timestep:
+        """Begin episodes: everywhere, or where ``mask`` [B] is True. ``seed`` restarts the random streams there; one
+        for each environment, [B], over environments that take as many.
+        """
         begun = as_mask(mask, self.num_envs, self.device)
         now = self.env.reset(seed, None if mask is None else begun)
         if seed is not None:
@@ -139,7 +141,7 @@ class Wrapper(VectorEnv):
         """Do any further work inside, where ``now`` is the inner answer and ``out`` its rows, and return the answer."""
         return now
 
-    def _reseed(self, seed: int, where: Tensor) -> None:
+    def _reseed(self, seed: int | Tensor, where: Tensor) -> None:
         """Restart the wrapper's random streams."""
 
     def _update(self, now: Timestep, begun: Tensor, stepped: bool) -> None:
@@ -200,16 +202,17 @@ class RandomWrapper(Wrapper):
 
     def __init__(self, env: VectorEnv, seed: int, env_offset: int) -> None:
         super().__init__(env)
-        self._index = torch.arange(env_offset, env_offset + env.num_envs, device=self.device)
+        self.index = torch.arange(env_offset, env_offset + env.num_envs, device=self.device)
         self._state |= {"seed": self._each(seed), "count": self._each(0)}
 
-    def _reseed(self, seed: int, where: Tensor) -> None:
-        self._state["seed"].masked_fill_(where, seed)
+    def _reseed(self, seed: int | Tensor, where: Tensor) -> None:
+        mine = self._state["seed"]
+        mine.copy_(torch.where(where, torch.as_tensor(seed, device=self.device), mine))
         self._state["count"].masked_fill_(where, 0)
 
     def _bits(self) -> Tensor:
         """Return 64 random bits for the current count, [B] int64."""
-        return random_bits(self._state["seed"], self.STREAM, self._index, self._state["count"])
+        return random_bits(self._state["seed"], self.STREAM, self.index, self._state["count"])
 
 
 def _with(step: Timestep, rows: dict[str, Tensor]) -> Timestep:

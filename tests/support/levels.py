@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 import morello
 from morello.envs.labyrinth.labyrinth import Labyrinth
+from morello.envs.wrappers import unwrapped
 
 NOTHING = 8  # firing
 
 
 def labyrinth(name: str, num_envs: int = 1, seed: int = 0) -> Labyrinth:
-    env = morello.make(f"labyrinth:{name}", num_envs, seed=seed, frame_size=(1, 1))
+    """The worlds of a level, without its television."""
+    env = unwrapped(morello.make(f"labyrinth:{name}", num_envs, seed=seed, frame_size=(1, 1)))
     assert isinstance(env, Labyrinth)
     env.reset()
     return env

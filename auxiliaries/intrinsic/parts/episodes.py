@@ -39,7 +39,7 @@ def _begins(memory: Episode, first: Tensor) -> Tensor:
 
 
 def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recalled:
-    """Return what precedes each row of ``rows`` [T + 1, B, ...] in its episode.
+    """Return what precedes each row of ``rows`` [T + 1, B, ...] in its episode, the M - 1 newest at most: M with itself.
 
     Row 0 is in ``memory`` already, with the rollout before, unless it begins an episode or the memory is empty.
     """
@@ -48,11 +48,14 @@ def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recal
     index = torch.arange(count, device=rows.device)
     begins = _begins(memory, first).unsqueeze(-1)
     taken = begins | (index > 0)  # [B, T + 1], rows that are keys of their own
-    within = (number.unsqueeze(-1) == number.unsqueeze(-2)) & (index < index.unsqueeze(-1)) & taken.unsqueeze(-2)
-    filled = torch.arange(size, device=rows.device) >= size - memory.length.unsqueeze(-1)  # [B, M]
-    before = (number == 0).unsqueeze(-1) & filled.unsqueeze(-2)
+    age = index.unsqueeze(-1) - index  # of a row's key when another row comes, [T + 1, T + 1]
+    within = (number.unsqueeze(-1) == number.unsqueeze(-2)) & (0 < age) & (age < size) & taken.unsqueeze(-2)
+    place = torch.arange(size, device=rows.device)
+    filled = place >= size - memory.length.unsqueeze(-1)  # [B, M]
+    # Each row replaces the oldest entry: what a row recalls does not depend on where the rollout was cut.
+    before = (number == 0).unsqueeze(-1) & filled.unsqueeze(-2) & (place >= index.unsqueeze(-1))
     # Row 0 is not earlier than itself.
-    known = ~begins.unsqueeze(-1) & (index == 0).unsqueeze(-1) & (torch.arange(size, device=rows.device) == size - 1)
+    known = ~begins.unsqueeze(-1) & (index == 0).unsqueeze(-1) & (place == size - 1)
     before = before & ~known
     return Recalled(torch.cat([memory.entries, rows.transpose(0, 1)], 1), torch.cat([before, within], -1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -97,3 +98,10 @@ class Embedding(nn.Module):
         joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
         y: Tensor = self.layers(joined)
         return y.float()
+
+
+def random_features(view: View, size: int) -> Embedding:
+    """Build a fixed, random embedding of views (Burda et al. 2018, large-scale study)."""
+    embedding = Embedding(view, (size,), partial(nn.LeakyReLU, 0.2))
+    orthogonal(embedding)
+    return embedding.requires_grad_(False)

@@ -49,4 +49,4 @@ class View:
 
     def small(self, name: str) -> bool:
         """Return whether the image ``name`` is a grid of codes."""
-        return name == "image" and min(self.shapes[name][1:]) < CODES and self.factor == 1
+        return name == "image" and name in self.shapes and min(self.shapes[name][1:]) < CODES and self.factor == 1

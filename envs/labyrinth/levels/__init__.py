@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..level import Level
-from . import explore, my_way_home, nav_maze, recall, seekavoid
+from . import explore, my_way_home, nav_maze, nine_rooms, recall, rooms_chain, seekavoid
 
 FILES = (
     seekavoid,
@@ -15,6 +15,8 @@ FILES = (
     explore,
     my_way_home,
     recall,
+    rooms_chain,
+    nine_rooms,
 )
 LEVELS: dict[str, Level] = {level.name: level for file in FILES for level in file.LEVELS}
 SCORES = Path(__file__).parent.parent / "oracle" / "scores.json"
@@ -22,7 +24,8 @@ SCORES = Path(__file__).parent.parent / "oracle" / "scores.json"
 
 def recorded_scores(level: str) -> dict[str, dict[str, Any]]:
     """Return scores per episode of "random" and "oracle" play: mean, low and high (95 % interval), episodes; {} for a
-    level without measurements.
+    level without measurements. Under "coverage", levels without reward have the same for the squares of the floor
+    (``info["cell"]``) that an episode visits.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = json.loads(SCORES.read_text())
     return scores.get(level, {})

@@ -1,12 +1,16 @@
 """my_way_home_dense, _sparse and _very_sparse: eight rooms, one vest (Pathak et al. 2017, on ViZDoom's MyWayHome).
 
+With ``_noise``, white noise takes the place of 40 % of the image, as in section 4.1 of the paper.
+
 The geometry is that of ViZDoom's map, in its own coordinates: rooms of 160 x 160 with a wall texture each, joined by
 brick openings and corridors of width 64. Motion is Doom's, 35 tics per second; 2100 tics make an episode.
 """
 
 from __future__ import annotations
 
-from ..level import DOOM, Action, Blocks, Level
+from dataclasses import replace
+
+from ..level import DOOM, Action, Blocks, Level, Television
 
 CELL = 16
 WEST, SOUTH, EAST, NORTH = 160, -704, 1120, 128
@@ -77,6 +81,7 @@ ACTIONS: dict[str, Action] = {
     "turn_left": (0, 0, 3.5),
     "turn_right": (0, 0, -3.5),
 }
+NOISE = Television(fraction=0.4)
 
 
 def paint() -> str:
@@ -110,8 +115,17 @@ def my_way_home(name: str, where: str, starts: tuple[tuple[float, float, float |
     )
 
 
-LEVELS = [
+PLAIN = [
     my_way_home("dense", "at one of 17 places, with random heading", tuple((x, y, None) for x, y in DENSE_STARTS)),
     my_way_home("sparse", "in the westernmost room", (SPARSE_START,)),
     my_way_home("very_sparse", "at the far end of the southern corridor", (VERY_SPARSE_START,)),
+]
+LEVELS = [
+    *PLAIN,
+    *(
+        replace(
+            level, name=f"{level.name}_noise", summary=f"{level.summary} 40 % of the image is noise.", television=NOISE
+        )
+        for level in PLAIN
+    ),
 ]

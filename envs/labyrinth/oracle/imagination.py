@@ -46,8 +46,11 @@ class Imagination:
         self.begin(env.world)
         self._step = wp.launch(step_worlds, count, inputs + [view(x) for x in unused], device="cpu", record_cmd=True)
 
-    def begin(self, world: World) -> None:
-        """Copy the current state of ``world``."""
+    def begin(self, world: World, target: Tensor | None = None, half: float = 0) -> None:
+        """Copy the current state of ``world``. A plan is also over, with reward 1, once it has led into the square
+        around ``target`` [B * C, 2] of side 2 * ``half``.
+        """
+        self._target, self._half = target, half
         for copy, original in zip(self.world, world, strict=True):
             copy.view(-1, self.copies, *original.shape[1:]).copy_(original[:, None])
         self._restarts = world.restarts.repeat_interleave(self.copies)
@@ -65,4 +68,8 @@ class Imagination:
             self._step.launch()
             self.gain += torch.where(self.over, 0, now.reward)
             self.since += self.over
+            if self._target is not None:
+                arrived = ((now.position - self._target).abs() < self._half).all(-1)
+                self.gain += arrived & ~self.over
+                self.over |= arrived
             self.over |= now.last | (now.restarts != self._restarts)

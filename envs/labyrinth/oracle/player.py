@@ -7,7 +7,7 @@ fits, with an additional cost near lemons and with portals as short cuts.
 
 On a level with a goal it goes there, by way of apples whose detour is worth less than their share of a goal's reward.
 On a level that restarts when cleared it follows the shortest tour of all apples (Held and Karp, "A Dynamic Programming
-Approach to Sequencing Problems", 1962).
+Approach to Sequencing Problems", 1962). On a level without items it goes to the nearest cell not yet visited.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class Oracle:
         self.commitment = self.plans.shape[1] // 3
         self.imagined = Imagination(env, len(self.plans))
         self.generated = isinstance(self.level.layout, MazeGenerator)
+        self.explores = not (self.generated or self.level.goal or env.tables.item_kind.any())
+        cells = int(env.tables.height[0] * env.tables.width[0])
+        self.visited = torch.zeros(env.num_envs, cells if self.explores else 0, dtype=torch.bool)
         self.fields = torch.zeros(0)  # [M, h, w]
         self.mean_way = torch.zeros(0)  # [M]
         self.order = torch.zeros(0, dtype=torch.int64)
@@ -57,6 +60,9 @@ class Oracle:
             self._survey(timestep.first)
             reached = self.fields < FAR
             self.mean_way = torch.where(reached, self.fields, 0).sum((1, 2)) / reached.sum((1, 2))
+        if self.explores:
+            self.visited[timestep.first] = False
+            self.visited.scatter_(1, self._cell(self.env.world.position)[:, None], True)
         if not self.todo:
             self.todo = list(self._best_plans().T[: self.commitment])
         return self.todo.pop(0)
@@ -64,7 +70,7 @@ class Oracle:
     def _best_plans(self) -> Tensor:
         """Return the best plan [B, H] of each environment."""
         C, imagined = len(self.plans), self.imagined
-        goal, worth = self._goal_slot(), self._worth()
+        goal, worth = self._nearest_unvisited() if self.explores else self._goal_slot(), self._worth()
         apples = self._apples(goal, worth)
         goal, worth, apples = (x.repeat_interleave(C, 0) for x in (goal, worth, apples))
 
@@ -74,7 +80,8 @@ class Oracle:
             lost = imagined.over & (imagined.gain <= 0)  # an end other than the goal
             return worth * imagined.gain - torch.where(lost, FAR, way)
 
-        imagined.begin(self.env.world)
+        cell = self.level.layout.cell
+        imagined.begin(self.env.world, self._centre(goal) if self.explores else None, cell / 2)
         imagined.play(self.plans[:, : self.commitment])
         soon = value()  # included, otherwise delaying would be as good as moving
         imagined.play(self.plans[:, self.commitment :])
@@ -86,7 +93,7 @@ class Oracle:
 
     def _worth(self) -> Tensor:
         """Return the map units that one unit of reward is worth, [B]."""
-        if self.level.restart_when_cleared:
+        if self.level.restart_when_cleared or self.explores:
             return torch.full((self.env.num_envs,), 100.0)
         rows = torch.arange(self.env.num_envs)
         return self.mean_way[self._field_of_items()[rows, self._goal_slot()]] / 10
@@ -94,6 +101,23 @@ class Oracle:
     def _goal_slot(self) -> Tensor:
         """Return the item [B] that restarts the map or ends the episode."""
         return (self.kinds[self.env.world.home_kind.long(), EFFECT] >= RESTART).int().argmax(1)
+
+    def _nearest_unvisited(self) -> Tensor:
+        """Return the cell [B] that is nearest of those not yet visited; any if all are."""
+        every = torch.arange(len(self.fields))
+        position = self.env.world.position[:, None].expand(-1, len(every), 2)
+        way = sample(self.fields, every.expand(len(position), -1), position, self.spacing)
+        return torch.where(self.visited, FAR, way).argmin(1)
+
+    def _centre(self, cell: Tensor) -> Tensor:
+        """Return the position [..., 2] of the middle of each ``cell`` [...]."""
+        width = int(self.env.tables.width[0])
+        return (torch.stack([cell % width, cell // width], -1) + 0.5) * self.level.layout.cell
+
+    def _cell(self, position: Tensor) -> Tensor:
+        """Return the number of the cell at each ``position`` [..., 2]."""
+        j, i = (position / self.level.layout.cell).long().unbind(-1)
+        return i * int(self.env.tables.width[0]) + j
 
     def _field_of_items(self) -> Tensor:
         """Return the index into ``fields`` of the one that leads to each item, [B, I]."""
@@ -103,8 +127,7 @@ class Oracle:
             return torch.arange(B)[:, None].expand(B, items)
         if self.level.goal is None:
             return torch.arange(items).expand(B, items)
-        i, j = (world.item_position / self.level.layout.cell).long().flip(-1).unbind(-1)
-        return i * int(self.env.tables.width[0]) + j
+        return self._cell(world.item_position)
 
     def _survey(self, first: Tensor) -> None:
         """Compute distance fields: to each item, to each cell if items move, to each environment's goal if walls do."""
@@ -117,11 +140,10 @@ class Oracle:
             elif first.any():
                 self.fields[first] = distance_fields(cost[first], goal[first], self.spacing)
             return
-        if self.level.goal is None:
+        if self.level.goal is None and not self.explores:
             targets = world.item_position[0]
         else:
-            height, width = int(self.env.tables.height[0]), int(self.env.tables.width[0])
-            targets = torch.tensor([((j + 0.5) * cell, (i + 0.5) * cell) for i in range(height) for j in range(width)])
+            targets = self._centre(torch.arange(int(self.env.tables.height[0] * self.env.tables.width[0])))
         cost = self._cost(world.walls[:1])
         self.fields = distance_fields(cost.expand(len(targets), -1, -1), targets, self.spacing)
         every = torch.arange(len(targets))
@@ -156,7 +178,7 @@ class Oracle:
 
     def _apples(self, goal: Tensor, worth: Tensor) -> Tensor:
         """Return the items [B, <= 3] for which a detour pays most."""
-        if self.generated or self.level.restart_when_cleared:
+        if self.generated or self.level.restart_when_cleared or self.explores:
             return torch.zeros(len(goal), 0, dtype=torch.int64)
         every = torch.arange(self.env.world.item_kind.shape[1]).expand(len(goal), -1)
         saving = self._saving(self.env.world, goal, worth, every)
@@ -177,6 +199,8 @@ class Oracle:
         """Return the map units until the map restarts or the episode ends, for each imagined world."""
         if self.level.restart_when_cleared:
             return self._tour_left(world)
+        if self.explores:
+            return sample(self.fields, goal, world.position, self.spacing)
         field = self._field_of_items().repeat_interleave(len(self.plans), 0)
         rows = torch.arange(len(goal))
         straight = sample(self.fields, field[rows, goal], world.position, self.spacing)

@@ -17,7 +17,7 @@ register()
 SIZE = {"frame_size": (13, 17)}
 
 
-@pytest.mark.parametrize("level", ["seekavoid_arena_01", "nav_maze_random_goal_01", "my_way_home_dense"])
+@pytest.mark.parametrize("level", ["seekavoid_arena_01", "nav_maze_random_goal_01", "my_way_home_dense_noise"])
 def test_check_env_has_no_complaints(level: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -49,6 +49,18 @@ def test_a_vector_environment_plays_the_single_ones_in_lockstep() -> None:
             assert (reward[i], terminated[i], truncated[i]) == expected[1:]
         ended = terminated | truncated
         assert ended.all() == (t == 899)
+    vector.close()
+
+
+def test_seeds_also_decide_the_noise_of_a_television() -> None:
+    level = "Labyrinth/nine_rooms_tv-v0"
+    vector, single = gymnasium.make_vec(level, num_envs=3, **SIZE), gymnasium.make(level, **SIZE).unwrapped
+    seen, _ = vector.reset(seed=[7, 5, 7])
+    assert (seen[0] == seen[2]).all()
+    assert (seen[0, :, -4:] != seen[1, :, -4:]).any()
+    np.testing.assert_array_equal(seen[1], single.reset(seed=5)[0])
+    for action in (1, 2, 3):
+        np.testing.assert_array_equal(vector.step(np.full(3, action))[0][1], single.step(action)[0])
     vector.close()
 
 

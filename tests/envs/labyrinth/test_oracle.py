@@ -24,6 +24,7 @@ from morello.envs.labyrinth.oracle.scores import episode_returns, summary
         ("nav_maze_random_goal_01", 150, 20, 5),
         ("explore_goal_locations_small", 120, 20, 10),
         ("my_way_home_very_sparse", 110, 0.9, 0),
+        ("rooms_chain_4", 60, 1, 0),
     ],
 )
 def test_the_oracle_beats_random_play(level: str, steps: int, oracle: float, random: float) -> None:
@@ -104,6 +105,9 @@ def test_scores_on_record_are_of_levels_and_make_sense() -> None:
     for level in recorded:
         random, oracle = recorded_scores(level)["random"], recorded_scores(level)["oracle"]
         assert random["episodes"] >= 100
+        if "coverage" in recorded_scores(level):
+            assert random["mean"] == oracle["mean"] == 0
+            random, oracle = recorded_scores(level)["coverage"]["random"], recorded_scores(level)["coverage"]["oracle"]
         assert oracle["low"] > random["high"]
         assert random["low"] <= random["mean"] <= random["high"]
 

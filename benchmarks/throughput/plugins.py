@@ -1,4 +1,6 @@
-"""``morello bench throughput --aux``: cost of each auxiliary loss in training, compared with the agent without."""
+"""``morello bench throughput --aux`` and ``--intrinsic``: the cost of each loss or reward in training, compared with the
+agent without.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,29 @@ from ...agents.actor import Actor
 from ...agents.config.auxiliaries import auxiliaries_of
 from ...agents.config.build import build
 from ...agents.config.config import Config
+from ...agents.config.registered import KINDS
 from ...agents.learner import Learner
 from ...agents.replay import Replay
-from ...auxiliaries import AUXILIARY_LOSSES
+from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
 from ...envs.errors import UserError, suggest
 from ..timing import Part
 from .stages import repeated
 
 PLAIN = "plain"
-"""Name of the part without an auxiliary loss."""
+"""Name of the part without a loss or reward."""
 HALF = " 1:2"
 """Suffix of the name of a loss that replays one step for every two new ones."""
 
 
-def names_of(asked: Sequence[str]) -> list[str]:
-    """Return the names of the losses in ``--aux``, where "all" is every loss; raise UserError for an unknown one."""
-    names = list(AUXILIARY_LOSSES) if "all" in asked else list(asked)
+def names_of(kind: str, asked: Sequence[str]) -> list[str]:
+    """Return the names in ``--aux`` or ``--intrinsic``, where "all" is every one registered; raise UserError for an
+    unknown one.
+    """
+    registry, called = KINDS[kind].registry, KINDS[kind].called
+    names = list(registry) if "all" in asked else list(asked)
     for name in names:
-        if name not in AUXILIARY_LOSSES:
-            raise UserError(f"Unknown auxiliary loss '{name}': {suggest(name, ['all', *AUXILIARY_LOSSES])}")
+        if name not in registry:
+            raise UserError(f"Unknown {called} '{name}': {suggest(name, ['all', *registry])}")
     return names
 
 
@@ -67,6 +73,21 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
     return parts
 
 
+def reward_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
+    """Return the parts: training without an intrinsic reward, and with each of ``names`` at its default settings, but
+    without warming up. Each has environments and a model of its own, with a value head for the reward.
+    """
+    steps = config.unroll * config.num_envs
+    _, _, actor, plain = build(config)
+    parts = {PLAIN: _part("no intrinsic reward", steps, actor, plain)}
+    for name in names:
+        kind = INTRINSIC_REWARDS[name]
+        own = dataclasses.replace(kind.Config(), weight=1.0, warmup_steps=0)
+        _, _, actor, learner = build(dataclasses.replace(config, intrinsic={name: own}))
+        parts[name] = _part(kind.paper, steps, actor, learner)
+    return parts
+
+
 def _part(about: str, steps: int, actor: Actor, learner: Learner) -> Part:
     def train() -> None:
         learner.step(actor.collect())
@@ -81,7 +102,7 @@ def overheads(parts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def show(found: Mapping[str, Any], title: str, console: Console) -> None:
-    """Print a table with one row per loss."""
+    """Print a table with one row per loss or reward."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, expand=True)
     table.add_column("training with", no_wrap=True)
     for column in ("steps/s", "spread", "overhead"):

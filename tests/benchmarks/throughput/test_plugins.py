@@ -1,4 +1,4 @@
-"""What losses cost: the benchmark trains with each beside training without, and says the difference."""
+"""What losses and rewards cost: the benchmark trains with each beside training without, and says the difference."""
 
 import json
 
@@ -41,10 +41,21 @@ def test_each_loss_is_measured_beside_training_without(tmp_path, capsys):
     assert f"{rate['cpc']:,.0f}" in shown
 
 
+def test_each_reward_is_measured_beside_training_without(tmp_path, capsys):
+    words = ["--intrinsic", "rnd", "episodic_count", "--out", str(tmp_path)]
+    assert main(["bench", "throughput", *TINY, *words]) == 0
+    found = json.loads((tmp_path / "throughput-intrinsic-cpu.json").read_text())
+    assert list(found["parts"]) == ["plain", "rnd", "episodic_count"]
+    assert found["overhead"].keys() == {"rnd", "episodic_count"}
+    assert "episodic_count" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
         (["--aux", "pixel_contrl"], "pixel_control"),
+        (["--intrinsic", "rndd"], "rnd"),
+        (["--aux", "cpc", "--intrinsic", "rnd"], "--intrinsic"),
         (["--aux", "all", "--sweep", "--device", "cpu"], "--sweep"),
     ],
 )

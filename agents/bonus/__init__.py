@@ -1,0 +1,1 @@
+"""Intrinsic rewards for other people's trainers."""

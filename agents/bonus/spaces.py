@@ -1,0 +1,28 @@
+"""Descriptions of Gymnasium's spaces as a `Spec`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...envs.errors import UserError
+from ...envs.experience import Spec
+
+
+def spec_of(observation_space: Any, action_space: Any) -> Spec:
+    """Describe the spaces of one environment: images of bytes [H, W, C] or vectors, and discrete actions. UserError for
+    others.
+    """
+    count = getattr(action_space, "n", None)
+    if count is None:
+        raise UserError(f"intrinsic rewards need discrete actions, and the action space is {action_space}")
+    shape, dtype = observation_space.shape, observation_space.dtype
+    if shape is not None and len(shape) == 3 and dtype == np.uint8:
+        seen = {"image": (tuple(shape), torch.uint8)}
+    elif shape is not None and len(shape) == 1:
+        seen = {"vector": (tuple(shape), torch.float32)}
+    else:
+        raise UserError(f"observations have to be images of bytes or vectors, and their space is {observation_space}")
+    return Spec(seen, int(count), tuple(str(i) for i in range(int(count))), ("task",), 1, None, False)

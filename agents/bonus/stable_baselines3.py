@@ -1,0 +1,68 @@
+"""A callback for the on-policy algorithms of Stable-Baselines3 (PPO, A2C) that adds an intrinsic reward.
+
+from stable_baselines3 import PPO
+from morello.agents.bonus.stable_baselines3 import BonusCallback
+
+PPO("CnnPolicy", env).learn(100_000, callback=BonusCallback("rnd", weight=0.5))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+
+from ...envs.errors import UserError
+from .bonus import Bonus, intrinsic
+
+
+class BonusCallback(BaseCallback):
+    """Adds ``weight`` times the intrinsic reward ``name`` to the rewards of each rollout, and computes the returns and
+    advantages anew. With one value function there is one return: of both rewards, with the trainer's discount.
+
+    Further ``settings`` are those of the reward. The step at which an episode ends gets no intrinsic reward, because
+    the observation after it is already that of the next episode.
+    """
+
+    def __init__(self, name: str, weight: float = 1.0, seed: int = 0, **settings: Any) -> None:
+        super().__init__()
+        self.name, self.weight, self.seed, self.settings = name, weight, seed, settings
+        self.bonus: Bonus | None = None
+
+    def _on_training_start(self) -> None:
+        if not hasattr(self.model, "rollout_buffer"):
+            raise UserError(f"{type(self.model).__name__} collects no rollouts: use PPO or A2C")
+        space = self.model.observation_space
+        self.first = is_image_space(space, check_channels=True) and is_image_space_channels_first(space)
+        if self.first:  # Stable-Baselines3 moves the channels to the front
+            space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
+        if self.bonus is None:
+            device = self.model.device
+            self.bonus = intrinsic(
+                self.name, (space, self.model.action_space), seed=self.seed, device=device, **self.settings
+            )
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer: Any = self.model.rollout_buffer  # type: ignore[attr-defined]
+        done = np.asarray(self.locals["dones"])
+        observation = np.concatenate([buffer.observations, self.locals["new_obs"][None]])
+        if self.first:
+            observation = np.moveaxis(observation, 2, -1)
+        first = np.concatenate([buffer.episode_starts, done[None]]).astype(bool)
+        assert self.bonus is not None
+        action = buffer.actions.reshape(buffer.rewards.shape)
+        reward = self.bonus(observation, action, first, buffer.rewards.copy())
+        buffer.rewards += self.weight * reward.cpu().numpy()
+        with torch.no_grad():  # of the observation after the rollout
+            tensor, _ = self.model.policy.obs_to_tensor(self.locals["new_obs"])
+            values = self.model.policy.predict_values(tensor)
+        buffer.compute_returns_and_advantage(last_values=values, dones=done)
+        for key, value in self.bonus.metrics.items():
+            self.logger.record(f"{self.name}/{key}", value)

@@ -1,0 +1,61 @@
+"""What counts as the same observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from ....envs.experience import Rollout, Spec
+from ...base import IntrinsicConfig
+from ...pooling import Metric
+from ...reduction import average
+from .hashing import Hash, mixed
+
+LONGEST = 4096
+"""Steps of an episode that are remembered where episodes have no limit."""
+
+
+@dataclass(frozen=True)
+class KeyConfig(IntrinsicConfig):
+    """Settings of rewards that count visits."""
+
+    key: Literal["view", "cell"] = "view"
+    """What is counted: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged)."""
+    side: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Images are averaged down to at least this many pixels a side before they are compared."""
+    levels: Annotated[int, Meta(ge=2, le=256)] = 8
+    """Grey levels that are told apart in them."""
+
+
+class Key(torch.nn.Module):
+    """What counts as the same observation, as a number of 64 bits per row."""
+
+    def __init__(self, config: KeyConfig, spec: Spec) -> None:
+        super().__init__()
+        self.cell = config.key == "cell"
+        self.hash = Hash(spec, config.side, config.levels)
+
+    def forward(self, rollout: Rollout) -> Tensor:
+        """Return the keys [T + 1, B]. ValueError if the environment does not tell its cells."""
+        if not self.cell:
+            hashes: Tensor = self.hash(rollout.observation)
+            return hashes
+        if "cell" not in rollout.info:
+            raise ValueError(
+                "this environment does not tell which cell the agent is in: leave --intrinsic.*.key at view"
+            )
+        return mixed(rollout.info["cell"].long() + 1 + (rollout.task << 32))
+
+
+def longest(spec: Spec) -> int:
+    """Return how many observations of an episode are remembered."""
+    return spec.max_steps + 1 if spec.max_steps else LONGEST
+
+
+def first_visits(number: Tensor, rollout: Rollout) -> dict[str, Metric]:
+    """Compute the share of transitions that arrive somewhere for the first time."""
+    return {"first_visits": average((number == 1).float(), rollout.valid)}

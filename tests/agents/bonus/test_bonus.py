@@ -1,0 +1,87 @@
+"""Intrinsic rewards for other trainers: what is paid, what is remembered, and what is said about wrong input."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import morello
+from morello.envs.errors import UserError
+
+T, B, V, A = 11, 3, 5, 4
+SPACES = (gymnasium.spaces.Box(-9, 9, (V,)), gymnasium.spaces.Discrete(A))
+
+
+def data(steps=T, seed=0, ends=0.2):
+    rng = np.random.default_rng(seed)
+    seen = rng.integers(0, 3, (steps + 1, B, V)).astype(np.float32)
+    return seen, rng.integers(A, size=(steps, B)), rng.random((steps + 1, B)) < ends
+
+
+def visits(seen, first):
+    """Counted by hand, in each episode."""
+    paid = np.zeros((len(seen) - 1, B))
+    for b in range(B):
+        counts = {}
+        for t, x in enumerate(seen[:, b]):
+            if first[t, b]:
+                counts = {}
+            counts[x.tobytes()] = counts.get(x.tobytes(), 0) + 1
+            if t and not first[t, b]:
+                paid[t - 1, b] = counts[x.tobytes()] ** -0.5
+    return paid
+
+
+def test_it_pays_for_visits_and_remembers_them_from_call_to_call():
+    seen, action, first = data(30)
+    bonus = morello.intrinsic("episodic_count", SPACES, normalise="none")
+    begin, parts = 0, []
+    for steps in (7, 1, 22):
+        rows = slice(begin, begin + steps + 1)
+        parts.append(bonus(seen[rows], action[begin : begin + steps], first[rows]))
+        begin += steps
+    np.testing.assert_allclose(torch.cat(parts), visits(seen, first), rtol=1e-6)
+    assert bonus.steps == 30 * B
+
+
+def test_it_learns_what_repeats():
+    bonus = morello.intrinsic("rnd", SPACES, learning_rate=1e-3, warmup_steps=T * B)
+    seen, action, first = data()
+    assert bonus(seen, action, first).eq(0).all(), "it warms up"
+    found = []
+    for _ in range(60):
+        bonus(seen, action, first)
+        found.append(bonus.metrics["reward"])
+    assert found[-1] < 0.2 * found[0]
+
+
+@pytest.mark.parametrize("name", ["rnd", "icm", "episodic_count", "count", "e3b"])
+def test_it_goes_on_where_it_stopped(name):
+    one, two = (morello.intrinsic(name, SPACES, seed=3) for _ in range(2))
+    for i in range(3):
+        one(*data(seed=i))
+    two.load_state_dict(one.state_dict())
+    for i in range(3, 5):
+        expected = one(*data(seed=i))
+        assert two(*data(seed=i)).equal(expected)
+        assert expected.shape == (T, B)
+        assert name == "rnd" or expected.abs().sum() > 0
+
+
+def test_wrong_input_is_one_sentence():
+    seen, action, first = data()
+    bonus = morello.intrinsic("count", SPACES)
+    with pytest.raises(UserError, match=r"has to be \[T \+ 1, B, \*\[5\]\], not \[12, 3, 4\]"):
+        bonus(seen[..., :4], action, first)
+    with pytest.raises(UserError, match=r"need action \[11, 3\]"):
+        bonus(seen, action[:-1], first)
+    with pytest.raises(UserError, match="looks at 'vector'"):
+        bonus({"image": seen}, action, first)
+    with pytest.raises(UserError, match="Unknown intrinsic reward 'rmd'"):
+        morello.intrinsic("rmd", SPACES)
+    with pytest.raises(UserError, match="has no setting 'gama'"):
+        morello.intrinsic("rnd", SPACES, gama=0.9)
+    with pytest.raises(UserError, match="discrete actions"):
+        morello.intrinsic("rnd", (SPACES[0], SPACES[0]))
+    with pytest.raises(UserError, match="images of bytes or vectors"):
+        morello.intrinsic("rnd", (gymnasium.spaces.Discrete(3), SPACES[1]))

@@ -1,0 +1,73 @@
+"""What rewards look at: sizes, averages by hand, the newest frame, and the order of rows."""
+
+import pytest
+import torch
+
+from morello.auxiliaries.intrinsic.parts.view import View
+
+from ....support.rollouts import spec
+
+T, B = 3, 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "seen", "small"),
+    [
+        ((7, 7, 3), 42, (3, 7, 7), True),
+        ((19, 30, 2), 8, (2, 19, 30), True),
+        ((20, 20, 3), 42, (3, 20, 20), False),
+        ((36, 44, 3), 42, (3, 36, 44), False),
+        ((36, 44, 3), 20, (3, 36, 44), False),
+        ((84, 84, 4), 42, (4, 42, 42), False),
+        ((90, 130, 3), 42, (3, 45, 65), False),
+        ((97, 131, 3), 42, (3, 48, 65), False),
+        ((84, 84, 3), 8, (3, 8, 8), False),
+    ],
+)
+def test_sizes(shape, side, seen, small):
+    view = View(spec(image=shape), side)
+    assert view.shapes == {"image": seen}
+    assert view.small("image") == small
+    images = torch.randint(256, (T, B, *shape), dtype=torch.uint8)
+    found = view({"image": images})["image"]
+    assert found.shape == (T * B, *seen)
+    assert found.dtype == torch.float32
+
+
+def test_images_are_averaged_over_squares_and_rows_stay_in_order():
+    images = torch.randint(256, (T, B, 97, 85, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = View(spec(image=(97, 85, 3)), 42)({"image": images})["image"]
+    for t, b, c, y, x in [(0, 0, 0, 0, 0), (1, 4, 2, 47, 41), (2, 3, 1, 13, 29), (0, 1, 2, 5, 7)]:
+        square = images[t, b, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, c].float().mean()
+        assert found[t * B + b, c, y, x] == pytest.approx(float(square))
+
+
+def test_codes_are_not_averaged():
+    images = torch.randint(11, (T, B, 7, 7, 3), dtype=torch.uint8)
+    found = View(spec(image=(7, 7, 3)), 1)({"image": images})["image"]
+    assert torch.equal(found, images.flatten(0, 1).permute(0, 3, 1, 2).float())
+
+
+def test_of_stacked_frames_the_newest_is_seen():
+    images = torch.randint(256, (T, B, 36, 44, 12), dtype=torch.uint8)
+    stacked = View(spec(image=(36, 44, 12))._replace(stacked=4), 20)
+    alone = View(spec(image=(36, 44, 3)), 20)
+    assert stacked.shapes == alone.shapes
+    assert torch.equal(stacked({"image": images})["image"], alone({"image": images[..., 9:]})["image"])
+
+
+def test_vectors_are_seen_as_they_are_beside_images():
+    vector = torch.randn(T, B, 11)
+    view = View(spec(image=(7, 7, 3), vector=11), 42)
+    found = view({"image": torch.zeros(T, B, 7, 7, 3, dtype=torch.uint8), "vector": vector})
+    assert list(found) == ["image", "vector"]
+    assert torch.equal(found["vector"], vector.flatten(0, 1))
+    assert not view.small("vector")
+
+
+def test_what_is_seen_is_not_the_rollouts_memory_that_will_be_overwritten():
+    images = torch.randint(256, (T, B, 7, 7, 3), dtype=torch.uint8)
+    found = View(spec(image=(7, 7, 3)), 42)({"image": images})["image"]
+    before = found.clone()
+    images.fill_(0)
+    assert torch.equal(found, before)

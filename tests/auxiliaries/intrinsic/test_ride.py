@@ -1,0 +1,256 @@
+"""RIDE: changes that the agent makes pay, less at each visit, and no reset is a change."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from morello.auxiliaries.intrinsic.ride import RIDE, RIDEConfig, impact
+from morello.auxiliaries.reduction import reduce
+from morello.backbones import Sizes
+
+from ...support.figures import figures
+from ...support.oracles import softmax
+from ...support.rollouts import rollout, spec
+
+T, B, A, PLACES = 13, 5, 3, 7
+SPEC, SIZES = spec(vector=PLACES, actions=A)._replace(max_steps=40), Sizes(None, 7, 11)
+
+
+def build(spec=SPEC, seed=0, **options):
+    torch.manual_seed(seed)
+    return RIDE(RIDEConfig(**{"hidden": 19, **options}), spec, SIZES)
+
+
+def played(seed=0, ends=0.2):
+    """A rollout whose vectors tell the place one is at, at random; and the places [T + 1, B]."""
+    walk = torch.randint(PLACES, (T + 1, B), generator=torch.Generator().manual_seed(seed))
+    return rollout(SPEC, T, B, seed, ends)._replace(observation={"vector": F.one_hot(walk, PLACES).float()}), walk
+
+
+def scores(module, of, state=None):
+    with torch.no_grad():
+        return module.score(of, None, module.initial_state(of.reward.shape[1]) if state is None else state)
+
+
+def part(of, start, stop):
+    """Rows ``start`` to ``stop`` of a rollout."""
+    rows = {name: getattr(of, name)[start : stop + 1] for name in ("first", "last", "task")}
+    steps = {name: getattr(of, name)[start:stop] for name in ("action", "logits", "reward", "discount")}
+    observation = {name: x[start : stop + 1] for name, x in of.observation.items()}
+    return of._replace(observation=observation, **rows, **steps)
+
+
+def remembered(state):
+    """The keys of each environment's episode."""
+    return [row[len(row) - n :] for row, n in zip(state.entries.tolist(), state.length.tolist(), strict=True)]
+
+
+class Given(torch.nn.Module):
+    """Embeds a vector as its first number."""
+
+    def forward(self, views):
+        return views["vector"][:, :1]
+
+
+def walked(*values, first=(), last=()):
+    """One environment whose vectors begin with these values; ``first`` and ``last`` are rows."""
+    vector = torch.zeros(len(values), 1, PLACES)
+    vector[:, 0, 0] = torch.tensor(values)
+    of = rollout(SPEC, len(values) - 1, 1, ends=0.0)
+    flags = {"first": torch.zeros_like(of.first), "last": torch.zeros_like(of.last)}
+    for name, rows in (("first", first), ("last", last)):
+        flags[name][list(rows)] = True
+    return of._replace(observation={"vector": vector}, **flags)
+
+
+def test_the_oracles_path():
+    """Features 0, 1, 3, 1 of a, b, c, b: one, two, and two over the root of two visits; who stays gets nothing."""
+    module = build()
+    module.embedding = Given()
+    found = scores(module, walked(0.0, 1.0, 3.0, 1.0, 1.0, first=[0])).raw.squeeze(-1)
+    assert found.tolist() == pytest.approx([1.0, 2.0, math.sqrt(2.0), 0.0])
+
+
+def test_a_reset_is_no_change_and_clears_the_counts():
+    """a, b | a, b: what is beyond the reset counts anew, and its huge change is not of a valid row."""
+    module = build()
+    module.embedding = Given()
+    of = walked(0.0, 1.0, 100.0, 101.0, 100.0, first=[0, 2], last=[1])
+    assert of.valid.squeeze(-1).tolist() == [True, False, True, True]
+    found = scores(module, of).raw.squeeze(-1)
+    assert found[of.valid.squeeze(-1)].tolist() == pytest.approx([1.0, 1.0, 1 / math.sqrt(2)])
+    again = walked(1.0, 0.0, 1.0, first=[0])
+    assert scores(module, again, scores(module, of).state).raw.squeeze(-1).tolist() == pytest.approx([1.0, 0.5**0.5])
+
+
+def test_impact_is_the_euclidean_norm():
+    phi = torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]], [[3.0, 4.0]], [[3.0, -1.0]]])
+    assert impact(phi).squeeze(-1).tolist() == [5.0, 0.0, 5.0]
+
+
+def test_scores_and_losses_are_those_of_a_loop():
+    module, (of, walk) = build(forward_cost=3.0, inverse_cost=0.7), played()
+    found = scores(module, of)
+    one, _, two = module.embedding.layers
+    value, mask = module(of, None, found)
+    assert torch.equal(mask, of.valid)
+    assert not mask.all()
+    changes, right, taken, new = [], [], [0] * A, []
+
+    def phi(t, b):
+        return two(F.elu(one(of.observation["vector"][t, b])))
+
+    for b in range(B):
+        been = []
+        for t in range(T):
+            been = [] if of.first[t, b] else been
+            been.append(walk[t, b].item())
+            if of.last[t, b]:
+                continue
+            number = (been + [walk[t + 1, b].item()]).count(walk[t + 1, b].item())
+            before, after, action = phi(t, b), phi(t + 1, b), of.action[t, b].item()
+            change = math.dist(after.tolist(), before.tolist())
+            assert found.raw[t, b].item() == pytest.approx(change / math.sqrt(number), abs=1e-5)
+            p = softmax(module.inverse.layers(torch.cat([before, after])).tolist())
+            guess = module.dynamics.layers(torch.cat([before, F.one_hot(of.action[t, b], A)]))
+            loss = 3.0 * math.dist(guess.tolist(), after.tolist()) - 0.7 * math.log(p[action])
+            assert value[t, b].item() == pytest.approx(loss, abs=1e-4)
+            changes.append(change)
+            right.append(p[action] == max(p))
+            taken[action] += 1
+            new.append(number == 1)
+    shown = figures(module)
+    assert shown["impact"].item() == pytest.approx(sum(changes) / len(changes), rel=1e-4)
+    assert shown["accuracy"].item() == pytest.approx(sum(right) / len(right))
+    assert shown["chance"].item() == pytest.approx(max(taken) / sum(taken))
+    assert shown["first_visits"].item() == pytest.approx(sum(new) / len(new))
+
+
+def test_both_losses_shape_the_features():
+    of, _ = played()
+    for costs in ({"forward_cost": 0.0}, {"inverse_cost": 0.0}, {}):
+        module = build(**costs)
+        reduce(*module(of, None, scores(module, of))).backward()
+        assert all(p.grad.isfinite().all() and p.grad.any() for p in module.embedding.parameters())
+
+
+def test_nothing_is_read_across_a_reset():
+    module, (of, _) = build(), played(ends=0.3)
+    episode = of.first.long().cumsum(0)
+    clean = scores(module, of)
+    value, _ = module(of, None, clean)
+    for number in range(1, int(episode.max()) + 1):
+        other = (episode != number).unsqueeze(-1)
+        broken = of._replace(
+            observation={"vector": torch.where(other, torch.nan, of.observation["vector"])},
+            action=torch.where(of.valid, of.action, -999),
+        )
+        mine = (episode[1:] == number) & of.valid
+        found = scores(module, broken)
+        assert mine.any()
+        assert torch.equal(found.raw[mine], clean.raw[mine])
+        assert torch.equal(module(broken, None, found)[0][mine], value[mine])
+
+
+def test_a_split_rollout_is_scored_alike():
+    module, (of, _) = build(), played(ends=0.15)
+    whole = scores(module, of)
+    for cut in (1, 6, 12):
+        one = scores(module, part(of, 0, cut))
+        two = scores(module, part(of, cut, T), one.state)
+        torch.testing.assert_close(torch.cat([one.raw, two.raw])[of.valid], whole.raw[of.valid], rtol=1e-5, atol=1e-5)
+        assert remembered(two.state) == remembered(whole.state)
+
+
+def test_neighbours_do_not_matter():
+    module, (of, _) = build(), played()
+    state = scores(module, played(seed=5)[0]).state
+    whole = scores(module, of, state)
+    for b in range(B):
+        alone = of._replace(
+            **{name: getattr(of, name)[:, [b]] for name in ("first", "last", "task", "action", "reward", "discount")},
+            observation={"vector": of.observation["vector"][:, [b]]},
+        )
+        one = scores(module, alone, type(state)(*(x[[b]] for x in state)))
+        torch.testing.assert_close(one.raw[alone.valid], whole.raw[:, [b]][alone.valid], rtol=1e-5, atol=1e-5)
+        assert remembered(one.state) == remembered(whole.state)[b : b + 1]
+
+
+def test_the_cell_may_be_counted_instead():
+    """In one cell all the time, views are new and visits are not."""
+    of = walked(0.0, 1.0, 2.0, 3.0)._replace(info={"cell": torch.zeros(4, 1, dtype=torch.int64)})
+    for key, expected in (("view", [1.0, 1.0, 1.0]), ("cell", [2**-0.5, 3**-0.5, 0.5])):
+        module = build(key=key)
+        module.embedding = Given()
+        assert scores(module, of).raw.squeeze(-1).tolist() == pytest.approx(expected)
+
+
+def test_images_are_embedded_by_convolutions_alone():
+    shown = spec(image=(7, 7, 3), actions=A)._replace(max_steps=40)
+    module, of = build(shown), rollout(shown, T, B)
+    assert module.embedding.size == 128
+    assert len(list(module.embedding.layers.parameters())) == 0
+    value, mask = module(of, None, scores(module, of))
+    assert value.shape == mask.shape == (T, B)
+    both = spec(image=(7, 7, 3), vector=2, actions=A)._replace(max_steps=40)
+    assert build(both).embedding.size == 19
+
+
+def ring(seed, moves, columns=31):
+    """A ring of places that actions walk along by one, or not, or back; beside it noise that nothing influences. If not
+    ``moves``, one jumps anywhere instead.
+    """
+    g = torch.Generator().manual_seed(seed)
+    shown = spec(vector=2 * PLACES, actions=A)._replace(max_steps=40)
+    of = rollout(shown, T, columns, seed)
+    at = [torch.randint(PLACES, (columns,), generator=g)]
+    for t in range(T):
+        jump = torch.randint(PLACES, (columns,), generator=g)
+        at.append(torch.where(of.first[t + 1], jump, (at[-1] + of.action[t] - 1) % PLACES if moves else jump))
+    place = F.one_hot(torch.stack(at), PLACES).float()
+    noise = torch.randn(T + 1, columns, PLACES, generator=g)
+    return of._replace(observation={"vector": torch.cat([place, noise], -1)})
+
+
+def trained(moves):
+    """A module that has learned from such rings, and its ratios of the impact of a step to that of noise alone: before
+    and after.
+    """
+    shown = spec(vector=2 * PLACES, actions=A)._replace(max_steps=40)
+    module = build(shown, hidden=48)
+    optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+    ratios = []
+    for step in range(301):
+        if step in (0, 300):
+            of = ring(999, moves)
+            with torch.no_grad():
+                change = impact(module.embed(of))
+            still = of.valid & (of.observation["vector"][1:, :, :PLACES] == of.observation["vector"][:-1, :, :PLACES]).all(-1)
+            ratios.append((change[of.valid & ~still].mean() / change[still].mean()).item())
+        of, optimizer.param_groups[0]["lr"] = ring(step, moves), 3e-3 * (1 - step / 301)
+        optimizer.zero_grad()
+        reduce(*module(of, None, scores(module, of))).backward()
+        optimizer.step()
+    return module, ratios
+
+
+def test_steps_pay_and_noise_does_not_once_features_have_learned_what_actions_do():
+    """The trap: in random features noise is as large a change as a step."""
+    module, (before, after) = trained(moves=True)
+    print(before, after, figures(module))
+    assert before < 1.5
+    assert after > 3
+    shown = figures(module)
+    assert shown["accuracy"] > 0.95
+    assert shown["impact"] > 0.1
+
+
+def test_what_actions_do_not_change_does_not_pay():
+    """The control: features of a world that no action influences shrink to nothing."""
+    module, _ = trained(moves=False)
+    print(figures(module))
+    shown = figures(module)
+    assert shown["accuracy"] < shown["chance"] + 0.1
+    assert shown["impact"] < 0.05
