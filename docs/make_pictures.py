@@ -1,8 +1,9 @@
-"""Draw docs/pictures/levels.png: every level as the agent sees it, larger, and from above.
+"""Draw docs/pictures/levels.png and exploration.png: levels as the agent sees them, larger, and from above.
 
-python docs/make_pictures.py
+python docs/make_pictures.py [levels] [exploration]
 """
 
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -15,9 +16,25 @@ import torch
 import morello
 from morello.envs.labyrinth.levels import LEVELS
 from morello.envs.labyrinth.topdown import topdown
+from morello.envs.wrappers import unwrapped
 
 HERE = Path(__file__).parent
 SEEN, LARGE, PLACES, STEPS = 84, 252, 32, 90
+EXPLORATION = (
+    "rooms_chain_4",
+    "rooms_chain_12",
+    "multi_room_3d_4_5",
+    "multi_room_3d_7_4",
+    "nine_rooms",
+    "nine_rooms_tv",
+    "nine_rooms_remote",
+    "my_way_home_sparse_noise",
+)
+LATER = ("rooms_chain", "multi_room_3d", "nine_rooms")
+PICTURES = {
+    "levels": [name for name, level in LEVELS.items() if not name.startswith(LATER) and not level.television],
+    "exploration": list(EXPLORATION),
+}
 
 
 def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,8 +60,8 @@ def picture(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         env = morello.make(f"labyrinth:{name}", PLACES, seed=7, frame_size=(size, size))
         env.load_state_dict(moment)
         views.append(env.reset(mask=nobody).observation["image"][b].numpy().copy())
-    way = np.stack(trail[:length])[:, b]
-    return views[0], views[1], topdown(env.world, env.tables, b, LARGE, LARGE * 3 // 2, way)
+    way, worlds = np.stack(trail[:length])[:, b], unwrapped(env)
+    return views[0], views[1], topdown(worlds.world, worlds.tables, b, LARGE, LARGE * 3 // 2, way)
 
 
 def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
@@ -54,9 +71,9 @@ def interest(image: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
     return depth[:, SEEN // 2].clamp(20, 1500).log().mean(1) + 8 * vivid.clamp(max=0.1)
 
 
-def main() -> None:
-    """Write docs/pictures/levels.png."""
-    names = list(LEVELS)
+def main(title: str) -> None:
+    """Write docs/pictures/TITLE.png."""
+    names = PICTURES[title]
     rows = -(-len(names) // 2)
     figure, axes = plt.subplots(rows, 6, figsize=(15, 2.55 * rows), width_ratios=[2, 2, 3] * 2, squeeze=False)
     for axis in axes.flat:
@@ -68,8 +85,9 @@ def main() -> None:
         here[0].set_title(name, loc="left", fontsize=10, fontweight="bold")
         print(name)
     figure.tight_layout(pad=0.6)
-    figure.savefig(HERE / "pictures" / "levels.png", dpi=100, metadata={"Software": None})
+    figure.savefig(HERE / "pictures" / f"{title}.png", dpi=100, metadata={"Software": None})
 
 
 if __name__ == "__main__":
-    main()
+    for title in sys.argv[1:] or PICTURES:
+        main(title)

@@ -1,6 +1,7 @@
 """Intrinsic rewards: one file per paper, one line per reward here."""
 
 from ..base import IntrinsicReward
+from .byol_explore import BYOLExplore
 from .compression_progress import CompressionProgress
 from .count import Count, EpisodicCount
 from .coverage import Coverage
@@ -18,8 +19,10 @@ from .pseudo_count import PseudoCount
 from .ride import RIDE
 from .re3 import RE3
 from .rnd import RND
+from .vime import VIME
 
 INTRINSIC_REWARDS: dict[str, type[IntrinsicReward]] = {
+    "byol_explore": BYOLExplore,
     "compression_progress": CompressionProgress,
     "count": Count,
     "coverage": Coverage,
@@ -38,4 +41,5 @@ INTRINSIC_REWARDS: dict[str, type[IntrinsicReward]] = {
     "ride": RIDE,
     "re3": RE3,
     "rnd": RND,
+    "vime": VIME,
 }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
+from ...envs.trees import State
 from ..base import IntrinsicReward, Scored
 from ..reduction import average
 from .parts.densities import DensityConfig
@@ -26,6 +27,9 @@ class CompressionProgressConfig(DensityConfig):
 
     history: Annotated[int, Meta(ge=1, le=2**20)] = 1024
     """Earlier views that are coded anew after each rollout, together with it; the newest are kept."""
+    warmup_steps: Annotated[int, Meta(ge=0)] = 4096
+    """Steps at the beginning, without this reward, in which the model learns what all views share: thousands of bits,
+    by which all that follows would be divided."""
 
 
 class History(NamedTuple):
@@ -76,8 +80,20 @@ class CompressionProgress(IntrinsicReward):
         self.register_buffer("log_prob", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("filled", torch.zeros(size, dtype=torch.bool))
 
-    def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
+    def warm_up(self, rollout: Rollout) -> None:
+        """Learn the rollout and keep its views."""
+        self.keep(self.progress(rollout))
+
+    def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps what the density has learnt, and the history in its code."""
+        return self.progress(rollout)
+
+    def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
+        """Keep what the density has learnt, and the history."""
+        self.keep(scored)
+
+    def progress(self, rollout: Rollout) -> Scored:
+        """Learn a copy of the density, and code the history by both."""
         valid = rollout.valid
         flat = valid.flatten()
         symbols = self.symbols({"image": rollout.observation["image"][1:]})
@@ -89,7 +105,7 @@ class CompressionProgress(IntrinsicReward):
         past = torch.where(self.filled, (again - self.log_prob) / math.log(2), 0.0)
         raw = credited(own, past.sum(), flat)
         self.metrics = {
-            "bits_per_symbol": average((-before / (symbols[0].numel() * math.log(2))).view_as(valid), valid),
+            "bits_per_symbol": average((-before / (math.prod(self.symbols.shape) * math.log(2))).view_as(valid), valid),
             "own_saving": average(own.view_as(valid), valid),
             "past_saving": average(past, self.filled),
             "filled": self.filled.float().mean(),
@@ -97,8 +113,8 @@ class CompressionProgress(IntrinsicReward):
         history = joined(History(self.views, again, self.filled), History(symbols, after, flat))
         return Scored(raw.float().view_as(rollout.reward), (), (learnt, history))
 
-    def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
-        """Keep what the density has learnt, and the history."""
+    def keep(self, scored: Scored) -> None:
+        """Keep what was learnt, and the history."""
         assert isinstance(scored.context, tuple)
         learnt, history = scored.context
         self.density.commit(learnt)

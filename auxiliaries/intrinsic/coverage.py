@@ -71,7 +71,7 @@ class Coverage(IntrinsicReward):
 
 
 def numbered_cells(rollout: Rollout) -> Tensor:
-    """Number the cells of all tasks [T + 1, B]. ValueError if the environment does not tell its cells."""
+    """Return numbers of the cells of all tasks [T + 1, B]. ValueError if the environment does not tell its cells."""
     if "cell" not in rollout.info:
         raise ValueError(
             "coverage needs an environment that tells which cell the agent is in: choose one of minigrid or labyrinth, "

@@ -54,7 +54,7 @@ def novelty(e: Tensor, h: Tensor, recalled: Recalled) -> Tensor:
     """Compute ``min_i |e[i] - e[t]|^2 / (|h[i] - h[t]| + epsilon)`` over the i that precede t in its episode (equation
     4): [T + 1, B, E] and [T + 1, B, H] -> [T + 1, B]; infinite where there are none. Keys hold e and h, joined.
     """
-    seen, led = recalled.keys.split([e.shape[-1], h.shape[-1]], -1)
+    seen, led = recalled.keys[..., : e.shape[-1]], recalled.keys[..., e.shape[-1] :]
     apart = squared_distances(e, Recalled(seen, recalled.earlier))
     by = squared_distances(h, Recalled(led, recalled.earlier)).sqrt()
     return torch.where(recalled.earlier, apart / (by + EPSILON), torch.inf).amin(-1).T
@@ -156,14 +156,14 @@ class DEIR(IntrinsicReward):
     def step(self, e: Tensor, h: Tensor) -> Tensor:
         """Advance trajectories by one observation each: [..., E] and [..., H] -> [..., H]."""
         x, before = e.reshape(1, -1, e.shape[-1]), h.reshape(-1, h.shape[-1])
-        found, _ = self.gru(x, (before,), torch.zeros_like(x[..., 0], dtype=torch.bool))
+        found: Tensor = self.gru(x, (before,), torch.zeros_like(x[..., 0], dtype=torch.bool))[0]
         return found.view_as(h)
 
     def score(self, rollout: Rollout, features: Features, state: Remembered) -> Scored:
         """Score T transitions; the context keeps the h before each row [T, B, H]."""
         first = rollout.first
         with self.precision(first.device):
-            e = self.embed(self.view(rollout.observation)).unflatten(0, first.shape)
+            e = self.embed(self.view(rollout.observation)).view(*first.shape, -1)
             h, (after,) = self.gru(e[:-1], (state.trajectory,), first[:-1])
         led = torch.cat([state.trajectory.unsqueeze(0), h.float()])
         led = torch.where(first.unsqueeze(-1), 0.0, led)
@@ -189,11 +189,11 @@ class DEIR(IntrinsicReward):
         valid, device = rollout.valid, rollout.reward.device
         action = one_hot(torch.where(valid, rollout.action, 0), self.actions)
         views = self.view(rollout.observation)
-        arrived = {name: x.unflatten(0, rollout.first.shape)[1:].flatten(0, 1) for name, x in views.items()}
+        arrived = {name: x[rollout.first.shape[1] :] for name, x in views.items()}  # all but row 0
         false, differs = self.queue.draw(arrived, self.draws.on(device))
         differs = differs.view_as(valid) & valid
         with self.precision(device):
-            e = self.embed(views).unflatten(0, rollout.first.shape)
+            e = self.embed(views).view(*rollout.first.shape, -1)
             h = self.step(e[:-1], scored.context)
             both = torch.stack([e[1:], self.embed(false).view_as(e[1:])])
             next_h = self.step(both, h.expand(2, *h.shape))

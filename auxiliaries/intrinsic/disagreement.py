@@ -31,8 +31,8 @@ class DisagreementConfig(IntrinsicConfig):
     """Share of the samples that each model learns from, each its own."""
     size: Annotated[int, Meta(ge=1, le=2**16)] = 512
     """Number of random features."""
-    hidden: Annotated[int, Meta(ge=1, le=2**16)] = 512
-    """Width of the forward models' layers."""
+    hidden: Annotated[int, Meta(ge=1, le=2**16)] = 256
+    """Width of the forward models' layers (the paper: 512)."""
     blocks: Annotated[int, Meta(ge=0, le=64)] = 1
     """Residual blocks of each forward model, of two layers each (the paper: 4)."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
@@ -79,7 +79,7 @@ class Disagreement(IntrinsicReward):
         """Return the random features phi [T + 1, B, D]."""
         with self.precision(rollout.reward.device):
             phi: Tensor = self.embedding(self.whitening(self.view(rollout.observation)))
-        return phi.unflatten(0, rollout.first.shape)
+        return phi.view(*rollout.first.shape, -1)
 
     def guesses(self, phi: Tensor, rollout: Rollout) -> Tensor:
         """Return what each model predicts [M, T, B, D], in float32: bfloat16 does not resolve their differences."""
@@ -91,7 +91,8 @@ class Disagreement(IntrinsicReward):
         T, B = rollout.reward.shape
         generator = self.draws.on(rollout.reward.device)
         drawn = torch.rand(T, B, self.config.models, generator=generator, device=rollout.reward.device)
-        return drawn < self.config.keep
+        kept: Tensor = drawn < self.config.keep
+        return kept
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions. The context tells which models learn from them, so that a transition kept from a model

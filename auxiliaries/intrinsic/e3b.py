@@ -91,7 +91,8 @@ class E3B(IntrinsicReward):
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D]."""
         with self.precision(rollout.reward.device):
-            return self.embedding(self.view(rollout.observation)).unflatten(0, rollout.first.shape)
+            phi: Tensor = self.embedding(self.view(rollout.observation))
+        return phi.unflatten(0, rollout.first.shape)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""

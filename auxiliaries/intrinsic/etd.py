@@ -56,7 +56,8 @@ def quasimetric(x: Float[Tensor, "*n D"], y: Float[Tensor, "*n D"]) -> Float[Ten
     0 from x to x, never negative, never longer than by way of a third, and another in the other direction.
     """
     (a, p), (b, q) = x.chunk(2, -1), y.chunk(2, -1)
-    return F.relu(a - b).amax(-1) + (p - q).norm(dim=-1)
+    distance: Tensor = F.relu(a - b).amax(-1) + (p - q).norm(dim=-1)
+    return distance
 
 
 def nearest_before(rows: Float[Tensor, "N B D"], recalled: Recalled) -> Float[Tensor, "N B"]:

@@ -1,4 +1,4 @@
-"""The intrinsic curiosity module (Pathak et al., "Curiosity-driven exploration by self-supervised prediction", 2017)."""
+"""The intrinsic curiosity module (Pathak et al., "Curiosity-driven exploration by self-supervised prediction" 2017)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class ICM(IntrinsicReward):
 
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D]."""
-        return self.embedding(self.view(rollout.observation)).unflatten(0, rollout.first.shape)
+        phi: Tensor = self.embedding(self.view(rollout.observation))
+        return phi.unflatten(0, rollout.first.shape)
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the forward model's error."""

@@ -128,6 +128,8 @@ class LPM(IntrinsicReward):
         self.embedding = random_features(self.view, config.size)
         self.dynamics = ResidualModels(1, config.size, spec.num_actions, config.hidden, config.blocks)
         self.expectation = perceptron((config.size + spec.num_actions, config.hidden, config.hidden, 1))
+        for p in self.expectation[-1].parameters():
+            nn.init.zeros_(p)  # nothing is expected to differ from the ring's mean yet
         self.ring = Ring(config.ring, config.size)
         self.draws = Draws()
 
@@ -138,7 +140,7 @@ class LPM(IntrinsicReward):
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the random features phi [T + 1, B, D], each observation's with mean 0 and variance 1."""
         phi = self.embedding(self.whitening(self.view(rollout.observation)))
-        return F.layer_norm(phi, phi.shape[-1:]).unflatten(0, rollout.first.shape)
+        return F.layer_norm(phi, phi.shape[-1:]).view(*rollout.first.shape, -1)
 
     def error(self, phi: Tensor, action: Tensor) -> Tensor:
         """Return the logarithm of the forward model's error [T, B]."""
@@ -157,7 +159,7 @@ class LPM(IntrinsicReward):
         with self.precision(rollout.reward.device):
             phi = self.embed(rollout)
             error = self.error(phi, action)
-            progress = self.expected(phi[:-1], action) - error
+            progress = self.ring.mean - error
         return Scored(torch.where(self.ring.seen > 0, progress, 0.0), (), Context(phi, error))
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:

@@ -13,7 +13,7 @@ from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
 from ..base import IntrinsicConfig, IntrinsicReward, Scored
-from ..pooling import Mean
+from ..reduction import average
 from .parts.hashing import mixed
 
 GOLDEN = -0x61C8864680B583EB
@@ -63,7 +63,7 @@ class Noise(IntrinsicReward):
         start = mixed(mixed(self.seed + rollout.source) + rollout.sequence)
         index = torch.arange(1, B + 1, device=state.device)
         state = torch.where(state == 0, mixed(start + index * GOLDEN), state)
-        steps = torch.arange(1, T + 1, device=state.device)
-        noise = normal(mixed(state + steps.unsqueeze(-1) * GOLDEN))
-        self.metrics = {"squared": Mean.of(noise.square().sum(), torch.full_like(noise, 1).sum())}
-        return Scored(noise if self.config.signed else noise.abs(), state + T * GOLDEN)
+        states = state + torch.arange(1, T + 1, device=state.device).unsqueeze(-1) * GOLDEN
+        noise = normal(mixed(states))
+        self.metrics = {"mean_square": average(noise.square(), rollout.valid)}
+        return Scored(noise if self.config.signed else noise.abs(), states[-1].clone())

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import Normalise, Scored
+from ..base import Scored
 from ..reduction import average
 from .count import CountConfig, EpisodicCount
 from .rnd import RND, RNDConfig
@@ -36,9 +36,6 @@ class NovelDConfig(RNDConfig):
     """Number of random features."""
     episodic: bool = True
     """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
-    normalise: Normalise = "none"
-    """Divisor of the reward: none (no division, as in the paper), return (the standard deviation of its discounted
-    return over time) or reward (its own standard deviation)."""
 
 
 def rises(error: Float[Tensor, "T+1 B"], fresh: Bool[Tensor, "T B"], alpha: float) -> Float[Tensor, "T B"]:
@@ -54,6 +51,9 @@ class NovelD(RND):
 
     What pays is the border of what is known, and going to and fro across it pays once. New noise stays unpredicted and
     is never seen twice: it pays (1 - alpha) e in each step.
+
+    The paper adds the bonus as it is, on a scale of features that is not that of these, and so the default here is to
+    divide by the standard deviation of its return.
     """
 
     Config = NovelDConfig

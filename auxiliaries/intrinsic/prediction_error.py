@@ -86,11 +86,12 @@ class PredictionError(IntrinsicReward):
         views = self.view(rollout.observation)
         scale = 10.0 if self.view.small("image") else 255.0
         parts = [x.flatten(1) / (scale if name == "image" else 1.0) for name, x in views.items()]
-        return torch.cat(parts, -1).unflatten(0, rollout.first.shape)
+        return torch.cat(parts, -1).view(*rollout.first.shape, -1)
 
     def whitened(self, rollout: Rollout) -> Views:
         """Return whitened views of the (T + 1) B observations."""
-        return self.whitening(self.view(rollout.observation))
+        views: Views = self.whitening(self.view(rollout.observation))
+        return views
 
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D], without gradient."""
@@ -101,7 +102,8 @@ class PredictionError(IntrinsicReward):
             phi = (
                 self.embedding.posterior(views)[0] if isinstance(self.embedding, Autoencoder) else self.embedding(views)
             )
-        return phi.unflatten(0, rollout.first.shape)
+        found: Tensor = phi.view(*rollout.first.shape, -1)
+        return found
 
     def error(self, phi: Tensor, rollout: Rollout) -> Tensor:
         """Return the forward model's error [T, B]. It predicts features, and the change of pixels: as in the paper's
@@ -119,16 +121,15 @@ class PredictionError(IntrinsicReward):
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the forward model's error and, if features are learnt, their own loss beside it: [1 or 2, T, B]."""
         valid = rollout.valid
+        learnt: list[Tensor] = []
+        metrics: dict[str, Metric] = {}
         with self.precision(rollout.reward.device):
-            if self.kind == "random":
-                assert isinstance(scored.context, Tensor)
-                phi, learnt, metrics = scored.context, [], dict[str, Metric]()
-            elif self.kind == "pixels":
-                phi, learnt, metrics = self.pixels(rollout), [], {}
-            elif self.kind == "vae":
+            if self.kind == "vae":
                 phi, learnt, metrics = self.coding(rollout)
-            else:
+            elif self.kind == "inverse":
                 phi, learnt, metrics = self.telling(rollout)
+            else:
+                phi = self.pixels(rollout) if self.kind == "pixels" else scored.context
             phi = phi.detach()
             error = self.error(phi, rollout)
         self.metrics = metrics | {
@@ -153,12 +154,12 @@ class PredictionError(IntrinsicReward):
             "reconstruction": average(told.detach(), everything),
             "kl": average(kl.detach(), everything),
         }
-        return mean.unflatten(0, rollout.first.shape), [told + kl], metrics
+        return mean.view(*rollout.first.shape, -1), [told + kl], metrics
 
     def telling(self, rollout: Rollout) -> tuple[Tensor, list[Tensor], dict[str, Metric]]:
         """Return features phi [T + 1, B, D], the inverse model's loss [T, B] in nats, and metrics."""
         valid = rollout.valid
-        phi = self.embedding(self.whitened(rollout)).unflatten(0, rollout.first.shape)
+        phi = self.embedding(self.whitened(rollout)).view(*rollout.first.shape, -1)
         action = torch.where(valid, rollout.action, 0)
         logits = self.inverse(phi[:-1], phi[1:])
         loss = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)

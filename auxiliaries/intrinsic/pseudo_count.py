@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
+from ...envs.trees import State
 from ..base import IntrinsicReward, Normalise, Scored
 from ..reduction import average
-from .parts.densities import DensityConfig
+from .parts.densities import DensityConfig, Learnt
 from .parts.switching import density_of
 from .parts.symbols import Symbols
 
@@ -86,18 +87,31 @@ class PseudoCount(IntrinsicReward):
         self.density = density_of(config, self.symbols)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
-    def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
+    def learn(self, rollout: Rollout) -> Learnt:
+        """Learn the observations arrived at, on a copy of the density."""
+        symbols = self.symbols({"image": rollout.observation["image"][1:]})
+        return self.density.learn(symbols, rollout.valid.flatten())
+
+    def keep(self, learnt: State, rollout: Rollout) -> None:
+        """Keep what was learnt from a rollout."""
+        self.density.commit(learnt)
+        self.seen += rollout.valid.sum()
+
+    def warm_up(self, rollout: Rollout) -> None:
+        """Learn a rollout without rewarding it."""
+        self.keep(self.learn(rollout).state, rollout)
+
+    def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps what the density has learnt."""
         valid = rollout.valid
-        symbols = self.symbols({"image": rollout.observation["image"][1:]})
-        before, after, learnt = self.density.learn(symbols, valid.flatten())
+        before, after, learnt = self.learn(rollout)
         gain = prediction_gain(before, after)
         if self.config.density == "cts":
             count = pseudo_count(gain, after)
         else:
             count = network_count(gain, self.seen + valid.flatten().cumsum(0))
         raw = count_bonus(count) if self.config.gain == "count" else gain
-        bits = -before / (symbols[0].numel() * math.log(2))
+        bits = -before / (math.prod(self.symbols.shape) * math.log(2))
         self.metrics = {
             "bits_per_symbol": average(bits.view_as(valid), valid),
             "prediction_gain": average((after - before).view_as(valid), valid),
@@ -108,5 +122,4 @@ class PseudoCount(IntrinsicReward):
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
         """Keep what the density has learnt."""
-        self.density.commit(scored.context)
-        self.seen += rollout.valid.sum()
+        self.keep(scored.context, rollout)

@@ -32,6 +32,9 @@ class RIDEConfig(IntrinsicConfig):
     """Weight of the forward model's loss."""
     inverse_cost: Annotated[float, Meta(ge=0)] = 0.1
     """Weight of the inverse model's loss."""
+    shape_target: bool = False
+    """Let the forward model's loss also shape the features that it predicts, as in the authors' code. They may then
+    shrink until no action can be told from them, and nothing is rewarded."""
     hidden: Annotated[int, Meta(ge=1, le=2**16)] = 256
     """Width of both models' hidden layer, and of two layers that embed where there are vectors."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
@@ -60,7 +63,8 @@ class RIDE(IntrinsicReward):
     trained by an inverse and a forward model: what the agent neither influences nor can predict need not be in it.
 
     The forward model's loss is the norm of its error, as in the authors' code, and not its square, as in the paper: the
-    weights of the losses are meant for it.
+    weights of the losses are meant for it. Unlike theirs, it shapes the features it starts from only: they shrink where
+    it may also move those it predicts, for a norm pulls no less when it is small.
     """
 
     Config = RIDEConfig
@@ -100,7 +104,8 @@ class RIDE(IntrinsicReward):
             logits = self.inverse(phi[:-1], phi[1:])
             guess = self.dynamics(phi[:-1], action)
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
-        error = torch.linalg.vector_norm(guess - phi[1:], dim=-1)
+        target = phi if self.config.shape_target else phi.detach()
+        error = torch.linalg.vector_norm(guess - target[1:], dim=-1)
         self.metrics = self.metrics | {
             "accuracy": average((logits.detach().argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),

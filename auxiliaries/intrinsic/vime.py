@@ -1,4 +1,4 @@
-"""Variational information maximising exploration (Houthooft et al., "VIME", 2016): Bayesian surprise of a transition."""
+"""Variational information maximising exploration: Bayesian surprise of a transition (Houthooft et al. 2016, VIME)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class VIMEConfig(IntrinsicConfig):
     prior: Annotated[float, Meta(gt=0)] = 0.5
     """Standard deviation of each weight before anything was seen."""
     start: Annotated[float, Meta(gt=0)] = 0.05
-    """Standard deviation of each weight that the posterior begins with: from the prior's, means hardly learn at first."""
+    """Standard deviation of each weight at the beginning of training: at that of the prior, means hardly learn."""
     noise: Annotated[float, Meta(gt=0)] = 1.0
     """Standard deviation of the model's noise, in those of what it predicts (the authors' script: 5)."""
     samples: Annotated[int, Meta(ge=1, le=1024)] = 10
@@ -111,8 +111,8 @@ def information(
     one: Weights, two: Weights, x: Float[Tensor, "N I"], y: Float[Tensor, "N D"], xi: Tensor, noise: float
 ) -> Float[Tensor, " N"]:
     """Compute ``1/2 g' H^-1 g`` [N] in nats: the KL of the posterior after one Newton step on a single transition from
-    the one before it. g is the gradient of ``expected_error`` by mu and rho, H the diagonal ``curvature`` (section 2.5; its
-    step size would cancel in the division by the median).
+    the one before it. g is the gradient of ``expected_error`` by mu and rho, H the diagonal ``curvature`` (section 2.5
+    of the paper, whose step size cancels in the division by the median).
 
     The gradient by a layer's mu or variance is an outer product for each sample, so it is written out: with d the
     derivatives by the outputs' means, and k by their variances.
@@ -127,7 +127,8 @@ def information(
     g2 = torch.einsum("sni,snj->nij", d2, h) / len(h)
     found = (d1.square() * F.linear(x.square(), by_mu[0])).sum(-1) + (g2.square() * by_mu[1]).sum((-2, -1))
     found += (k1.square() * F.linear(x.pow(4), by_rho[0])).sum(-1) + k2.square() @ by_rho[1].sum(0)
-    return found / 2
+    total: Tensor = found / 2
+    return total
 
 
 def inverse_curvature(weights: Weights) -> tuple[Tensor, Tensor]:
@@ -141,7 +142,8 @@ def quantiles(samples: int, hidden: int) -> Float[Tensor, "S 1 H"]:
     its own. Rewards do not differ by chance, nor does computing them use up random numbers.
     """
     order = torch.rand(samples, hidden).argsort(0)
-    return torch.special.ndtri((order + 0.5) / samples).unsqueeze(1)
+    values: Tensor = torch.special.ndtri((order + 0.5) / samples)
+    return values.unsqueeze(1)
 
 
 def median(x: Tensor, mask: Tensor) -> Tensor:
@@ -241,7 +243,7 @@ class VIME(IntrinsicReward):
             return rollout.observation["vector"].float()
         with self.precision(rollout.reward.device):
             found: Tensor = self.embedding(self.view(rollout.observation))
-        return found.unflatten(0, rollout.first.shape)
+        return found.view(*rollout.first.shape, -1)
 
     def pair(self, before: Tensor, action: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return the network's input [N, I], the bias included, and what it is to predict [N, D]."""
@@ -285,7 +287,7 @@ class VIME(IntrinsicReward):
         with torch.no_grad():
             guess = F.linear(with_bias(F.linear(x, one.mu).relu()), two.mu)
         self.metrics |= {
-            "explained_variance": ExplainedVariance.of(guess, y, mask.unsqueeze(-1).expand_as(y)),
+            "explained": ExplainedVariance.of(guess, y, mask.unsqueeze(-1).expand_as(y)),
             "deviation": torch.cat([F.softplus(rho.detach()).flatten() for rho in self.rho]).mean(),
             "filled": self.pool.count / self.pool.capacity,
         }

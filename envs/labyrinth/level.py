@@ -103,6 +103,24 @@ class MazeGenerator:
 
 
 @dataclass(frozen=True)
+class RoomChain:
+    """Rooms in a chain with turns, generated for each episode (chains.py): the agent starts in the first, and the goal
+    is in the last. Each room's walls have one of the level's decals as their texture. Sizes in cells.
+    """
+
+    height: int
+    width: int
+    rooms: int
+    room_min: int = 2
+    room_max: int = 3
+    cell: float = 100
+
+    def __post_init__(self) -> None:
+        if not (self.rooms >= 1 and 1 <= self.room_min <= self.room_max <= min(self.height, self.width) - 2):
+            raise ValueError(f"rooms must fit between the outer walls: {self}")
+
+
+@dataclass(frozen=True)
 class DrawnGoal:
     """A goal in a random cell of each episode; on thin-wall maps also apples on a share of the other cells (rounded
     down).
@@ -128,7 +146,7 @@ class Level:
 
     name: str
     summary: str
-    layout: Blocks | ThinWalls | MazeGenerator
+    layout: Blocks | ThinWalls | MazeGenerator | RoomChain
     seconds: float  # time limit of an episode: truncates, never terminates
     actions: Mapping[str, Action] = field(default_factory=lambda: LAB_ACTIONS)
     physics: Physics = QUAKE
@@ -153,9 +171,12 @@ class Level:
     def __post_init__(self) -> None:
         if self.television and self.television.remote and self.idle is None:
             raise UserError(f"{self.name}: a remote takes the place of an action that does nothing; add one: (0, 0, 0)")
-        if isinstance(self.layout, MazeGenerator):
+        if isinstance(self.layout, RoomChain) and (self.goal is None or len(self.decals) < 2):
+            raise UserError(f"{self.name}: a RoomChain needs a goal, and two decals or more for the walls of its rooms")
+        if isinstance(self.layout, MazeGenerator | RoomChain):
             if self.items or self.starts or self.start_distance or (self.goal and self.goal.apple_share):
-                raise UserError(f"{self.name}: a MazeGenerator ignores items, starts, start_distance and apple_share")
+                what = type(self.layout).__name__
+                raise UserError(f"{self.name}: a {what} ignores items, starts, start_distance and apple_share")
         elif self.goal is None:
             if self.start_distance:
                 raise UserError(f"{self.name}: start_distance needs a random goal; set goal=DrawnGoal(), or starts")

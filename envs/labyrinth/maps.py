@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .level import MARKS, Blocks, Level, MazeGenerator, ThinWalls
+from .level import MARKS, Blocks, Level, MazeGenerator, RoomChain, ThinWalls
 from .textures import TEXTURES
 
 RANDOM_HEADING = 1e3
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 def plan(level: Level) -> Plan:
     """Return the map of a level. A generated one is empty, to be filled by the kernel."""
     layout, texture = level.layout, TEXTURES[level.wall]
-    if isinstance(layout, MazeGenerator):
+    if isinstance(layout, MazeGenerator | RoomChain):
         walls = np.zeros((2, layout.height + 1, layout.width + 1), np.uint8)
         return Plan(walls, np.ones((layout.height, layout.width), bool), {}, [], [], (0, 0, 0))
     walls, ground, marks = _blocks(layout, texture) if isinstance(layout, Blocks) else _thin(layout, texture)

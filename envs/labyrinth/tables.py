@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .kernels.items import END, KIND, KINDS
-from .level import REPEAT, DrawnGoal, Level, MazeGenerator
+from .level import REPEAT, DrawnGoal, Level, MazeGenerator, RoomChain
 from .maps import plan
 from .textures import TEXTURES
 from .world import Field, Tables, World, declared
@@ -72,6 +72,7 @@ def new_world(tables: Tables, num_envs: int, seed: int, env_offset: int) -> Worl
 def _row(level: Level) -> dict[str, Any]:
     """List what `Tables` holds of one level."""
     layout, physics, it = level.layout, level.physics, plan(level)
+    rooms = layout if isinstance(layout, MazeGenerator | RoomChain) else None
     maze = layout if isinstance(layout, MazeGenerator) else None
     goal = level.goal or DrawnGoal()
     return {
@@ -100,9 +101,10 @@ def _row(level: Level) -> dict[str, Any]:
         "apple_share": goal.apple_share,
         "item_position": np.reshape([place for _, *place in it.items], (-1, 2)),
         "item_kind": [KIND[kind] for kind, *_ in it.items],
-        "rooms": maze.rooms if maze else 0,
-        "room_min": maze.room_min if maze else 0,
-        "room_max": maze.room_max if maze else 0,
+        "rooms": rooms.rooms if rooms else 0,
+        "room_min": rooms.room_min if rooms else 0,
+        "room_max": rooms.room_max if rooms else 0,
+        "chain": isinstance(layout, RoomChain),
         "extra_connections": maze.extra_connections if maze else 0,
         "room_starts": maze.room_starts if maze else 0,
         "room_objects": maze.room_objects if maze else 0,
@@ -114,7 +116,7 @@ def _row(level: Level) -> dict[str, Any]:
 
 
 def _start_rule(level: Level) -> int:
-    if isinstance(level.layout, MazeGenerator):
+    if isinstance(level.layout, MazeGenerator | RoomChain):
         return START_ROOMS
     return START_FAR if level.start_distance else START_POINTS
 
@@ -122,7 +124,7 @@ def _start_rule(level: Level) -> int:
 def _goal_rule(level: Level) -> int:
     if level.goal is None:
         return GOAL_FIXED
-    return GOAL_ROOMS if isinstance(level.layout, MazeGenerator) else GOAL_ANYWHERE
+    return GOAL_ROOMS if isinstance(level.layout, MazeGenerator | RoomChain) else GOAL_ANYWHERE
 
 
 def _padded(rows: list[NDArray[Any]]) -> NDArray[Any]:

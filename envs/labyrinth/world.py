@@ -91,10 +91,11 @@ class Tables(NamedTuple):
     apple_share: Floats  # share of the other cells that get an apple (drawn goals)
     item_position: Annotated[Floats, "items", 2]  # fixed items
     item_kind: Annotated[Bytes, "items"]
-    # the maze generator, used where rooms > 0
+    # the generators, used where rooms > 0
     rooms: Ints  # at most
-    room_min: Ints  # cells, odd
-    room_max: Ints  # cells, odd
+    room_min: Ints  # cells; in mazes odd
+    room_max: Ints  # cells; in mazes odd
+    chain: Ints  # 1: rooms in a chain, which use what is above, wall_texture and decals; 0: a maze
     extra_connections: Floats  # probability of opening a connector that nothing needs
     room_starts: Ints  # start cells a room
     room_objects: Ints  # object cells a room

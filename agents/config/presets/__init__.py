@@ -3,6 +3,7 @@
 from .a2c import A2C
 from .base import Preset
 from .cpc import A2C_CPC
+from .curiosity import CURIOUS
 from .impala import A2C_DEEP, A2C_LSTM
 from .ppo import PPO, PPO_GRU, PPO_LSTM, PPO_TRANSFORMER
 from .unreal import UNREAL
@@ -17,6 +18,7 @@ PRESETS: dict[str, Preset] = {
     "ppo-lstm": PPO_LSTM,
     "ppo-gru": PPO_GRU,
     "ppo-transformer": PPO_TRANSFORMER,
+    **CURIOUS,
 }
 
 __all__ = ["PRESETS", "Preset"]

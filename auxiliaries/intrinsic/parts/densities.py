@@ -92,7 +92,7 @@ class PixelDensity(Density):
     def terms(self, symbols: Tensor, weights: Tensor) -> Tensor:
         """Return the log-probability of each symbol [N, L] given those before it, under ``weights`` [P]."""
         named = dict(self.model.named_parameters())
-        parts = weights.split([p.numel() for p in named.values()])
+        parts = torch.split(weights, [p.numel() for p in named.values()])
         shaped = {k: part.view_as(p) for part, (k, p) in zip(parts, named.items(), strict=True)}
         found: Tensor = functional_call(self.model, shaped, (symbols,), {"reduce": "none"})
         return found.flatten(1).double()
@@ -101,12 +101,12 @@ class PixelDensity(Density):
     def log_prob(self, symbols: Tensor, state: State = None) -> Tensor:
         """Return log-probabilities [N] under one set of weights."""
         weights = (self.state() if state is None else state)[0]
-        return torch.cat([self.terms(some, weights).sum(-1) for some in symbols.split(max(self.chunk, 64))])
+        return torch.cat([self.terms(some, weights).sum(-1) for some in torch.split(symbols, max(self.chunk, 64))])
 
     def learn(self, symbols: Tensor, valid: Tensor) -> Learnt:
         """Take one step per chunk of N views, on a copy of the weights."""
         (weights, squares, velocity), before, after = self.state(), [], []
-        for some, there in zip(symbols.split(self.chunk), valid.split(self.chunk), strict=True):
+        for some, there in zip(torch.split(symbols, self.chunk), torch.split(valid, self.chunk), strict=True):
             with torch.enable_grad():
                 leaf = weights.detach().requires_grad_()
                 log_prob = self.terms(some, leaf).sum(-1)

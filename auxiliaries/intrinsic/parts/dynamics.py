@@ -79,4 +79,4 @@ class ResidualModels(nn.Module):
         y = F.leaky_relu(given(self.enter, x), 0.2)
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             y = y + given(second, F.leaky_relu(given(first, y), 0.2))
-        return given(self.leave, y).float().unflatten(1, action.shape)
+        return given(self.leave, y).float().view(self.models, *action.shape, -1)

@@ -29,7 +29,7 @@ def empty(batch: int, size: int, like: Tensor, shape: tuple[int, ...] = ()) -> E
 
 
 def episode_of(first: Bool[Tensor, "T+1 B"]) -> Int[Tensor, "T+1 B"]:
-    """Number the episodes in a rollout: 0 for the one that began before row 0."""
+    """Return the number of each row's episode in the rollout: 0 for the one that began before row 0."""
     return first.long().cumsum(0)
 
 
@@ -39,7 +39,7 @@ def _begins(memory: Episode, first: Tensor) -> Tensor:
 
 
 def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recalled:
-    """Return what precedes each row of ``rows`` [T + 1, B, ...] in its episode, the M - 1 newest at most: M with itself.
+    """Return what precedes each row of ``rows`` [T + 1, B, ...] in its episode: at most M rows, itself included.
 
     Row 0 is in ``memory`` already, with the rollout before, unless it begins an episode or the memory is empty.
     """
@@ -49,7 +49,7 @@ def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recal
     begins = _begins(memory, first).unsqueeze(-1)
     taken = begins | (index > 0)  # [B, T + 1], rows that are keys of their own
     age = index.unsqueeze(-1) - index  # of a row's key when another row comes, [T + 1, T + 1]
-    within = (number.unsqueeze(-1) == number.unsqueeze(-2)) & (0 < age) & (age < size) & taken.unsqueeze(-2)
+    within = (number.unsqueeze(-1) == number.unsqueeze(-2)) & (age > 0) & (age < size) & taken.unsqueeze(-2)
     place = torch.arange(size, device=rows.device)
     filled = place >= size - memory.length.unsqueeze(-1)  # [B, M]
     # Each row replaces the oldest entry: what a row recalls does not depend on where the rollout was cut.

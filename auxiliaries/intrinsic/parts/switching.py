@@ -105,7 +105,7 @@ class Switching(Density):
     def log_prob(self, symbols: Tensor, state: State = None) -> Tensor:
         """Return log-probabilities [N] under one set of tables."""
         tables, found = self.tables() if state is None else Tables(*state), []
-        for some in symbols.split(CHUNK):
+        for some in torch.split(symbols, CHUNK):
             nodes = self.nodes(some).transpose(0, 1)  # [D + 1, N, L]
             count = tables.counts[nodes * self.number + some.flatten(1).long()]
             mixture = switched(self.estimates(count, tables.visits[nodes]), tables.stay[nodes[:-1]].double())
@@ -117,7 +117,7 @@ class Switching(Density):
         """Learn N views one by one, on a copy of the tables."""
         tables = Tables(*(x.clone() for x in self.tables()))
         before, after = [], []
-        for some, there in zip(symbols.split(CHUNK), valid.split(CHUNK), strict=True):
+        for some, there in zip(torch.split(symbols, CHUNK), torch.split(valid, CHUNK), strict=True):
             nodes = self.nodes(some).flatten(1)
             places = nodes * self.number + some.flatten(1).long().repeat(1, self.depth + 1)
             for node, place, counts in zip(nodes, places, there, strict=True):

@@ -61,6 +61,7 @@ class Whitening(nn.Module):
         found = {}
         for name, x in views.items():
             m = self.moments[name]
+            assert isinstance(m, Moments)
             seen = m.count > 0
             mean = torch.where(seen, m.mean.float(), x.mean(0))
             variance = torch.where(seen, (m.squares / m.count.clamp(min=1)).float(), x.var(0, correction=0))

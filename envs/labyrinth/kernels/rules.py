@@ -7,6 +7,7 @@ import warp as wp
 from ..maps import RANDOM_HEADING
 from ..tables import GOAL_ANYWHERE, GOAL_ROOMS, START_FAR, START_POINTS
 from .arrays import Bools, Floats, Floats2, Ints2, Levels, Longs, Worlds
+from .chains import draw_chain
 from .items import APPLE, EFFECT, END, MOVE, RESTART, REWARD, anything_left, first_touch, lay_items
 from .mazes import draw_listed, draw_maze
 from .motion import move
@@ -158,7 +159,10 @@ def begin_episode(w: Worlds, levels: Levels, scratch: Ints2, e: int, k: int) -> 
     w.last[e] = False
     w.goal_cell[e] = -1
     if levels.rooms[k] > 0:
-        draw_maze(w, levels, scratch, e, k)
+        if levels.chain[k] == 1:
+            draw_chain(w, levels, scratch, e, k)
+        else:
+            draw_maze(w, levels, scratch, e, k)
     lay_items(w, levels, e, k)
     if levels.goal[k] == GOAL_ANYWHERE:
         draw_goal(w, levels, scratch, e, k)

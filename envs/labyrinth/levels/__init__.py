@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..level import Level
-from . import explore, my_way_home, nav_maze, nine_rooms, recall, rooms_chain, seekavoid
+from . import explore, multi_room_3d, my_way_home, nav_maze, nine_rooms, recall, rooms_chain, seekavoid
 
 FILES = (
     seekavoid,
@@ -16,6 +16,7 @@ FILES = (
     my_way_home,
     recall,
     rooms_chain,
+    multi_room_3d,
     nine_rooms,
 )
 LEVELS: dict[str, Level] = {level.name: level for file in FILES for level in file.LEVELS}

@@ -3,7 +3,7 @@
 Osband et al., "Deep exploration via randomized value functions" (JMLR 2019), let the length of a chain set how rare
 reward is for undirected exploration. Here openings alternate between the northern and the southern end of the walls, so
 that no single heading leads through two of them, and the time limit, about three times what the oracle needs, is
-proportional to their number. Random play succeeds in 10, 1.6, 0.3 and 0.03 % of 20,000 episodes with 2, 3, 4 and 5 rooms.
+proportional to their number. Random play succeeds in 10, 1.6, 0.3 and 0.03 % of 20,000 episodes with 2 to 5 rooms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PITCH = (SIDE + 1) * CELL
 TEXTURES = {
     "a": "brick_red",
     "b": "tiles_white",
-    "c": "hedge",
+    "c": "brick_yellow",
     "d": "stripes_blue",
     "e": "panel_orange",
     "f": "tiles_purple",

@@ -22,7 +22,7 @@ from torch.nn.functional import max_pool2d
 from ...errors import UserError
 from ...experience import Timestep
 from ..kernels.items import EFFECT, MOVE, REACH, RESTART, REWARD, kinds_table
-from ..level import REPEAT, Action, MazeGenerator
+from ..level import REPEAT, Action, MazeGenerator, RoomChain
 from ..world import World
 from .distances import FAR, distance_fields, sample, shortest_tour
 from .imagination import Imagination, Simulated
@@ -44,7 +44,7 @@ class Oracle:
         self.plans = short_plans(self.level.actions)
         self.commitment = self.plans.shape[1] // 3
         self.imagined = Imagination(env, len(self.plans))
-        self.generated = isinstance(self.level.layout, MazeGenerator)
+        self.generated = isinstance(self.level.layout, MazeGenerator | RoomChain)
         self.explores = not (self.generated or self.level.goal or env.tables.item_kind.any())
         cells = int(env.tables.height[0] * env.tables.width[0])
         self.visited = torch.zeros(env.num_envs, cells if self.explores else 0, dtype=torch.bool)
@@ -131,7 +131,7 @@ class Oracle:
 
     def _survey(self, first: Tensor) -> None:
         """Compute distance fields: to each item, to each cell if items move, to each environment's goal if walls do."""
-        world, cell = self.env.world, self.level.layout.cell
+        world = self.env.world
         if self.generated:
             goal = world.item_position[:, 0]
             cost = self._cost(world.walls)

@@ -14,12 +14,15 @@ from morello.auxiliaries.intrinsic.compression_progress import (
 )
 from morello.auxiliaries.intrinsic.parts.switching import Switching
 from morello.backbones import Sizes
+from morello.envs.trees import tree_map
 
+from ...agents.test_meta_device import META, OnlyOnTheDevice
 from ...support.figures import figures
 from ...support.rewards import part, score, snapshot, unchanged
 from ...support.rollouts import rollout, spec
 
 T, B, H, W = 7, 3, 5, 3
+PARTS = "observation", "first", "last", "task", "info", "action", "logits", "reward", "discount", "skill"
 GRID, COIN = spec(image=(H, W, 2)), spec(image=(1, 1, 1))
 
 
@@ -68,8 +71,8 @@ def test_a_coin_of_two_heads():
 
 def test_a_fair_coin():
     """Its flips stay as surprising as they are, a bit each, and nothing more is saved in coding them."""
-    flips = (torch.rand(4000, 1000, generator=torch.Generator().manual_seed(0)) < 0.5).double()
-    n = torch.arange(1, 1001).double()
+    flips = (torch.rand(4000, 2000, generator=torch.Generator().manual_seed(0)) < 0.5).double()
+    n = torch.arange(1, 2001).double()
     heads = flips.cumsum(1)
 
     def code(heads, heads_known, known):
@@ -85,7 +88,7 @@ def test_a_fair_coin():
         found = [flip(reward, int(side)) for side in row[:40]]
         first = (flips == row).all(1).nonzero()[0, 0]
         assert found == pytest.approx(progress[first, :40].tolist(), abs=1e-4)
-    assert progress[:, -100:].mean().abs() < 2e-3
+    assert progress[:, 1000:].mean().item() == pytest.approx(0.0005, abs=3e-4)
     surprise = -torch.where(flips > 0, (heads - flips + 1) / (n + 1), (n - heads + flips) / (n + 1)).log2()
     assert surprise[:, -100:].mean().item() == pytest.approx(1, abs=0.01)
 
@@ -208,6 +211,23 @@ def test_metrics_tell_what_is_learnt_and_kept():
     assert figures(reward)["bits_per_symbol"] < 0.5
     assert figures(reward)["filled"] == 0.5
     assert figures(reward)["past_saving"] == pytest.approx(figures(reward)["own_saving"].item(), rel=1e-5)
+
+
+def test_warming_up_learns_as_observing_does():
+    seen = rollout(GRID, T, B, seed=5)
+    warmed, observed = made(), made()
+    warmed.warm_up(seen)
+    scored(observed, seen)
+    assert unchanged(warmed, snapshot(observed))
+
+
+@pytest.mark.parametrize("density", ["cts", "pixel_cnn"])
+def test_nothing_waits_for_the_device(density):
+    reward, seen = made(density=density, chunk=5, history=29).to(META), rollout(GRID, T, B)
+    seen = seen._replace(**{k: tree_map(lambda x: x.to(META), getattr(seen, k)) for k in PARTS})
+    with OnlyOnTheDevice():
+        scored(reward, seen)
+        reward.warm_up(seen)
 
 
 def test_there_has_to_be_an_image():

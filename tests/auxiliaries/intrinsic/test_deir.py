@@ -1,6 +1,7 @@
 """DEIR: novelty relative to the trajectory's, the queue of false observations, and what its discriminator learns."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -65,7 +66,7 @@ def brute(module, played):
 def scored_in_pieces(module, played, *cuts):
     """The bonus of a rollout that came in pieces, and the last memory."""
     state, found, bounds = module.initial_state(played.action.shape[1]), [], [0, *cuts, len(played.action)]
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in itertools.pairwise(bounds):
         scored = module.score(piece(played, begin, end), None, state)
         state = scored.state
         found.append(scored.raw)
@@ -208,7 +209,9 @@ def test_what_is_newer_than_usual_enters():
     higher = scored._replace(raw=raw + 10)
     module.observe(played, None, higher)
     assert module.mean.item() == pytest.approx((0.9 * mean + 0.1 * (mean + 10)).item(), rel=1e-4)
-    assert torch.equal(differ({"image": torch.tensor([[1.2]])}, {"image": torch.tensor([[1.0]])}), torch.tensor([False]))
+    assert torch.equal(
+        differ({"image": torch.tensor([[1.2]])}, {"image": torch.tensor([[1.0]])}), torch.tensor([False])
+    )
 
 
 def walk(T, B, places, generator):

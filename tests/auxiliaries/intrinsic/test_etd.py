@@ -1,6 +1,7 @@
 """ETD: a quasimetric, whose order is that of steps once it has learnt, and the nearest state of the episode in it."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -46,7 +47,7 @@ def column(played, b):
 def scored_in_pieces(module, played, *cuts):
     """The bonus of a rollout that came in pieces."""
     state, found, bounds = module.initial_state(played.action.shape[1]), [], [0, *cuts, len(played.action)]
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in itertools.pairwise(bounds):
         scored = module.score(piece(played, begin, end), None, state)
         state = scored.state
         found.append(scored.raw)
@@ -141,6 +142,15 @@ def test_offsets_are_geometric_within_the_episode(left, horizon):
     assert offset_of(torch.tensor([0.0, 1 - 2**-24]), torch.tensor([left, left]), horizon).tolist() == [1, left]
 
 
+@pytest.mark.parametrize("horizon", [0.3, 0.9, 0.99, 0.999])
+def test_no_offset_leaves_the_episode(horizon):
+    left = torch.arange(1, 2000)
+    for u in (0.0, 1 - 2**-24):
+        k = offset_of(torch.full((len(left),), u), left, horizon)
+        assert (k >= 1).all()
+        assert (k <= left).all()
+
+
 def test_contrast_is_that_of_two_softmaxes_one_by_one():
     energy, present = torch.randn(11, 11, requires_grad=True), torch.rand(11) < 0.6
     value = contrast(energy, present)
@@ -206,7 +216,7 @@ def test_a_rollout_of_resets_only_teaches_nothing():
 
 
 def trained(walk, positions, steps=120, **options):
-    """A reward that has seen walks [T + 1, B] of a world of one-hot positions, and the information in nats that its loss has found."""
+    """The distances of a reward that has seen walks [T + 1, B] of one-hot places, and what its loss found, in nats."""
     shown = spec(vector=positions)
     module = build(shown, size=16, hidden=32, batch=96, **options)
     optimizer, found = torch.optim.Adam(module.parameters(), 1e-2), []

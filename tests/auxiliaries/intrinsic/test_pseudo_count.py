@@ -18,12 +18,15 @@ from morello.auxiliaries.intrinsic.pseudo_count import (
     pseudo_count,
 )
 from morello.backbones import Sizes
+from morello.envs.trees import tree_map
 
+from ...agents.test_meta_device import META, OnlyOnTheDevice
 from ...support.figures import figures
 from ...support.rewards import part, score, snapshot, unchanged
 from ...support.rollouts import rollout, spec
 
 T, B, H, W = 7, 3, 5, 3
+PARTS = "observation", "first", "last", "task", "info", "action", "logits", "reward", "discount", "skill"
 GRID = spec(image=(H, W, 2))
 NOWHERE = Sizes(None, 1, 1)
 
@@ -305,6 +308,14 @@ def test_scoring_changes_nothing_and_a_checkpoint_continues(density):
     assert not any(p.requires_grad for p in reward.parameters())
 
 
+def test_warming_up_learns_as_observing_does():
+    seen = rollout(GRID, T, B, seed=5)
+    warmed, observed = made(), made()
+    warmed.warm_up(seen)
+    scored(observed, seen)
+    assert unchanged(warmed, snapshot(observed))
+
+
 def visited(reward, images, rounds):
     """The mean bonus of each of so many rollouts that show ``images(i)`` [T + 1, B, h, w, c]."""
     seen = rollout(GRID, T, B, ends=0)
@@ -341,7 +352,7 @@ def test_noise_of_a_few_pixels_loses_its_reward():
 
 def test_the_network_gains_less_from_what_it_knows():
     one = symbols(1, 1, H, W, 2, number=16, seed=1).expand(T + 1, B, -1, -1, -1)
-    bonus = visited(made(density="pixel_cnn", chunk=B), lambda _: one, 30)
+    bonus = visited(made(density="pixel_cnn", chunk=B), lambda _: one, 15)
     assert bonus[0] > 3 * bonus[-1]
 
 
@@ -353,6 +364,15 @@ def test_images_are_seen_in_eight_levels_of_grey():
     square = image[1, 4:6, 8:10].float().mean().item()
     assert found[1, 2, 4, 0].item() == int(square * 8 / 256)
     assert view({"image": torch.full_like(image, 255)}).unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("density", ["cts", "pixel_cnn"])
+def test_nothing_waits_for_the_device(density):
+    reward, seen = made(density=density, chunk=5).to(META), rollout(GRID, T, B)
+    seen = seen._replace(**{k: tree_map(lambda x: x.to(META), getattr(seen, k)) for k in PARTS})
+    with OnlyOnTheDevice():
+        scored(reward, seen)
+        reward.warm_up(seen)
 
 
 def test_there_has_to_be_an_image():

@@ -214,43 +214,47 @@ def ring(seed, moves, columns=31):
     return of._replace(observation={"vector": torch.cat([place, noise], -1)})
 
 
-def trained(moves):
-    """A module that has learned from such rings, and its ratios of the impact of a step to that of noise alone: before
+def trained(moves, **options):
+    """A module that has learned from such rings, and the ratio of the impact of a step to that of noise alone: before
     and after.
     """
     shown = spec(vector=2 * PLACES, actions=A)._replace(max_steps=40)
-    module = build(shown, hidden=48)
+    module = build(shown, **{"hidden": 48, **options})
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)
     ratios = []
-    for step in range(301):
-        if step in (0, 300):
+    for step in range(201):
+        if step in (0, 200):
             of = ring(999, moves)
             with torch.no_grad():
                 change = impact(module.embed(of))
-            still = of.valid & (of.observation["vector"][1:, :, :PLACES] == of.observation["vector"][:-1, :, :PLACES]).all(-1)
+            place = of.observation["vector"][..., :PLACES].argmax(-1)
+            still = of.valid & (place[1:] == place[:-1])
             ratios.append((change[of.valid & ~still].mean() / change[still].mean()).item())
-        of, optimizer.param_groups[0]["lr"] = ring(step, moves), 3e-3 * (1 - step / 301)
+        of, optimizer.param_groups[0]["lr"] = ring(step, moves), 3e-3 * (1 - step / 201)
         optimizer.zero_grad()
         reduce(*module(of, None, scores(module, of))).backward()
         optimizer.step()
-    return module, ratios
+    return figures(module), ratios
 
 
-def test_steps_pay_and_noise_does_not_once_features_have_learned_what_actions_do():
+def test_steps_pay_more_than_noise_once_features_have_learned_what_actions_do():
     """The trap: in random features noise is as large a change as a step."""
-    module, (before, after) = trained(moves=True)
-    print(before, after, figures(module))
-    assert before < 1.5
-    assert after > 3
-    shown = figures(module)
+    shown, (before, after) = trained(moves=True)
+    assert before < 1.3
+    assert after > 1.5 * before
     assert shown["accuracy"] > 0.95
-    assert shown["impact"] > 0.1
+    assert shown["impact"] > 0.3
 
 
-def test_what_actions_do_not_change_does_not_pay():
-    """The control: features of a world that no action influences shrink to nothing."""
-    module, _ = trained(moves=False)
-    print(figures(module))
-    shown = figures(module)
-    assert shown["accuracy"] < shown["chance"] + 0.1
+def test_what_no_action_influences_is_not_told_from_noise():
+    """The control."""
+    shown, (before, after) = trained(moves=False)
+    assert shown["accuracy"] < shown["chance"] + 0.15
+    assert after < 1.2 * before
+
+
+def test_features_shrink_where_the_forward_model_shapes_what_it_predicts():
+    """The trap of the authors' losses, which is why it does not by default."""
+    shown, _ = trained(moves=True, shape_target=True)
+    assert shown["accuracy"] < 0.6
     assert shown["impact"] < 0.05

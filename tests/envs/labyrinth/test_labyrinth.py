@@ -160,7 +160,7 @@ def test_cells_tile_the_floor() -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_plays_the_same_episodes_as_a_cpu() -> None:
-    for name in ("nav_maze_random_goal_01", "explore_goal_locations_small", "my_way_home_dense"):
+    for name in ("nav_maze_random_goal_01", "explore_goal_locations_small", "my_way_home_dense", "multi_room_3d_6_5"):
         cpu, gpu = labyrinth(name, 13), labyrinth(name, 13, device="cuda")
         a, b = cpu.reset(), gpu.reset()
         assert torch.equal(cpu.world.walls, gpu.world.walls.cpu())

@@ -78,7 +78,7 @@ def test_leading_axes_stay():
 @pytest.mark.parametrize("shape", [(36, 44, 3), (84, 84, 3), (90, 20, 1)])
 def test_large_images_are_compared_by_the_grey_levels_of_squares(shape):
     """Small noise within a level is the same observation; a square that is another grey is another."""
-    H, W, C = shape
+    H, W, _ = shape
     world = spec(image=shape)
     hashing = Hash(world, side=8, levels=8)
     factor = min(H, W) // 8

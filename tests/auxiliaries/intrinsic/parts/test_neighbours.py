@@ -60,7 +60,5 @@ def test_what_another_episode_held_is_not_near():
     first = torch.zeros(T + 1, B, dtype=torch.bool)
     first[6] = True
     poisoned = torch.where(torch.arange(T + 1).view(-1, 1, 1) < 6, 1e6 * rows, rows)
-    clean, other = (
-        squared_distances(x, recall(empty(B, M, x, (D,)), x, first))[:, 6:] for x in (rows, poisoned)
-    )
+    clean, other = (squared_distances(x, recall(empty(B, M, x, (D,)), x, first))[:, 6:] for x in (rows, poisoned))
     assert torch.equal(nearest(clean, 3), nearest(other, 3))

@@ -9,8 +9,8 @@ from morello.envs.labyrinth.levels import LEVELS, recorded_scores
 from morello.envs.labyrinth.levels.rooms_chain import LENGTHS, TEXTURES
 from morello.envs.labyrinth.maps import plan
 from morello.envs.labyrinth.oracle.scores import episode_returns
-from morello.envs.labyrinth.textures import texture_table
 from morello.envs.labyrinth.textures import TEXTURES as NUMBERS
+from morello.envs.labyrinth.textures import texture_table
 
 from ....support.levels import distances, labyrinth, put, wait
 
