@@ -34,9 +34,9 @@ class BYOLExploreConfig(IntrinsicConfig):
     steps: Annotated[int, Meta(ge=1, le=4096)] = 8
     """Number of steps ahead to predict; at most those of an unroll."""
     size: Annotated[int, Meta(ge=1, le=2**16)] = 128
-    """Number of features of the embeddings (the paper: 512)."""
+    """Number of features of the embeddings."""
     hidden: Annotated[int, Meta(ge=1, le=2**16)] = 128
-    """Width of both recurrent networks and of the predictor's hidden layer (the paper: 256)."""
+    """Width of both recurrent networks and of the predictor's hidden layer."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side."""
     momentum: Annotated[float, Meta(ge=0, le=1)] = 0.01
@@ -44,7 +44,8 @@ class BYOLExploreConfig(IntrinsicConfig):
     prioritise: bool = True
     """Subtract the running mean of the reward and cut it off at 0: only what is predicted worse than usual is paid."""
     episodic: bool = True
-    """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
+    """End this reward's return where an episode ends, as if added to the environment's reward (the paper); otherwise it
+    continues across resets."""
     normalise: Normalise = "none"
     """Further divisor of the reward, which is divided by its running standard deviation already: none, return (the
     standard deviation of its discounted return over time) or reward (its own standard deviation)."""
@@ -56,7 +57,7 @@ class BYOLExploreConfig(IntrinsicConfig):
 
 def squared_error(guess: Tensor, target: Tensor) -> Tensor:
     """Compute ``|guess / |guess| - target / |target||^2``, [..., D] -> [...]: 0 for the same direction, 4 for opposite
-    ones (equation 2 of the paper).
+    ones.
     """
     return 2 - 2 * F.cosine_similarity(guess, target, dim=-1)
 

@@ -92,7 +92,7 @@ class E3B(IntrinsicReward):
         """Return the features phi [T + 1, B, D]."""
         with self.precision(rollout.reward.device):
             phi: Tensor = self.embedding(self.view(rollout.observation))
-        return phi.unflatten(0, rollout.first.shape)
+        return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""

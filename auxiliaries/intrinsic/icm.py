@@ -57,7 +57,7 @@ class ICM(IntrinsicReward):
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D]."""
         phi: Tensor = self.embedding(self.view(rollout.observation))
-        return phi.unflatten(0, rollout.first.shape)
+        return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the forward model's error."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,6 +62,15 @@ def log_error(
     return ((guess - target).square().mean(-1) + floor).log()
 
 
+def places(valid: Bool[Tensor, " N"], seen: Tensor, size: int) -> Int[Tensor, " N"]:
+    """Compute where in a ring of ``size`` that has ``seen`` so many each valid row belongs; ``size`` for rows that are
+    not valid, or that newer ones replace at once: no place is written twice.
+    """
+    rank = valid.cumsum(0) - 1
+    kept = valid & (rank >= valid.sum() - size)
+    return torch.where(kept, (seen + rank) % size, size)
+
+
 class Ring(nn.Module):
     """The newest transitions' features, actions and errors; written in place, without waiting for a device."""
 
@@ -91,13 +100,10 @@ class Ring(nn.Module):
 
     def add(self, phi: Tensor, action: Tensor, error: Tensor, valid: Tensor) -> None:
         """Add the ``valid`` rows of [T, B, ...] in the order of time; the newest replace the oldest."""
-        valid = valid.flatten()
-        rank, count = valid.cumsum(0) - 1, valid.sum()
-        kept = valid & (rank >= count - self.size)
-        place = torch.where(kept, (self.seen + rank) % self.size, self.size)
+        place = places(valid.flatten(), self.seen, self.size)
         for mine, new in ((self.phi, phi), (self.action, action), (self.error, error)):
             mine.index_copy_(0, place, new.flatten(0, 1).to(mine.dtype))
-        self.seen += count
+        self.seen += valid.sum()
 
     def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw ``count`` entries with replacement."""
@@ -159,7 +165,7 @@ class LPM(IntrinsicReward):
         with self.precision(rollout.reward.device):
             phi = self.embed(rollout)
             error = self.error(phi, action)
-            progress = self.ring.mean - error
+            progress = self.expected(phi[:-1], action) - error
         return Scored(torch.where(self.ring.seen > 0, progress, 0.0), (), Context(phi, error))
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:

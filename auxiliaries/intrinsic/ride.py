@@ -55,7 +55,7 @@ class RIDEConfig(IntrinsicConfig):
 
 def impact(phi: Float[Tensor, "T+1 B D"]) -> Float[Tensor, "T B"]:
     """Compute ``|phi[t + 1] - phi[t]|``, the Euclidean norm (Raileanu & Rocktäschel 2020, equation 3)."""
-    return torch.linalg.vector_norm(phi[1:] - phi[:-1], dim=-1)
+    return (phi[1:] - phi[:-1]).norm(dim=-1)
 
 
 class RIDE(IntrinsicReward):
@@ -87,7 +87,8 @@ class RIDE(IntrinsicReward):
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D]."""
         with self.precision(rollout.reward.device):
-            return self.embedding(self.view(rollout.observation)).unflatten(0, rollout.first.shape)
+            phi: Tensor = self.embedding(self.view(rollout.observation))
+        return phi.unflatten(0, rollout.first.shape)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""

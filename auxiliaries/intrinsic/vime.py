@@ -52,7 +52,8 @@ class VIMEConfig(IntrinsicConfig):
     learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
     """Learning rate of the Bayesian network (Adam; the paper: 1e-4, in many more updates)."""
     episodic: bool = True
-    """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
+    """End this reward's return where an episode ends, as if added to the environment's reward (the paper); otherwise it
+    continues across resets."""
     normalise: Normalise = "none"
     """Further divisor of the reward, which is in units of its recent median already: none, return (the standard
     deviation of its discounted return over time) or reward (its own standard deviation)."""
@@ -72,7 +73,7 @@ class Weights(NamedTuple):
 
 def curvature(rho: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the second derivatives of KL[q(phi') | q(phi)] by mu' and by rho' at phi' = phi: ``1 / sigma^2`` and
-    ``2 e^(2 rho) / ((1 + e^rho)^2 sigma^2)`` (section 2.5 of the paper).
+    ``2 e^(2 rho) / ((1 + e^rho)^2 sigma^2)``.
     """
     precision = F.softplus(rho).square().reciprocal()
     return precision, 2 * rho.sigmoid().square() * precision
@@ -111,8 +112,8 @@ def information(
     one: Weights, two: Weights, x: Float[Tensor, "N I"], y: Float[Tensor, "N D"], xi: Tensor, noise: float
 ) -> Float[Tensor, " N"]:
     """Compute ``1/2 g' H^-1 g`` [N] in nats: the KL of the posterior after one Newton step on a single transition from
-    the one before it. g is the gradient of ``expected_error`` by mu and rho, H the diagonal ``curvature`` (section 2.5
-    of the paper, whose step size cancels in the division by the median).
+    the one before it. g is the gradient of ``expected_error`` by mu and rho, H the diagonal ``curvature`` (the
+    paper's step size cancels in the division by the median).
 
     The gradient by a layer's mu or variance is an outer product for each sample, so it is written out: with d the
     derivatives by the outputs' means, and k by their variances.

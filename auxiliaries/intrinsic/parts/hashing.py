@@ -80,7 +80,8 @@ class Counts(nn.Module):
 
     def index(self, hashes: Int[Tensor, "*rows"]) -> Int[Tensor, "*rows"]:
         """Return where hashes are counted."""
-        return hashes & (2**self.bits - 1)
+        found: Tensor = hashes & (2**self.bits - 1)
+        return found
 
     def forward(self, hashes: Int[Tensor, "T B"], valid: Bool[Tensor, "T B"]) -> Int[Tensor, "T B"]:
         """Return how often each was seen, this time included, in the order of time and then of environments. Changes

@@ -12,7 +12,7 @@ from .view import Views
 LIMIT = 5.0
 """Whitened values are clipped to plus and minus this."""
 FLOOR = {"image": 1.0, "vector": 1e-3}
-"""Least standard deviation, in the units of a view: a pixel that never changed does not become infinite when it does."""
+"""Least standard deviation, in the units of a view: what never changed does not become infinite when it does."""
 
 
 class Moments(nn.Module):

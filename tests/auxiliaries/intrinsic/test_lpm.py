@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from morello.auxiliaries.intrinsic.lpm import LPM, LPMConfig, Ring, log_error
+from morello.auxiliaries.intrinsic.lpm import LPM, LPMConfig, Ring, log_error, places
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
@@ -65,6 +65,13 @@ def test_the_ring_is_a_list_of_the_newest(size):
         mine = list(zip(*(x.tolist() for x in drawn), strict=True))
         assert all(entry in expected for entry in mine)
         assert len({entry[2] for entry in mine}) > 0.6 * min(count, 1000)
+
+
+def test_no_place_of_the_ring_is_written_twice():
+    """On a GPU the older of two might win."""
+    valid = torch.tensor([True, False, True, True, True, False, True])
+    assert places(valid, torch.tensor(4), 3).tolist() == [3, 3, 3, 0, 1, 3, 2]
+    assert places(valid, torch.tensor(4), 7).tolist() == [4, 7, 5, 6, 0, 7, 1]
 
 
 def test_an_empty_ring_has_no_mean_and_draws_zeros():

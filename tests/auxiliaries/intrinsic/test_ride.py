@@ -109,7 +109,7 @@ def test_scores_and_losses_are_those_of_a_loop():
             been.append(walk[t, b].item())
             if of.last[t, b]:
                 continue
-            number = (been + [walk[t + 1, b].item()]).count(walk[t + 1, b].item())
+            number = [*been, walk[t + 1, b].item()].count(walk[t + 1, b].item())
             before, after, action = phi(t, b), phi(t + 1, b), of.action[t, b].item()
             change = math.dist(after.tolist(), before.tolist())
             assert found.raw[t, b].item() == pytest.approx(change / math.sqrt(number), abs=1e-5)
