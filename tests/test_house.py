@@ -117,7 +117,7 @@ def test_imports_point_one_way():
     assert not wrong, "\n".join(wrong)
 
 
-ROOMS = ("", "runners", "storage", "config", "evaluation", "video", "training")
+ROOMS = ("", "bonus", "runners", "storage", "config", "evaluation", "video", "training")
 """Of `agents`, the files at its top first: each imports those before it only."""
 
 
@@ -238,13 +238,17 @@ def test_type_checkers_see_every_folder():
 
 
 def test_shapes_are_checked_wherever_they_are_annotated():
-    """A module that writes ``Float[Tensor, "T B"]`` is named in pytest's options, which makes tests check it."""
+    """A module that writes ``Float[Tensor, "T B"]`` is named in pytest's options, or its package is, which makes tests
+    check it.
+    """
     annotated = {dotted(f) for f in modules() if "jaxtyping" in f.read_text(encoding="utf-8")}
     options = TOOLS["pytest"]["ini_options"]["addopts"].split()
     (option,) = (o for o in options if o.startswith("--jaxtyping-packages="))
     *named, checker = option.partition("=")[2].split(",")
     assert checker == "beartype.beartype"
-    assert set(named) == annotated
+    held = {name: {m for m in annotated if m == name or m.startswith(f"{name}.")} for name in named}
+    assert set().union(*held.values()) == annotated
+    assert all(held.values()), "a name holds nothing that is annotated"
 
 
 def test_a_wrong_shape_is_an_error_in_tests():

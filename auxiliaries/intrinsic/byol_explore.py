@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,7 +50,7 @@ class BYOLExploreConfig(IntrinsicConfig):
     """Further divisor of the reward, which is divided by its running standard deviation already: none, return (the
     standard deviation of its discounted return over time) or reward (its own standard deviation)."""
 
-    def fitted(self, unroll: int) -> Self:
+    def fitted(self, unroll: int) -> BYOLExploreConfig:
         """Predict no further ahead than an unroll is long."""
         return replace(self, steps=min(self.steps, unroll))
 

@@ -148,7 +148,7 @@ class NGU(RND):
     def embed(self, views: Views, rollout: Rollout) -> Tensor:
         """Return the embeddings [T + 1, B, D] of the rollout's views."""
         phi: Tensor = self.embedding(views)
-        return phi.unflatten(0, rollout.first.shape)
+        return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps RND's targets and errors."""

@@ -55,7 +55,8 @@ class RIDEConfig(IntrinsicConfig):
 
 def impact(phi: Float[Tensor, "T+1 B D"]) -> Float[Tensor, "T B"]:
     """Compute ``|phi[t + 1] - phi[t]|``, the Euclidean norm (Raileanu & Rocktäschel 2020, equation 3)."""
-    return (phi[1:] - phi[:-1]).norm(dim=-1)
+    change: Tensor = (phi[1:] - phi[:-1]).norm(dim=-1)
+    return change
 
 
 class RIDE(IntrinsicReward):
@@ -88,7 +89,7 @@ class RIDE(IntrinsicReward):
         """Return the features phi [T + 1, B, D]."""
         with self.precision(rollout.reward.device):
             phi: Tensor = self.embedding(self.view(rollout.observation))
-        return phi.unflatten(0, rollout.first.shape)
+        return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""

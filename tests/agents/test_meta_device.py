@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import morello
 from morello.agents.config.build import build
@@ -36,26 +34,11 @@ from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
 from morello.envs.vector_env import VectorEnv
 
+from ..support.on_meta import META, OnlyOnTheDevice
 from ..support.plugins import weighed
 from ..support.rollouts import spec
 
 T, B, A, H, W, VECTOR, MEMORY, ROLLOUTS = 11, 3, 5, 83, 79, 17, 13, 7
-META = torch.device("meta")
-
-
-class OffTheDeviceError(RuntimeError):
-    """A tensor that is not on the device."""
-
-
-class OnlyOnTheDevice(TorchDispatchMode):
-    """Refuses operations that take or make a tensor elsewhere, of which the device itself lets some pass."""
-
-    def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for x in tree_leaves((args, kwargs, out)):
-            if isinstance(x, torch.Tensor) and x.device != META:
-                raise OffTheDeviceError(f"{function} with {x.dtype} {list(x.shape)} on {x.device}")
-        return out
 
 
 class Generator(torch.Generator):

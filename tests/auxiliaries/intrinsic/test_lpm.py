@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from morello.auxiliaries.intrinsic.lpm import LPM, LPMConfig, Ring, log_error, places
+from morello.auxiliaries.intrinsic.lpm import LPM, LPMConfig, log_error
+from morello.auxiliaries.intrinsic.parts.error_ring import Ring, places
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 

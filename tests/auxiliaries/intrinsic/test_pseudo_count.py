@@ -20,8 +20,8 @@ from morello.auxiliaries.intrinsic.pseudo_count import (
 from morello.backbones import Sizes
 from morello.envs.trees import tree_map
 
-from ...agents.test_meta_device import META, OnlyOnTheDevice
 from ...support.figures import figures
+from ...support.on_meta import META, OnlyOnTheDevice
 from ...support.rewards import part, score, snapshot, unchanged
 from ...support.rollouts import rollout, spec
 
