@@ -45,7 +45,7 @@ class DisagreementConfig(IntrinsicConfig):
 class Context(NamedTuple):
     """What the models learn from."""
 
-    phi: Float[Tensor, "T+1 B D"]
+    phi: Float[Tensor, "N B D"]
     kept: Bool[Tensor, "T B M"]  # which models learn from a transition
 
 

@@ -51,7 +51,7 @@ class ETDConfig(IntrinsicConfig):
     """Learning rate of the reward's own networks (Adam)."""
 
 
-def quasimetric(x: Float[Tensor, "*n D"], y: Float[Tensor, "*n D"]) -> Float[Tensor, "*n"]:
+def quasimetric(x: Float[Tensor, "*#n D"], y: Float[Tensor, "*#n D"]) -> Float[Tensor, "*#n"]:
     """Compute ``max_j relu(x_j - y_j) + |x' - y'|`` of the halves of the features (Liu et al. 2023, MRN):
     0 from x to x, never negative, never longer than by way of a third, and another in the other direction.
     """
@@ -71,7 +71,7 @@ def nearest_before(rows: Float[Tensor, "N B D"], recalled: Recalled) -> Float[Te
     return torch.where(recalled.earlier, way + torch.cat(up, 1).clamp(min=0), torch.inf).amin(-1).T
 
 
-def steps_left(first: Bool[Tensor, "T+1 B"]) -> Int[Tensor, "T B"]:
+def steps_left(first: Bool[Tensor, "N B"]) -> Int[Tensor, "T B"]:
     """Count the later rows of the same episode, for rows 0 to T - 1."""
     rows = len(first)
     index = torch.arange(rows, device=first.device).unsqueeze(-1)

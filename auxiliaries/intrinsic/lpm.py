@@ -50,7 +50,7 @@ class LPMConfig(IntrinsicConfig):
 class Context(NamedTuple):
     """What both networks learn from."""
 
-    phi: Float[Tensor, "T+1 B D"]
+    phi: Float[Tensor, "N B D"]
     error: Float[Tensor, "T B"]  # logarithm, of the model that scored
 
 

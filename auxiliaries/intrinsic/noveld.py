@@ -38,7 +38,7 @@ class NovelDConfig(RNDConfig):
     """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
 
 
-def rises(error: Float[Tensor, "T+1 B"], fresh: Bool[Tensor, "T B"], alpha: float) -> Float[Tensor, "T B"]:
+def rises(error: Float[Tensor, "N B"], fresh: Bool[Tensor, "T B"], alpha: float) -> Float[Tensor, "T B"]:
     """Compute ``max(e[t + 1] - alpha e[t], 0)`` where the observation arrived at is ``fresh``, and 0 elsewhere (Zhang
     et al. 2021, equations 2 and 3).
     """

@@ -53,7 +53,7 @@ class RIDEConfig(IntrinsicConfig):
     return over time) or reward (its own standard deviation)."""
 
 
-def impact(phi: Float[Tensor, "T+1 B D"]) -> Float[Tensor, "T B"]:
+def impact(phi: Float[Tensor, "N B D"]) -> Float[Tensor, "T B"]:
     """Compute ``|phi[t + 1] - phi[t]|``, the Euclidean norm (Raileanu & Rocktäschel 2020, equation 3)."""
     change: Tensor = (phi[1:] - phi[:-1]).norm(dim=-1)
     return change

@@ -2,17 +2,34 @@
 
 import torch
 
+from morello.auxiliaries import Scored
 from morello.auxiliaries.reduction import reduce
+from morello.backbones import Features, Sizes
+
+from .rollouts import features
+
+NOWHERE = Sizes(None, 0, 0)
+NOTHING = Features(None, *(torch.zeros(0, 0, 0) for _ in range(3)), {})
+"""Sizes and features of an agent that a reward does not look at."""
+UNSCORED = Scored(torch.zeros(0, 0))
+
+
+def unseen(rollout):
+    """Features of the agent's, made up and without gradients, for rewards that do not look at them."""
+    given = features(Sizes(None, 17, 13), *rollout.reward.shape, rollout.logits.shape[-1])
+    parts = {k: v.detach() for k, v in given._asdict().items() if isinstance(v, torch.Tensor)}
+    return given._replace(**parts, value={k: v.detach() for k, v in given.value.items()})
 
 
 def learn(module, rollout, optimizer, state=(), epochs=1):
     """Score a rollout, take it in, and train the reward's own networks on it. Returns what was scored."""
+    given = unseen(rollout)
     with torch.no_grad():
-        scored = module.score(rollout, None, state)
-        module.observe(rollout, None, scored)
+        scored = module.score(rollout, given, state)
+        module.observe(rollout, given, scored)
     for _ in range(epochs):
         optimizer.zero_grad()
-        reduce(*module(rollout, None, scored)).backward()
+        reduce(*module(rollout, given, scored)).backward()
         optimizer.step()
         module.after_update()
     return scored
@@ -21,7 +38,7 @@ def learn(module, rollout, optimizer, state=(), epochs=1):
 def score(module, rollout, state=()):
     """What is scored, without anything else."""
     with torch.no_grad():
-        return module.score(rollout, None, state)
+        return module.score(rollout, unseen(rollout), state)
 
 
 def snapshot(module):

@@ -1,4 +1,4 @@
-"""Memories of what was observed in the current episode, of all environments and steps of a rollout at once."""
+"""Memories of what was observed in the current episode, for all environments and N = T + 1 rows of a rollout at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Recalled(NamedTuple):
     """What each row of a rollout can be compared with."""
 
     keys: Tensor  # [B, M + T + 1, ...]: what was remembered before the rollout, then its rows
-    earlier: Bool[Tensor, "B T+1 M+T+1"]  # whether a key precedes a row in its episode
+    earlier: Bool[Tensor, "B N K"]  # whether a key precedes a row in its episode
 
 
 def empty(batch: int, size: int, like: Tensor, shape: tuple[int, ...] = ()) -> Episode:
@@ -28,7 +28,7 @@ def empty(batch: int, size: int, like: Tensor, shape: tuple[int, ...] = ()) -> E
     return Episode(like.new_zeros(batch, size, *shape), like.new_zeros(batch, dtype=torch.int64))
 
 
-def episode_of(first: Bool[Tensor, "T+1 B"]) -> Int[Tensor, "T+1 B"]:
+def episode_of(first: Bool[Tensor, "N B"]) -> Int[Tensor, "N B"]:
     """Return the number of each row's episode in the rollout: 0 for the one that began before row 0."""
     return first.long().cumsum(0)
 
@@ -38,7 +38,7 @@ def _begins(memory: Episode, first: Tensor) -> Tensor:
     return first[0] | (memory.length == 0)
 
 
-def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recalled:
+def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "N B"]) -> Recalled:
     """Return what precedes each row of ``rows`` [T + 1, B, ...] in its episode: at most M rows, itself included.
 
     Row 0 is in ``memory`` already, with the rollout before, unless it begins an episode or the memory is empty.
@@ -60,7 +60,7 @@ def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Recal
     return Recalled(torch.cat([memory.entries, rows.transpose(0, 1)], 1), torch.cat([before, within], -1))
 
 
-def remember(memory: Episode, rows: Tensor, first: Bool[Tensor, "T+1 B"]) -> Episode:
+def remember(memory: Episode, rows: Tensor, first: Bool[Tensor, "N B"]) -> Episode:
     """Return the memory after the rollout: the newest entries of the episode of the last row, that row included."""
     size, count = memory.entries.shape[1], len(rows)
     number = episode_of(first).T

@@ -34,7 +34,7 @@ class Ring(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     @property
-    def filled(self) -> Bool[Tensor, " size+1"]:
+    def filled(self) -> Bool[Tensor, " rows"]:
         """Return which rows hold something."""
         return torch.arange(self.size + 1, device=self.seen.device) < self.seen.clamp(max=self.size)
 

@@ -1,4 +1,4 @@
-"""Hashes of observations, and counts of how often each was seen."""
+"""Hashes of observations, and counts of how often each was seen (N = T + 1 rows)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def mixed(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
-def episodic_counts(hashes: Int[Tensor, "T+1 B"], recalled: Recalled) -> Int[Tensor, "T+1 B"]:
+def episodic_counts(hashes: Int[Tensor, "N B"], recalled: Recalled) -> Int[Tensor, "N B"]:
     """Count how often each row's hash has been seen in its episode, this time included."""
     same = hashes.T.unsqueeze(-1) == recalled.keys.unsqueeze(-2)
     return 1 + (same & recalled.earlier).sum(-1).T

@@ -1,4 +1,4 @@
-"""Distances between the observations of an episode."""
+"""Distances between the observations of an episode (N = T + 1 rows)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from .episodes import Recalled
 
 
-def squared_distances(rows: Float[Tensor, "T+1 B D"], recalled: Recalled) -> Float[Tensor, "B T+1 M+T+1"]:
+def squared_distances(rows: Float[Tensor, "N B D"], recalled: Recalled) -> Float[Tensor, "B N K"]:
     """Compute the squared distance of each row to each key of its environment; infinite for keys that do not precede it
     in its episode.
     """

@@ -39,7 +39,7 @@ def contexts(symbols: UInt8[Tensor, "N h w c"]) -> list[Tensor]:
     return [*within, padded[:, 1:, :-2], padded[:, :-1, 1:-1], padded[:, :-1, :-2], padded[:, :-1, 2:]]
 
 
-def switched(estimate: Float[Tensor, "D+1 ..."], stay: Float[Tensor, "D ..."]) -> Float[Tensor, "D+1 ..."]:
+def switched(estimate: Float[Tensor, "K ..."], stay: Float[Tensor, "D ..."]) -> Float[Tensor, "K ..."]:
     """Mix the estimates of contexts of lengths 0 to D: ``xi[D] = rho[D]``, and below it
     ``xi[d] = stay[d] rho[d] + (1 - stay[d]) xi[d + 1]``. The mixture of the whole tree is xi[0].
     """
@@ -85,7 +85,7 @@ class Switching(Density):
         """Return what was committed."""
         return Tables(self.counts, self.visits, self.stay)
 
-    def nodes(self, symbols: UInt8[Tensor, "N h w c"]) -> Int[Tensor, "N D+1 L"]:
+    def nodes(self, symbols: UInt8[Tensor, "N h w c"]) -> Int[Tensor, "N K L"]:
         """Return the node of each pixel's context of each length."""
         key = torch.zeros_like(symbols, dtype=torch.int64)
         found, begin = [key], 1

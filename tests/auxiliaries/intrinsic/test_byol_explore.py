@@ -17,6 +17,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.envs.experience import AgentState
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING, NOWHERE
 from ...support.rollouts import rollout, spec
 
 T, B, A, V, K = 13, 5, 3, 7, 4
@@ -25,7 +26,7 @@ VECTOR, IMAGE = spec(vector=V, actions=A), spec(image=(23, 29, 3), actions=A)
 
 def built(world=VECTOR, seed=0, **settings):
     torch.manual_seed(seed)
-    reward = BYOLExplore(BYOLExploreConfig(**{"steps": K, "size": 11, "hidden": 17, **settings}), world, None)
+    reward = BYOLExplore(BYOLExploreConfig(**{"steps": K, "size": 11, "hidden": 17, **settings}), world, NOWHERE)
     with torch.no_grad():
         for p in reward.target.parameters():
             p += 0.1 * torch.randn_like(p)  # a target of its own
@@ -34,7 +35,7 @@ def built(world=VECTOR, seed=0, **settings):
 
 def score(reward, seen, memory=None):
     with torch.no_grad():
-        return reward.score(seen, None, reward.initial_state(seen.action.shape[1]) if memory is None else memory)
+        return reward.score(seen, NOTHING, reward.initial_state(seen.action.shape[1]) if memory is None else memory)
 
 
 def part(seen, begin, end):
@@ -119,14 +120,14 @@ def test_against_a_naive_transcription_whole_and_in_parts(world, horizon):
         torch.testing.assert_close(torch.cat(found), whole.context.total, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(memory, whole.state)
 
-    value, mask = reward(seen, None, whole)
+    value, mask = reward(seen, NOTHING, whole)
     assert value.shape == mask.shape == (horizon, T, B)
     assert {(k + 1, t, b) for k, t, b in mask.nonzero().tolist()} == single.keys()
     for (k, t, b), error in single.items():
         assert value[k - 1, t, b].item() == pytest.approx(error, abs=1e-4)
     assert figures(reward)["error"].item() == pytest.approx(sum(single.values()) / len(single), abs=1e-4)
     segment = whole._replace(context=type(whole.context)(*(x[5:] for x in whole.context)))
-    again, also = reward(part(seen, 5, T), None, segment)
+    again, also = reward(part(seen, 5, T), NOTHING, segment)
     torch.testing.assert_close(again[also], value[:, 5:][also])
     reduce(value, mask).backward()
     trained = {name for name, p in reward.named_parameters() if p.requires_grad}
@@ -169,7 +170,7 @@ def test_scale_and_priority_are_of_running_moments(prioritise):
         before = {k: v.clone() for k, v in before.items()}
         scored = score(reward, seen, memory)
         assert all(torch.equal(v, reward.state_dict()[k]) for k, v in before.items())
-        reward.observe(seen, None, scored)
+        reward.observe(seen, NOTHING, scored)
         memory = scored.state
         known.append(scored.context.total[seen.valid].double())
         weight = torch.cat([torch.full((len(x),), FORGET ** (number - i)) for i, x in enumerate(known)]).double()
@@ -215,10 +216,10 @@ def error_after_learning(kind, updates=140):
         _, seen = ring(seed, kind)
         scored = score(reward, seen)
         optimizer.zero_grad()
-        reduce(*reward(seen, None, scored)).backward()
+        reduce(*reward(seen, NOTHING, scored)).backward()
         optimizer.step()
         reward.after_update()
-        reward.observe(seen, None, scored)
+        reward.observe(seen, NOTHING, scored)
     return scored.context.total[seen.valid].mean().item(), figures(reward)["chance"].item()
 
 

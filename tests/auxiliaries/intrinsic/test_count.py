@@ -8,7 +8,7 @@ import torch
 from morello.auxiliaries.intrinsic.count import Count, CountConfig, EpisodicCount, LifelongConfig
 from morello.backbones import Sizes
 
-from ...support.rewards import part, permuted, score
+from ...support.rewards import part, permuted, score, unseen
 from ...support.rollouts import rollout, spec
 
 T, B, CELLS = 23, 7, 11
@@ -57,7 +57,7 @@ def test_it_pays_1_over_the_root_of_the_visits_however_the_rollout_is_cut(name, 
     for length in split:
         one = part(seen, t, t + length)
         scored = score(module, one, state)
-        module.observe(one, None, scored)
+        module.observe(one, unseen(one), scored)
         found.append(scored.raw)
         state, t = scored.state, t + length
     found = torch.where(seen.valid, torch.cat(found), 0.0)

@@ -6,7 +6,7 @@ import torch
 from morello.auxiliaries.intrinsic.coverage import CELL_BITS, Coverage, CoverageConfig
 from morello.backbones import Sizes
 
-from ...support.rewards import part, permuted, score, snapshot, unchanged
+from ...support.rewards import part, permuted, score, snapshot, unchanged, unseen
 from ...support.rollouts import rollout, spec
 
 T, B, CELLS = 23, 7, 41
@@ -51,7 +51,7 @@ def test_it_pays_first_visits_however_the_rollout_is_cut(span, split):
         before = snapshot(module)
         scored = score(module, one, state)
         assert unchanged(module, before)
-        module.observe(one, None, scored)
+        module.observe(one, unseen(one), scored)
         found.append(scored.raw)
         state, t = scored.state, t + length
     found = torch.where(seen.valid, torch.cat(found), 0.0)
@@ -65,7 +65,7 @@ def test_metrics():
     found = score(module, seen)
     assert float(module.metrics["first_visits"]) == pytest.approx(float(found.raw[seen.valid].mean()))
     assert float(module.metrics["cells"]) == 0
-    module.observe(seen, None, found)
+    module.observe(seen, unseen(seen), found)
     score(module, seen)
     places = {(int(a), int(b)) for a, b in zip(seen.task.flatten(), seen.info["cell"].flatten(), strict=True)}
     assert float(module.metrics["cells"]) == len(places)
@@ -77,7 +77,7 @@ def test_over_a_life_what_was_seen_once_never_pays_again_and_in_an_episode_it_do
     for span, again in (("life", 0.0), ("episode", None)):
         module = built(span)
         a = score(module, seen, module.initial_state(B))
-        module.observe(seen, None, a)
+        module.observe(seen, unseen(seen), a)
         b = score(module, seen, a.state)
         assert torch.equal(b.raw, torch.zeros(T, B) if again == 0.0 else a.raw)
 
@@ -98,8 +98,8 @@ def test_cells_of_tasks_are_told_apart_to_the_last():
     assert len(module.counts.table) == 4 * 2**CELL_BITS
     cell = torch.full_like(seen.info["cell"], 2**CELL_BITS - 1)
     task = (torch.arange(B) % 3).expand(T + 1, -1)
-    found = score(module, seen._replace(info={"cell": cell}, task=task))
-    module.observe(seen._replace(info={"cell": cell}, task=task), None, found)
+    seen = seen._replace(info={"cell": cell}, task=task)
+    module.observe(seen, unseen(seen), score(module, seen))
     assert (module.counts.table > 0).sum() == 3
 
 
@@ -127,5 +127,5 @@ def test_nothing_has_to_be_known_on_the_host(span):
         **{k: getattr(seen, k).to("meta") for k in ("first", "last", "task", "reward")},
     )
     scored = score(module, there, module.initial_state(B))
-    module.observe(there, None, scored)
+    module.observe(there, unseen(there), scored)
     assert scored.raw.shape == (T, B)

@@ -15,6 +15,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
 
 T, B, V, A = 11, 5, 3, 3
@@ -67,7 +68,7 @@ def scored_in_pieces(module, played, *cuts):
     """The bonus of a rollout that came in pieces, and the last memory."""
     state, found, bounds = module.initial_state(played.action.shape[1]), [], [0, *cuts, len(played.action)]
     for begin, end in itertools.pairwise(bounds):
-        scored = module.score(piece(played, begin, end), None, state)
+        scored = module.score(piece(played, begin, end), NOTHING, state)
         state = scored.state
         found.append(scored.raw)
     return torch.cat(found)
@@ -120,9 +121,9 @@ def test_nothing_is_read_across_a_reset_and_neighbours_do_not_matter():
 
 def learnt(module, played):
     """Score, observe and return the loss."""
-    scored = module.score(played, None, module.initial_state(played.action.shape[1]))
-    module.observe(played, None, scored)
-    return module(played, None, scored)
+    scored = module.score(played, NOTHING, module.initial_state(played.action.shape[1]))
+    module.observe(played, NOTHING, scored)
+    return module(played, NOTHING, scored)
 
 
 def test_loss_reads_no_row_that_crosses_a_reset():
@@ -142,12 +143,12 @@ def test_loss_is_the_mean_of_the_two_halves_one_by_one():
     """Half of the queue is what every environment sees next: some are drawn like the true one, twice."""
     played, module = rollout(SPEC, T, B, seed=5, ends=0.2), build(queue=2)
     played.observation["vector"][1:-1] = 1.0
-    scored = module.score(played, None, module.initial_state(B))
+    scored = module.score(played, NOTHING, module.initial_state(B))
     queue = torch.stack([torch.ones(V), torch.tensor([2.0, 3.0, 4.0])])
     module.queue.seen_vector[:2] = queue
     module.queue.total.fill_(2)
     again = copy.deepcopy(module)
-    value, mask = module(played, None, scored)
+    value, mask = module(played, NOTHING, scored)
 
     arrived = played.observation["vector"][1:].flatten(0, 1)
     false, differs = again.queue.draw({"vector": arrived}, again.draws.on(torch.device("cpu")))
@@ -199,15 +200,15 @@ def test_what_is_drawn_is_in_the_queue_and_unlike_the_true_one_where_it_says_so(
 
 def test_what_is_newer_than_usual_enters():
     module, played = build(queue=1000), rollout(SPEC, T, B, seed=6)
-    scored = module.score(played, None, module.initial_state(B))
+    scored = module.score(played, NOTHING, module.initial_state(B))
     raw, valid = scored.raw, played.valid
-    module.observe(played, None, scored)
+    module.observe(played, NOTHING, scored)
     assert module.queue.total == valid.sum()  # everything at first
     mean = raw[valid].mean()
-    module.observe(played, None, scored)
+    module.observe(played, NOTHING, scored)
     assert module.queue.total == valid.sum() + (valid & (raw >= mean)).sum()
     higher = scored._replace(raw=raw + 10)
-    module.observe(played, None, higher)
+    module.observe(played, NOTHING, higher)
     assert module.mean.item() == pytest.approx((0.9 * mean + 0.1 * (mean + 10)).item(), rel=1e-4)
     assert torch.equal(
         differ({"image": torch.tensor([[1.2]])}, {"image": torch.tensor([[1.0]])}), torch.tensor([False])
@@ -247,7 +248,7 @@ def test_staying_and_coming_back_pay_nothing_and_the_next_episode_pays_again():
     path = draw[torch.tensor([0, 0, 1, 0, 1, 2, 0, 1])]
     played = rollout(SPEC, 7, 1, ends=0)._replace(observation={"vector": path.unsqueeze(1)})
     played.first[6], played.last[5] = True, True
-    raw = module.score(played, None, module.initial_state(1)).raw.flatten()
+    raw = module.score(played, NOTHING, module.initial_state(1)).raw.flatten()
     assert (raw[[0, 2, 3, 5]].abs() < 1e-6).all()
     assert (raw[[1, 4, 6]] > 0.1).all()
 
@@ -256,7 +257,7 @@ def test_scoring_changes_nothing_and_it_goes_on_from_its_state():
     one, two = build(), build(seed=1)
     learnt(one, rollout(SPEC, T, B, seed=1))
     before = copy.deepcopy(one.state_dict())
-    one.score(rollout(SPEC, T, B, seed=2), None, one.initial_state(B))
+    one.score(rollout(SPEC, T, B, seed=2), NOTHING, one.initial_state(B))
     assert all(torch.equal(x, before[k]) for k, x in one.state_dict().items())
     two.load_state_dict(before)
     played = rollout(SPEC, T, B, seed=3)

@@ -11,6 +11,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
 
 T, B, A, V, N = 13, 7, 3, 5, 211
@@ -66,7 +67,7 @@ def test_models_side_by_side_are_models_one_by_one():
 @torch.no_grad()
 def test_scores_one_by_one():
     reward, seen = built(BOTH), rollout(BOTH, T, B, seed=3)
-    scored = reward.score(seen, None, ()).raw
+    scored = reward.score(seen, NOTHING, ()).raw
     assert not seen.valid.all()
     for t, b in seen.valid.nonzero().tolist():
         views = reward.whitening(reward.view({k: x[t : t + 1, b : b + 1] for k, x in seen.observation.items()}))
@@ -85,8 +86,8 @@ def test_nothing_is_read_across_a_reset():
     for one in (seen, odd):
         fresh = copy.deepcopy(reward)
         with torch.no_grad():
-            scored = fresh.score(one, None, ())
-        value, mask = fresh(one, None, scored)
+            scored = fresh.score(one, NOTHING, ())
+        value, mask = fresh(one, NOTHING, scored)
         assert not mask[:, ~seen.valid].any()
         reduce(value, mask).backward()
         found.append((scored.raw[seen.valid], torch.cat([p.grad.flatten() for p in fresh.dynamics.parameters()])))
@@ -98,18 +99,18 @@ def test_nothing_is_read_across_a_reset():
 @torch.no_grad()
 def test_neither_neighbours_nor_a_cut_matter():
     reward, seen = built(VECTOR), rollout(VECTOR, T, B, seed=3)
-    whole = reward.score(seen, None, ()).raw
+    whole = reward.score(seen, NOTHING, ()).raw
     for b in (0, 4):
         names = ("first", "last", "task", "action", "logits", "reward", "discount", "skill")
         column = {k: getattr(seen, k)[:, b : b + 1] for k in names}
         alone = seen._replace(observation={k: x[:, b : b + 1] for k, x in seen.observation.items()}, **column)
-        torch.testing.assert_close(reward.score(alone, None, ()).raw, whole[:, b : b + 1])
+        torch.testing.assert_close(reward.score(alone, NOTHING, ()).raw, whole[:, b : b + 1])
     halves = []
     for begin, end in ((0, 6), (6, T)):
         rows = {k: x[begin : end + 1] for k, x in seen.observation.items()}
         ends = {k: getattr(seen, k)[begin : end + 1] for k in ("first", "last", "task")}
         steps = {k: getattr(seen, k)[begin:end] for k in ("action", "reward", "discount")}
-        halves.append(reward.score(seen._replace(observation=rows, **ends, **steps), None, ()).raw)
+        halves.append(reward.score(seen._replace(observation=rows, **ends, **steps), NOTHING, ()).raw)
     torch.testing.assert_close(torch.cat(halves), whole)
 
 
@@ -117,18 +118,18 @@ def test_neither_neighbours_nor_a_cut_matter():
 def test_subsets_are_each_models_own_and_the_same_after_a_restart():
     reward, seen = built(VECTOR), rollout(VECTOR, 61, 53, seed=3)
     before = snapshot(reward)
-    first = reward.score(seen, None, ())
+    first = reward.score(seen, NOTHING, ())
     assert same(before, snapshot(reward))  # scoring changes nothing
-    again = reward.score(seen, None, ())
+    again = reward.score(seen, NOTHING, ())
     assert torch.equal(first.context.kept, again.context.kept)
     kept = first.context.kept.flatten(0, 1).float()
     torch.testing.assert_close(kept.mean(0), torch.full((5,), 0.8), atol=0.03, rtol=0)
     assert (torch.corrcoef(kept.T) - torch.eye(5)).abs().max() < 0.07
 
-    reward.observe(seen, None, first)
+    reward.observe(seen, NOTHING, first)
     other = built(VECTOR, seed=1)
     other.load_state_dict(reward.state_dict())
-    second, resumed = reward.score(seen, None, ()).context.kept, other.score(seen, None, ()).context.kept
+    second, resumed = reward.score(seen, NOTHING, ()).context.kept, other.score(seen, NOTHING, ()).context.kept
     assert torch.equal(second, resumed)
     share = (second == first.context.kept).float().mean().item()
     assert share == pytest.approx(0.8**2 + 0.2**2, abs=0.03)  # drawn anew
@@ -138,12 +139,12 @@ def test_a_model_learns_from_its_own_transitions_alone():
     """In each epoch from the same ones; the first model from none here."""
     reward, seen = built(VECTOR), rollout(VECTOR, T, B, seed=3)
     with torch.no_grad():
-        scored = reward.score(seen, None, ())
+        scored = reward.score(seen, NOTHING, ())
     kept = scored.context.kept.clone()
     kept[..., 0] = False
     scored = scored._replace(context=scored.context._replace(kept=kept))
     for _ in range(2):
-        value, mask = reward(seen, None, scored)
+        value, mask = reward(seen, NOTHING, scored)
         assert value.shape == (5, T, B)
         assert torch.equal(mask, kept.permute(2, 0, 1) & seen.valid)
     reduce(value, mask).backward()
@@ -173,12 +174,12 @@ def test_a_noisy_television_is_left_and_what_was_never_done_is_not():
             optimizer.param_groups[0]["lr"] = 5e-4
         seen = television(update)
         with torch.no_grad():
-            scored = reward.score(seen, None, ())
-            reward.observe(seen, None, scored)
+            scored = reward.score(seen, NOTHING, ())
+            reward.observe(seen, NOTHING, scored)
         noise.append(scored.raw[seen.action == 1].mean())
         known.append(scored.raw[seen.action == 0].mean())
         optimizer.zero_grad()
-        reduce(*reward(seen, None, scored)).backward()
+        reduce(*reward(seen, NOTHING, scored)).backward()
         optimizer.step()
     late = torch.stack(noise[-20:]).mean()
     assert noise[0] > 0.05
@@ -186,5 +187,5 @@ def test_a_noisy_television_is_left_and_what_was_never_done_is_not():
     assert torch.stack(known[-20:]).mean() < 0.05 * known[0]
     assert figures(reward)["forward_error"] > 0.3  # of noise half of the time
     with torch.no_grad():
-        unknown = reward.score(seen._replace(action=torch.full((1, N), 2)), None, ()).raw.mean()
+        unknown = reward.score(seen._replace(action=torch.full((1, N), 2)), NOTHING, ()).raw.mean()
     assert unknown > 10 * late

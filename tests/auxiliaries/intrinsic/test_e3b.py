@@ -8,7 +8,7 @@ from morello.auxiliaries.intrinsic.e3b import E3B, E3BConfig, elliptical
 from morello.auxiliaries.intrinsic.parts.episodes import episode_of
 from morello.backbones import Sizes
 
-from ...support.rewards import learn, part, permuted, score
+from ...support.rewards import learn, part, permuted, score, unseen
 from ...support.rollouts import rollout, spec
 
 T, B, D, A = 17, 5, 7, 5
@@ -155,7 +155,7 @@ def test_an_inverse_model_trains_the_features_and_leaves_out_resets():
     found = []
     for action in (seen.action, torch.where(seen.valid, seen.action, 99)):
         e3b.zero_grad()
-        value, mask = e3b(seen._replace(action=action), None, None)
+        value, mask = e3b(seen._replace(action=action), unseen(seen), score(e3b, seen, e3b.initial_state(B)))
         assert torch.equal(mask, seen.valid)
         value[mask].sum().backward()
         found.append([value[mask], *(p.grad for p in e3b.parameters())])

@@ -14,6 +14,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING, UNSCORED
 from ...support.rollouts import rollout, spec
 
 T, B, V = 11, 5, 3
@@ -48,7 +49,7 @@ def scored_in_pieces(module, played, *cuts):
     """The bonus of a rollout that came in pieces."""
     state, found, bounds = module.initial_state(played.action.shape[1]), [], [0, *cuts, len(played.action)]
     for begin, end in itertools.pairwise(bounds):
-        scored = module.score(piece(played, begin, end), None, state)
+        scored = module.score(piece(played, begin, end), NOTHING, state)
         state = scored.state
         found.append(scored.raw)
     return torch.cat(found)
@@ -179,7 +180,7 @@ def test_pairs_are_of_one_episode_in_the_order_of_time(monkeypatch, batch, horiz
     look = module.view.__call__
     monkeypatch.setattr(module, "view", lambda seen: pairs.append(seen["vector"]) or look(seen))
     for _ in range(20):
-        value, mask = module(played, None, module.score(played, None, module.initial_state(B)))
+        value, mask = module(played, NOTHING, module.score(played, NOTHING, module.initial_state(B)))
         x, y = pairs[-1].chunk(2)
         assert len(value) == min(batch, T * B)
         assert torch.equal(x[mask, 0], y[mask, 0])
@@ -198,7 +199,7 @@ def test_loss_reads_observations_and_resets_only():
         action=played.action - 99, reward=played.reward * torch.nan, discount=played.discount * torch.nan
     )
     for module, seen in ((one, played), (two, broken)):
-        reduce(*module(seen, None, module.score(seen, None, module.initial_state(B)))).backward()
+        reduce(*module(seen, NOTHING, module.score(seen, NOTHING, module.initial_state(B)))).backward()
     for mine, its in zip(one.parameters(), two.parameters(), strict=True):
         assert mine.grad.isfinite().all()
         assert torch.equal(mine.grad, its.grad)
@@ -209,7 +210,7 @@ def test_a_rollout_of_resets_only_teaches_nothing():
     played = rollout(SPEC, T, B)
     everywhere = torch.ones_like(played.first)
     module = build()
-    value, mask = module(played._replace(first=everywhere, last=everywhere), None, None)
+    value, mask = module(played._replace(first=everywhere, last=everywhere), NOTHING, UNSCORED)
     assert not mask.any()
     reduce(value, mask).backward()
     assert all(p.grad.isfinite().all() and not p.grad.any() for p in module.parameters())
@@ -224,7 +225,7 @@ def trained(walk, positions, steps=120, **options):
         seen = F.one_hot(walk(), positions).float()
         played = rollout(shown, len(seen) - 1, seen.shape[1], ends=0)._replace(observation={"vector": seen})
         optimizer.zero_grad()
-        loss = reduce(*module(played, None, None))
+        loss = reduce(*module(played, NOTHING, UNSCORED))
         loss.backward()
         optimizer.step()
         if step >= steps - 20:
@@ -272,7 +273,7 @@ def test_staying_and_coming_back_pay_nothing_and_the_next_episode_pays_again():
     path = points[torch.tensor([0, 0, 1, 0, 1, 2, 0, 1])]
     played = rollout(SPEC, 7, 1, ends=0)._replace(observation={"vector": path.unsqueeze(1)})
     played.first[6], played.last[5] = True, True
-    raw = module.score(played, None, module.initial_state(1)).raw.flatten()
+    raw = module.score(played, NOTHING, module.initial_state(1)).raw.flatten()
     assert (raw[[0, 2, 3, 5]].abs() < 1e-6).all()
     assert (raw[[1, 4, 6]] > 0.05).all()
 
@@ -280,12 +281,14 @@ def test_staying_and_coming_back_pay_nothing_and_the_next_episode_pays_again():
 def test_scoring_changes_nothing_and_it_goes_on_from_its_state():
     one, two = build(batch=7), build(seed=1, batch=7)
     played = rollout(SPEC, T, B, seed=1)
-    one(played, None, None)
+    one(played, NOTHING, UNSCORED)
     before = copy.deepcopy(one.state_dict())
-    one.score(played, None, one.initial_state(B))
+    one.score(played, NOTHING, one.initial_state(B))
     assert all(torch.equal(x, before[k]) for k, x in one.state_dict().items())
     two.load_state_dict(before)
-    assert all(torch.equal(x, y) for x, y in zip(one(played, None, None), two(played, None, None), strict=True))
+    assert all(
+        torch.equal(x, y) for x, y in zip(one(played, NOTHING, UNSCORED), two(played, NOTHING, UNSCORED), strict=True)
+    )
 
 
 def test_what_it_cannot_do_is_refused():
@@ -297,5 +300,5 @@ def test_images_of_both_kinds():
     for image in ((7, 7, 3), (45, 47, 3)):
         shown = spec(image=image)
         module, played = build(shown), rollout(shown, T, B)
-        assert module.score(played, None, module.initial_state(B)).raw.isfinite().all()
-        assert module(played, None, None)[0].isfinite().all()
+        assert module.score(played, NOTHING, module.initial_state(B)).raw.isfinite().all()
+        assert module(played, NOTHING, UNSCORED)[0].isfinite().all()

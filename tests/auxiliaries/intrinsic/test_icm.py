@@ -8,7 +8,7 @@ from morello.auxiliaries.intrinsic.icm import ICM, ICMConfig, squared_error
 from morello.auxiliaries.intrinsic.parts.dynamics import ForwardModel, InverseModel
 from morello.backbones import Sizes
 
-from ...support.rewards import learn, permuted, score
+from ...support.rewards import learn, permuted, score, unseen
 from ...support.rollouts import rollout, spec
 
 T, B, A = 11, 7, 5
@@ -35,7 +35,7 @@ def test_the_error_is_half_of_a_sum_over_features():
 def test_the_bonus_and_both_losses_are_those_of_a_loop_over_transitions(kind):
     icm, seen = built(WORLDS[kind], forward_share=0.3), rollout(WORLDS[kind], T, B, 1, 0.2)
     scored = score(icm, seen)
-    value, mask = icm(seen, None, scored)
+    value, mask = icm(seen, unseen(seen), scored)
     assert torch.equal(mask, seen.valid)
     assert 0 < mask.sum() < T * B
 
@@ -62,7 +62,7 @@ def test_the_bonus_and_both_losses_are_those_of_a_loop_over_transitions(kind):
 @pytest.mark.parametrize("shape_features", [False, True])
 def test_what_trains_the_features_is_a_setting(kind, shape_features):
     icm, seen = built(WORLDS[kind], forward_share=1.0, shape_features=shape_features), rollout(WORLDS[kind], T, B, 2)
-    value, mask = icm(seen, None, score(icm, seen))
+    value, mask = icm(seen, unseen(seen), score(icm, seen))
     value[mask].sum().backward()
     reached = {k.partition(".")[0] for k, p in icm.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {"dynamics"} | ({"embedding"} if shape_features else set())
@@ -76,7 +76,7 @@ def test_whatever_the_action_was_where_an_episode_is_reset(kind):
     for one in (seen, poisoned):
         icm.zero_grad()
         scored = score(icm, one)
-        value, mask = icm(one, None, scored)
+        value, mask = icm(one, unseen(one), scored)
         value[mask].sum().backward()
         found.append((scored.raw[mask], value[mask], *(p.grad for p in icm.parameters())))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -140,7 +140,7 @@ def test_features_keep_what_actions_move_and_lose_noise(kind):
     assert explained(icm, seen, y) > 0.2
     trained(icm, kind, 120)
     after = score(icm, seen)
-    icm(seen, None, after)
+    icm(seen, unseen(seen), after)
     assert float(icm.metrics["accuracy"]) == 1 > float(icm.metrics["chance"])
     assert explained(icm, seen, y) < 0.05
     assert float(after.raw[seen.valid].mean()) < 0.05 * before

@@ -12,6 +12,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
 
 T, B, A, V, N = 13, 7, 3, 5, 211
@@ -33,9 +34,9 @@ def snapshot(reward):
 
 def scored_of(reward, seen, observe=True):
     with torch.no_grad():
-        scored = reward.score(seen, None, ())
+        scored = reward.score(seen, NOTHING, ())
         if observe:
-            reward.observe(seen, None, scored)
+            reward.observe(seen, NOTHING, scored)
     return scored
 
 
@@ -115,7 +116,7 @@ def test_nothing_is_read_across_a_reset():
         fresh = copy.deepcopy(reward)
         scored = scored_of(fresh, one)
         assert int(fresh.ring.seen) == int(reward.ring.seen + seen.valid.sum())
-        value, mask = fresh(one, None, scored)
+        value, mask = fresh(one, NOTHING, scored)
         assert torch.equal(mask[0], seen.valid)
         reduce(value, mask).backward()
         gradient = torch.cat([p.grad.flatten() for p in fresh.parameters() if p.grad is not None])
@@ -156,7 +157,7 @@ class Life:
         scored = scored_of(self.reward, seen)
         for _ in range(self.epochs):
             self.optimizer.zero_grad()
-            reduce(*self.reward(seen, None, scored)).backward()
+            reduce(*self.reward(seen, NOTHING, scored)).backward()
             self.optimizer.step()
         return scored
 

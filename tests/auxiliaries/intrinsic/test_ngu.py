@@ -13,10 +13,11 @@ from morello.envs.trees import tree_map
 
 from ...support.figures import figures
 from ...support.oracles import softmax
-from ...support.rollouts import rollout, spec
+from ...support.rollouts import features, rollout, spec
 
 T, B, A, V, PLACES = 13, 5, 3, 4, 10
 SPEC, SIZES = spec(vector=V, actions=A)._replace(max_steps=40), Sizes(None, 7, 11)
+GIVEN = features(SIZES, T, B)  # of which these rewards read nothing
 SMALL = {"size": 17, "embedding": 6, "hidden": 19, "neighbours": 3}
 
 
@@ -27,13 +28,13 @@ def build(spec=SPEC, seed=0, **options):
 
 def scores(module, of, state=None):
     with torch.no_grad():
-        return module.score(of, None, module.initial_state(of.reward.shape[1]) if state is None else state)
+        return module.score(of, GIVEN, module.initial_state(of.reward.shape[1]) if state is None else state)
 
 
 def seen(module, *rollouts):
     """``module`` after it has scored and observed these."""
     for of in rollouts:
-        module.observe(of, None, scores(module, of))
+        module.observe(of, GIVEN, scores(module, of))
     return module
 
 
@@ -144,7 +145,7 @@ def test_scores_are_those_of_a_loop():
 def test_statistics_are_those_of_valid_rows():
     module, of = build(), rollout(SPEC, T, B, ends=0.3)
     scored = scores(module, of)
-    module.observe(of, None, scored)
+    module.observe(of, GIVEN, scored)
     errors = scored.context.error[of.valid].double()
     torch.testing.assert_close(module.errors, torch.stack([of.valid.sum(), errors.sum(), errors.square().sum()]))
     assert scores(module, of).raw.isfinite().all()
@@ -153,7 +154,7 @@ def test_statistics_are_those_of_valid_rows():
 def test_the_loss_is_that_of_the_action_and_of_the_random_features():
     module, of = seen(build(), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B)
     scored = scores(module, of)
-    value, mask = module(of, None, scored)
+    value, mask = module(of, GIVEN, scored)
     assert torch.equal(mask, of.valid)
     phi = module.embedding.layers(of.observation["vector"])
     right = []
@@ -167,14 +168,14 @@ def test_the_loss_is_that_of_the_action_and_of_the_random_features():
     assert all(p.grad is not None and p.grad.any() for p in module.parameters() if p.requires_grad)
     some = part(of, 3, 5)  # a minibatch
     cut = tree_map(lambda x: x[3:5], scored.context)
-    torch.testing.assert_close(module(some, None, scored._replace(context=cut))[0], value[3:5])
+    torch.testing.assert_close(module(some, GIVEN, scored._replace(context=cut))[0], value[3:5])
 
 
 def test_nothing_is_read_across_a_reset():
     module, of = seen(build(), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B, ends=0.3)
     episode = of.first.long().cumsum(0)
     clean = scores(module, of)
-    value, _ = module(of, None, clean)
+    value, _ = module(of, GIVEN, clean)
     for number in range(1, int(episode.max()) + 1):
         later, other = (episode > number).unsqueeze(-1), (episode != number).unsqueeze(-1)
         mine = (episode[1:] == number) & of.valid
@@ -183,7 +184,7 @@ def test_nothing_is_read_across_a_reset():
         broken = of._replace(observation={"vector": noise}, action=torch.where(of.valid, of.action, -999))
         found = scores(module, broken)
         assert torch.equal(found.raw[mine], clean.raw[mine]), "of what comes later"
-        assert torch.equal(module(broken, None, found)[0][mine], value[mine])
+        assert torch.equal(module(broken, GIVEN, found)[0][mine], value[mine])
         # Earlier episodes set the unit of distance, d_m^2, and nothing else: alike ones, moved elsewhere, are nobody.
         unit = module.initial_state(B)._replace(
             distance=Running(torch.ones(B).double(), torch.full((B,), 1e12).double())
@@ -194,8 +195,9 @@ def test_nothing_is_read_across_a_reset():
         torch.testing.assert_close(found.raw[mine], fixed.raw[mine], rtol=1e-3, atol=1e-5)
 
 
-def test_a_split_rollout_is_scored_alike():
-    module, of = seen(build(), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B, ends=0.1)
+@pytest.mark.parametrize("memory", [5, 40])
+def test_a_split_rollout_is_scored_alike(memory):
+    module, of = seen(build(memory=memory), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B, ends=0.1)
     state = scores(module, rollout(SPEC, T, B, seed=5)).state
     whole = scores(module, of, state)
     for cut in (1, 6, 12):
@@ -236,9 +238,9 @@ def learned(module, walks, steps=150):
     for step in range(steps):
         of, optimizer.param_groups[0]["lr"] = walks[step % len(walks)], 1e-2 * (1 - step / steps)
         scored = scores(module, of)
-        module.observe(of, None, scored)
+        module.observe(of, GIVEN, scored)
         optimizer.zero_grad()
-        reduce(*module(of, None, scored)).backward()
+        reduce(*module(of, GIVEN, scored)).backward()
         optimizer.step()
     return module
 

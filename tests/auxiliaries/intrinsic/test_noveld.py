@@ -9,10 +9,11 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
-from ...support.rollouts import rollout, spec
+from ...support.rollouts import features, rollout, spec
 
 T, B, PLACES = 13, 5, 10
 SPEC, SIZES = spec(vector=PLACES)._replace(max_steps=40), Sizes(None, 7, 11)
+GIVEN = features(SIZES, T, B)  # of which these rewards read nothing
 
 
 def build(spec=SPEC, seed=0, **options):
@@ -37,7 +38,7 @@ def path(*places, columns=3):
 
 def scores(module, of, state=None):
     with torch.no_grad():
-        return module.score(of, None, module.initial_state(of.reward.shape[1]) if state is None else state)
+        return module.score(of, GIVEN, module.initial_state(of.reward.shape[1]) if state is None else state)
 
 
 def part(of, start, stop):
@@ -101,7 +102,7 @@ def test_the_loss_is_rnds_at_the_observation_arrived_at():
     module, (of, _) = build(alpha=0.0), played(ends=0.2)
     module.warm_up(of)
     scored = scores(module, of)
-    value, mask = module(of, None, scored)
+    value, mask = module(of, GIVEN, scored)
     assert torch.equal(mask, of.valid)
     paid = (scored.raw > 0) & of.valid  # with alpha 0 it is the error itself
     torch.testing.assert_close((value * 17).sqrt()[paid], scored.raw[paid])
@@ -110,7 +111,7 @@ def test_the_loss_is_rnds_at_the_observation_arrived_at():
     assert all(p.grad is None for p in module.networks.target.parameters())
     segment = scored._replace(raw=scored.raw[3:5, 1:3], context=scored.context[3:5, 1:3], state=())
     observation = {"vector": of.observation["vector"][3:6, 1:3]}
-    some, _ = module(part(of, 3, 5)._replace(observation=observation, reward=of.reward[3:5, 1:3]), None, segment)
+    some, _ = module(part(of, 3, 5)._replace(observation=observation, reward=of.reward[3:5, 1:3]), GIVEN, segment)
     torch.testing.assert_close(some, value[3:5, 1:3])
 
 
@@ -129,7 +130,7 @@ def test_nothing_is_read_across_a_reset():
         found = scores(module, broken)
         assert mine.any()
         assert torch.equal(found.raw[mine], clean.raw[mine])
-        value, mask = module(broken, None, found)
+        value, mask = module(broken, GIVEN, found)
         assert value[mask & mine].isfinite().all()
 
 
@@ -185,7 +186,7 @@ def test_the_border_of_the_known_pays_once_and_what_is_known_does_not():
     for step in range(200):
         of, optimizer.param_groups[0]["lr"] = known[step % 4], 1e-2 * (1 - step / 200)
         optimizer.zero_grad()
-        reduce(*module(of, None, scores(module, of))).backward()
+        reduce(*module(of, GIVEN, scores(module, of))).backward()
         optimizer.step()
     assert scores(module, known[0]).raw[known[0].valid].mean() < 0.02 * fresh, "it decays where nothing is new"
     to_and_fro = scores(module, path(3, 4, 5, 6, 5, 6, 5, 6, 4)).raw[:, 0]
@@ -212,7 +213,7 @@ def test_new_noise_pays_for_ever():
             scored = scores(module, of)
             row.append(scored.raw[of.valid].mean().item())
             optimizer.zero_grad()
-            reduce(*module(of, None, scored)).backward()
+            reduce(*module(of, GIVEN, scored)).backward()
             optimizer.step()
     late = {name: sum(row[-20:]) / 20 for name, row in means.items()}
     assert late["noise"] > 0.1 * means["noise"][5]

@@ -14,6 +14,7 @@ from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
 
 T, B, A, V, N = 13, 7, 3, 5, 211
@@ -41,11 +42,11 @@ def learn(reward, world, updates, rate):
     for update in range(updates):
         seen = world(update)
         with torch.no_grad():
-            scored = reward.score(seen, None, ())
-            reward.observe(seen, None, scored)
+            scored = reward.score(seen, NOTHING, ())
+            reward.observe(seen, NOTHING, scored)
         bonuses.append(scored.raw)
         optimizer.zero_grad()
-        reduce(*reward(seen, None, scored)).backward()
+        reduce(*reward(seen, NOTHING, scored)).backward()
         optimizer.step()
     return torch.stack(bonuses)
 
@@ -89,7 +90,7 @@ def guess_of(models, phi, action):
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_one_by_one(kind):
     reward, seen = warm(built(BOTH, kind), BOTH), rollout(BOTH, T, B, seed=3)
-    scored = reward.score(seen, None, ()).raw
+    scored = reward.score(seen, NOTHING, ()).raw
     assert scored.shape == (T, B)
     assert not seen.valid.all()
     for t, b in seen.valid.nonzero().tolist():
@@ -110,9 +111,9 @@ def test_nothing_is_read_across_a_reset(kind):
     for one in (seen, odd):
         fresh = copy.deepcopy(reward)
         with torch.no_grad():
-            scored = fresh.score(one, None, ())
+            scored = fresh.score(one, NOTHING, ())
         scores.append(scored.raw)
-        value = reduce(*fresh(one, None, scored))
+        value = reduce(*fresh(one, NOTHING, scored))
         value.backward()
         scores.append(torch.cat([p.grad.flatten() for p in fresh.parameters() if p.grad is not None]))
         assert scores[-1].isfinite().all()
@@ -126,7 +127,7 @@ def test_nothing_is_read_across_a_reset(kind):
         x[end + 1 :, column] = 0
         x[:, :column], x[:, column + 1 :] = 0, 0
     with torch.no_grad():
-        there = reward.score(seen._replace(observation=other), None, ()).raw
+        there = reward.score(seen._replace(observation=other), NOTHING, ()).raw
     torch.testing.assert_close(there[:end, column], scores[0][:end, column])
     assert not torch.isclose(there[end + 1 :, column], scores[0][end + 1 :, column]).all()
 
@@ -136,13 +137,13 @@ def test_nothing_is_read_across_a_reset(kind):
 def test_a_rollout_split_in_two_scores_the_same_and_scoring_changes_nothing(kind):
     reward, seen = warm(built(BOTH, kind), BOTH), rollout(BOTH, T, B, seed=3)
     before = {name: x.clone() for name, x in reward.state_dict().items()}
-    whole = reward.score(seen, None, ()).raw
+    whole = reward.score(seen, NOTHING, ()).raw
     halves = []
     for begin, end in ((0, 6), (6, T)):
         rows = {k: x[begin : end + 1] for k, x in seen.observation.items()}
         steps = {k: getattr(seen, k)[begin:end] for k in ("action", "logits", "reward", "discount")}
         ends = {k: getattr(seen, k)[begin : end + 1] for k in ("first", "last", "task", "skill")}
-        halves.append(reward.score(seen._replace(observation=rows, **ends, **steps), None, ()).raw)
+        halves.append(reward.score(seen._replace(observation=rows, **ends, **steps), NOTHING, ()).raw)
     torch.testing.assert_close(torch.cat(halves), whole)
     after = reward.state_dict()
     assert before.keys() == after.keys()
@@ -157,8 +158,8 @@ def test_the_forward_model_never_trains_the_features(kind):
     for _ in range(2):
         fresh = copy.deepcopy(reward)
         with torch.no_grad():
-            scored = fresh.score(seen, None, ())
-        reduce(*fresh(seen, None, scored)).backward()
+            scored = fresh.score(seen, NOTHING, ())
+        reduce(*fresh(seen, NOTHING, scored)).backward()
         gradients.append([p.grad for p in fresh.embedding.parameters() if p.requires_grad])
         own.append(fresh.dynamics.enter.weight.grad)
         with torch.no_grad():

@@ -22,7 +22,7 @@ from morello.envs.trees import tree_map
 
 from ...support.figures import figures
 from ...support.on_meta import META, OnlyOnTheDevice
-from ...support.rewards import part, score, snapshot, unchanged
+from ...support.rewards import NOTHING, part, score, snapshot, unchanged
 from ...support.rollouts import rollout, spec
 
 T, B, H, W = 7, 3, 5, 3
@@ -38,7 +38,7 @@ def made(world=GRID, **settings):
 
 def scored(reward, seen):
     found = score(reward, seen)
-    reward.observe(seen, None, found)
+    reward.observe(seen, NOTHING, found)
     return found.raw
 
 

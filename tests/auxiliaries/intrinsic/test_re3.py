@@ -11,6 +11,7 @@ from morello.auxiliaries.intrinsic.re3 import RE3, RE3Config, bonus_of, mean_nea
 from morello.backbones import Sizes
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
 
 T, B, V = 13, 5, 3
@@ -52,8 +53,8 @@ def showing(x):
 
 def taken_in(module, played):
     """Score and observe."""
-    scored = module.score(played, None, ())
-    module.observe(played, None, scored)
+    scored = module.score(played, NOTHING, ())
+    module.observe(played, NOTHING, scored)
     return scored.raw
 
 
@@ -122,19 +123,19 @@ def test_scoring_changes_nothing_and_reads_observations_only():
     module, played = build(), rollout(SPEC, T, B, ends=0.3)
     taken_in(module, rollout(SPEC, T, B, seed=5))
     before = copy.deepcopy(module.state_dict())
-    raw = module.score(played, None, ()).raw
+    raw = module.score(played, NOTHING, ()).raw
     assert all(torch.equal(x, before[k]) for k, x in module.state_dict().items())
     broken = played._replace(
         action=played.action - 99, reward=played.reward * torch.nan, discount=played.discount * torch.nan, task=None
     )
-    assert torch.equal(module.score(broken, None, ()).raw, raw)
+    assert torch.equal(module.score(broken, NOTHING, ()).raw, raw)
     assert raw.isfinite().all()
 
 
 def test_it_has_nothing_to_train():
     module, played = build(), rollout(SPEC, T, B)
     assert not any(p.requires_grad for p in module.parameters())
-    value, mask = module(played, None, module.score(played, None, ()))
+    value, mask = module(played, NOTHING, module.score(played, NOTHING, ()))
     assert not value.any()
     assert torch.equal(mask, played.valid)
 

@@ -12,10 +12,11 @@ from morello.backbones import Sizes
 
 from ...support.figures import figures
 from ...support.oracles import softmax
-from ...support.rollouts import rollout, spec
+from ...support.rollouts import features, rollout, spec
 
 T, B, A, PLACES = 13, 5, 3, 7
 SPEC, SIZES = spec(vector=PLACES, actions=A)._replace(max_steps=40), Sizes(None, 7, 11)
+GIVEN = features(SIZES, T, B)  # of which these rewards read nothing
 
 
 def build(spec=SPEC, seed=0, **options):
@@ -31,7 +32,7 @@ def played(seed=0, ends=0.2):
 
 def scores(module, of, state=None):
     with torch.no_grad():
-        return module.score(of, None, module.initial_state(of.reward.shape[1]) if state is None else state)
+        return module.score(of, GIVEN, module.initial_state(of.reward.shape[1]) if state is None else state)
 
 
 def part(of, start, stop):
@@ -94,7 +95,7 @@ def test_scores_and_losses_are_those_of_a_loop():
     module, (of, walk) = build(forward_cost=3.0, inverse_cost=0.7), played()
     found = scores(module, of)
     one, _, two = module.embedding.layers
-    value, mask = module(of, None, found)
+    value, mask = module(of, GIVEN, found)
     assert torch.equal(mask, of.valid)
     assert not mask.all()
     changes, right, taken, new = [], [], [0] * A, []
@@ -132,7 +133,7 @@ def test_both_losses_shape_the_features():
     of, _ = played()
     for costs in ({"forward_cost": 0.0}, {"inverse_cost": 0.0}, {}):
         module = build(**costs)
-        reduce(*module(of, None, scores(module, of))).backward()
+        reduce(*module(of, GIVEN, scores(module, of))).backward()
         assert all(p.grad.isfinite().all() and p.grad.any() for p in module.embedding.parameters())
 
 
@@ -140,7 +141,7 @@ def test_nothing_is_read_across_a_reset():
     module, (of, _) = build(), played(ends=0.3)
     episode = of.first.long().cumsum(0)
     clean = scores(module, of)
-    value, _ = module(of, None, clean)
+    value, _ = module(of, GIVEN, clean)
     for number in range(1, int(episode.max()) + 1):
         other = (episode != number).unsqueeze(-1)
         broken = of._replace(
@@ -151,7 +152,7 @@ def test_nothing_is_read_across_a_reset():
         found = scores(module, broken)
         assert mine.any()
         assert torch.equal(found.raw[mine], clean.raw[mine])
-        assert torch.equal(module(broken, None, found)[0][mine], value[mine])
+        assert torch.equal(module(broken, GIVEN, found)[0][mine], value[mine])
 
 
 def test_a_split_rollout_is_scored_alike():
@@ -192,7 +193,7 @@ def test_images_are_embedded_by_convolutions_alone():
     module, of = build(shown), rollout(shown, T, B)
     assert module.embedding.size == 128
     assert len(list(module.embedding.layers.parameters())) == 0
-    value, mask = module(of, None, scores(module, of))
+    value, mask = module(of, GIVEN, scores(module, of))
     assert value.shape == mask.shape == (T, B)
     both = spec(image=(7, 7, 3), vector=2, actions=A)._replace(max_steps=40)
     assert build(both).embedding.size == 19
@@ -232,7 +233,7 @@ def trained(moves, **options):
             ratios.append((change[of.valid & ~still].mean() / change[still].mean()).item())
         of, optimizer.param_groups[0]["lr"] = ring(step, moves), 3e-3 * (1 - step / 201)
         optimizer.zero_grad()
-        reduce(*module(of, None, scores(module, of))).backward()
+        reduce(*module(of, GIVEN, scores(module, of))).backward()
         optimizer.step()
     return figures(module), ratios
 

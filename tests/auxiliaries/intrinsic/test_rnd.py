@@ -7,7 +7,7 @@ from torch import nn
 from morello.auxiliaries.intrinsic.rnd import RND, RNDConfig
 from morello.backbones import Sizes
 
-from ...support.rewards import learn, part, permuted, score, snapshot, unchanged
+from ...support.rewards import learn, part, permuted, score, snapshot, unchanged, unseen
 from ...support.rollouts import rollout, spec
 
 T, B, D = 7, 5, 23
@@ -117,8 +117,8 @@ def test_the_error_falls_for_what_is_seen_and_not_for_what_is_not():
     before, _ = trained(lambda i: few(0, 3), steps=1)
     after, bonus = trained(lambda i: few(0, 3))
     assert bonus[-1] < 0.1 * bonus[0]
-    unseen = [float(score(rnd, shown(few(7))).raw.mean()) for rnd in (before, after)]
-    assert unseen[1] > 0.5 * unseen[0]
+    other = [float(score(rnd, shown(few(7))).raw.mean()) for rnd in (before, after)]
+    assert other[1] > 0.5 * other[0]
 
 
 def test_new_noise_stays_novel_and_old_noise_does_not():
@@ -135,13 +135,13 @@ def test_its_loss_is_what_was_scored_while_statistics_hold_and_leaves_out_resets
         rnd.warm_up(shown(noise(seed)))
     seen = shown(noise(50), ends=0.3)
     scored = score(rnd, seen)
-    rnd.observe(seen, None, scored)
-    value, mask = rnd(seen, None, scored)
+    rnd.observe(seen, unseen(seen), scored)
+    value, mask = rnd(seen, unseen(seen), scored)
     assert torch.equal(mask, seen.valid)
     assert not mask.all()
     torch.testing.assert_close(value, scored.raw, rtol=0.2, atol=0)
     # Less the rollout's share in the statistics, it is the same to rounding.
-    again, _ = rnd(seen, None, score(rnd, seen))
+    again, _ = rnd(seen, unseen(seen), score(rnd, seen))
     torch.testing.assert_close(again, score(rnd, seen).raw, rtol=1e-4, atol=1e-6)
 
 
@@ -149,10 +149,10 @@ def test_only_the_predictor_learns_and_minibatches_see_their_own_targets():
     rnd, seen = built(IMAGE), shown(noise(3), ends=0.2)
     rnd.warm_up(shown(noise(4)))
     scored = score(rnd, seen)
-    whole, _ = rnd(seen, None, scored)
+    whole, _ = rnd(seen, unseen(seen), scored)
     piece = scored._replace(raw=scored.raw[2:5, 1:4], context=scored.context[2:5, 1:4])
     columns = permuted(part(seen, 2, 5), torch.tensor([1, 2, 3]))
-    some, _ = rnd(columns, None, piece)
+    some, _ = rnd(columns, unseen(columns), piece)
     torch.testing.assert_close(some, whole[2:5, 1:4], rtol=1e-3, atol=1e-5)
     whole.sum().backward()
     trained = {k for k, p in rnd.named_parameters() if p.grad is not None and p.grad.any()}

@@ -23,6 +23,7 @@ from morello.auxiliaries.intrinsic.vime import (
 from morello.auxiliaries.reduction import reduce
 
 from ...support.figures import figures
+from ...support.rewards import NOTHING, NOWHERE, UNSCORED
 from ...support.rollouts import rollout, spec
 
 T, B, A, V = 13, 5, 3, 7
@@ -34,19 +35,19 @@ SHARP = -40.0
 def built(world=VECTOR, seed=0, **settings):
     torch.manual_seed(seed)
     return VIME(
-        VIMEConfig(**{"hidden": 11, "size": 17, "samples": 4, "batch": 19, "pool": 101, **settings}), world, None
+        VIMEConfig(**{"hidden": 11, "size": 17, "samples": 4, "batch": 19, "pool": 101, **settings}), world, NOWHERE
     )
 
 
 def score(reward, seen):
     with torch.no_grad():
-        return reward.score(seen, None, ())
+        return reward.score(seen, NOTHING, ())
 
 
 def taught(reward, seen):
     with torch.no_grad():
-        scored = reward.score(seen, None, ())
-        reward.observe(seen, None, scored)
+        scored = reward.score(seen, NOTHING, ())
+        reward.observe(seen, NOTHING, scored)
     return scored
 
 
@@ -251,15 +252,15 @@ def test_the_pool_keeps_the_newest_valid_transitions_in_a_ring():
 
 def test_the_loss_is_of_the_pool_alone_and_resumes():
     reward, seen = built(), rollout(VECTOR, T, B, 1)
-    value, mask = reward(seen, None, None)
+    value, mask = reward(seen, NOTHING, UNSCORED)
     assert not mask.any()
     assert value.isfinite().all()
     taught(reward, seen)
     other = built(seed=3)
     other.load_state_dict(reward.state_dict())
     for _ in range(3):
-        value, mask = reward(seen, None, None)
-        again, _ = other(rollout(VECTOR, T, B, 7), None, None)
+        value, mask = reward(seen, NOTHING, UNSCORED)
+        again, _ = other(rollout(VECTOR, T, B, 7), NOTHING, UNSCORED)
         assert mask.all()
         assert torch.equal(value, again)
     assert torch.equal(score(reward, seen).raw, score(other, seen).raw)
@@ -327,7 +328,7 @@ def test_learns_rules_and_tires_of_noise_but_not_of_what_is_new():
                 late[kind] = figures(reward)["information"].item()
             for _ in range(4):
                 optimizer.zero_grad()
-                reduce(*reward(seen, None, scored)).backward()
+                reduce(*reward(seen, NOTHING, scored)).backward()
                 optimizer.step()
 
     learn(["ring"], range(40))
