@@ -12,7 +12,19 @@ from ..auxiliaries import Auxiliary, AuxiliaryLoss, IntrinsicReward
 from ..auxiliaries.base import Data
 from ..envs.errors import UserError
 
-RESERVED = {"extrinsic", "product", "policy", "value", "entropy", "agent", "encoder", "loss", "gradient_norm", "time", "eval"}
+RESERVED = {
+    "extrinsic",
+    "product",
+    "policy",
+    "value",
+    "entropy",
+    "agent",
+    "encoder",
+    "loss",
+    "gradient_norm",
+    "time",
+    "eval",
+}
 """Names of the learner's own streams, losses and norms, and prefixes of the records' own keys."""
 
 EMPTY = nn.ModuleDict()
@@ -54,6 +66,17 @@ def refuse_reserved(names: Iterable[str]) -> None:
         if not name or {*name} & {*"./"} or hasattr(EMPTY, name):  # heads and metrics use the name
             how = "give it a name without dots and slashes, and not one that torch uses"
             raise UserError(f"A plugin cannot be called '{name}': {how}.")
+
+
+def refuse_needy(plugins: Mapping[str, Auxiliary], info: Iterable[str]) -> None:
+    """Raise UserError for an intrinsic reward of non-zero weight that reads what the environment does not tell."""
+    told = set(info)
+    for name, module in plugins.items():
+        if isinstance(module, IntrinsicReward) and module.config.weight and (lacks := [*{*module.needs} - told]):
+            raise UserError(
+                f"The intrinsic reward '{name}' reads the '{lacks[0]}' of the agent, which this environment does not "
+                "tell: count what the agent sees, with --intrinsic.NAME.key view or another reward."
+            )
 
 
 def refuse_odd_loss(name: str, found: object) -> None:

@@ -165,8 +165,11 @@ class IntrinsicReward(Auxiliary):
     In all three calls ``features`` are detached and ``rollout.reward`` is the reward that the agent learns from
     (possibly clipped). Row 0 was scored with the previous rollout, unless ``first[0]``. Episodic memories are cleared
     at ``first`` and then include that observation. Memories are kept for each ``rollout.source``, and cleared after a
-    gap in ``rollout.sequence`` or the loss of an environment.
+    gap in ``rollout.sequence`` or the loss of an environment. ``needs``: entries of ``rollout.info`` that it reads,
+    which not every environment has.
     """
+
+    needs: tuple[str, ...] = ()
 
     Config: ClassVar[type[IntrinsicConfig]] = IntrinsicConfig
 

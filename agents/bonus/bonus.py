@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...auxiliaries import INTRINSIC_REWARDS, IntrinsicReward
+from ...auxiliaries.pooling import value_of
 from ...auxiliaries.reduction import reduce
 from ...backbones import Features, Sizes
 from ...envs.errors import UserError, suggest
@@ -67,12 +68,15 @@ class Bonus:
             self.metrics["loss"] = float(loss.detach())
         self.metrics["reward"] = float(reduce(scored.raw, rollout.valid))
         self.metrics["divisor"] = float(rewarded.divisor[self.name])
-        self.metrics |= {k: float(v) for k, v in self.module.metrics.items() if getattr(v, "value", v).dim() == 0}
+        own = {k: value_of(v) for k, v in self.module.metrics.items()}
+        self.metrics |= {k: float(v) for k, v in own.items() if v.dim() == 0}
         self.steps += rollout.action.numel()
         self.calls += 1
         return torch.where(rollout.valid, rewarded.reward[self.name], 0.0)
 
     def _rollout(self, observation: Any, action: Any, first: Any, reward: Any, info: Mapping[str, Any]) -> Rollout:
+        if lacks := [*{*self.module.needs} - info.keys()]:
+            raise UserError(f"'{self.name}' needs info={{'{lacks[0]}': ...}} [T + 1, B]")
         given = observation if isinstance(observation, Mapping) else {next(iter(self.spec.observation)): observation}
         seen = {}
         for name, (shape, dtype) in self.spec.observation.items():

@@ -36,10 +36,10 @@ class BonusCallback(BaseCallback):
     def _on_training_start(self) -> None:
         if not hasattr(self.model, "rollout_buffer"):
             raise UserError(f"{type(self.model).__name__} collects no rollouts: use PPO or A2C")
-        space = self.model.observation_space
+        space: Any = self.model.observation_space
         self.first = is_image_space(space, check_channels=True) and is_image_space_channels_first(space)
         if self.first:  # Stable-Baselines3 moves the channels to the front
-            space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
+            space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)  # type: ignore[arg-type]
         if self.bonus is None:
             device = self.model.device
             self.bonus = intrinsic(
@@ -50,7 +50,8 @@ class BonusCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        buffer: Any = self.model.rollout_buffer  # type: ignore[attr-defined]
+        model: Any = self.model
+        buffer = model.rollout_buffer
         done = np.asarray(self.locals["dones"])
         observation = np.concatenate([buffer.observations, self.locals["new_obs"][None]])
         if self.first:
@@ -61,8 +62,8 @@ class BonusCallback(BaseCallback):
         reward = self.bonus(observation, action, first, buffer.rewards.copy())
         buffer.rewards += self.weight * reward.cpu().numpy()
         with torch.no_grad():  # of the observation after the rollout
-            tensor, _ = self.model.policy.obs_to_tensor(self.locals["new_obs"])
-            values = self.model.policy.predict_values(tensor)
+            tensor, _ = model.policy.obs_to_tensor(self.locals["new_obs"])
+            values = model.policy.predict_values(tensor)
         buffer.compute_returns_and_advantage(last_values=values, dones=done)
         for key, value in self.bonus.metrics.items():
             self.logger.record(f"{self.name}/{key}", value)

@@ -20,7 +20,7 @@ from ...envs.experience import Spec
 from .bonus import Bonus, intrinsic
 
 
-class BonusTransform(Transform):
+class BonusTransform(Transform):  # type: ignore[misc]
     """Adds ``weight`` times the intrinsic reward ``name`` to ("next", "reward") of data [B, T] in the order of
     collection (the layout of TorchRL's collectors), and writes the reward itself to ("next", "intrinsic").
 

@@ -19,7 +19,7 @@ from ...envs.vector_env import VectorEnv
 from ..actor import Actor
 from ..learner import Learner
 from ..model import EXTRINSIC, ActorCritic, fitting_torso
-from ..plugins import refuse_reserved
+from ..plugins import refuse_needy, refuse_reserved
 from ..replay import Replay
 from ..streams import stream_names
 from .auxiliaries import auxiliaries_of
@@ -89,6 +89,7 @@ def build(config: Config, plugins: Mapping[str, Auxiliary] | None = None) -> Par
         env.stagger()
     every = auxiliaries_of(config, env.spec, model.sizes) | given
     added = {name: every[name] for name in sorted(every)}  # sums do not depend on who was registered first
+    refuse_needy(added, actor.rollout.info)
     try:
         reads = any(m.data != "rollout" for m in added.values() if isinstance(m, AuxiliaryLoss))
         replay = None

@@ -16,8 +16,8 @@ from .noise import Noise
 from .noveld import NovelD
 from .prediction_error import PredictionError
 from .pseudo_count import PseudoCount
-from .ride import RIDE
 from .re3 import RE3
+from .ride import RIDE
 from .rnd import RND
 from .vime import VIME
 

@@ -39,6 +39,7 @@ class Count(IntrinsicReward):
     def __init__(self, config: LifelongConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
         self.key, self.counts = Key(config, spec), Counts(config.bits)
+        self.needs = self.key.needs
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps the keys [T, B]."""
@@ -62,6 +63,7 @@ class EpisodicCount(IntrinsicReward):
     def __init__(self, config: CountConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
         self.key = Key(config, spec)
+        self.needs = self.key.needs
         self.size = longest(spec)
 
     def initial_state(self, batch: int) -> State:

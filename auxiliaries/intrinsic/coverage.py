@@ -36,6 +36,7 @@ class Coverage(IntrinsicReward):
     nothing.
     """
 
+    needs = ("cell",)
     Config = CoverageConfig
     paper = "first visits of cells, privileged: the oracle that counts approximate"
     place: Tensor

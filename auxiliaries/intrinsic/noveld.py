@@ -63,6 +63,7 @@ class NovelD(RND):
         super().__init__(config, spec, sizes)
         key = CountConfig(key=config.key, side=config.key_side, levels=config.key_levels)
         self.visits = EpisodicCount(key, spec, sizes)
+        self.needs = self.visits.needs
 
     def initial_state(self, batch: int) -> State:
         """Return memories of nothing: the keys of an episode."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...backbones import Features, Sizes
@@ -60,7 +60,7 @@ def count_bonus(count: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     return (count + UNSEEN).rsqrt()
 
 
-def network_count(gain: Float[Tensor, "*N"], views: Tensor) -> Float[Tensor, "*N"]:
+def network_count(gain: Float[Tensor, "*#N"], views: Int[Tensor, "*#N"]) -> Float[Tensor, "*#N"]:
     """Compute ``1 / (exp(c gain / sqrt(views)) - 1)``, the pseudo-count of a network that has learnt so many views
     (Ostrovski et al. 2017, section 4).
     """

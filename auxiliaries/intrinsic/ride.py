@@ -80,6 +80,7 @@ class RIDE(IntrinsicReward):
         self.dynamics = ForwardModel(self.embedding.size, spec.num_actions, config.hidden)
         key = CountConfig(key=config.key, side=config.key_side, levels=config.key_levels)
         self.visits = EpisodicCount(key, spec, sizes)
+        self.needs = self.visits.needs
 
     def initial_state(self, batch: int) -> State:
         """Return memories of nothing: the keys of an episode."""

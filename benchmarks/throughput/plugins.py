@@ -1,6 +1,4 @@
-"""``morello bench throughput --aux`` and ``--intrinsic``: the cost of each loss or reward in training, compared with the
-agent without.
-"""
+"""``morello bench throughput --aux`` and ``--intrinsic``: what each loss or reward costs in training."""
 
 from __future__ import annotations
 

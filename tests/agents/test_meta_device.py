@@ -69,7 +69,13 @@ class Nowhere(VectorEnv):
 
     def __init__(self, shown, num_envs):
         self.spec, self.num_envs = shown, num_envs
-        self.now = empty_timestep(shown, num_envs, META, position=torch.zeros(num_envs, 2, device=META))
+        self.now = empty_timestep(
+            shown,
+            num_envs,
+            META,
+            position=torch.zeros(num_envs, 2, device=META),
+            cell=torch.zeros(num_envs, dtype=torch.int64, device=META),
+        )
 
     def reset(self, seed=None, mask=None):
         return write_rows(self.now, None, META)

@@ -61,9 +61,9 @@ def impala(about: str, reward: dict[str, IntrinsicConfig], unroll: int, **learne
     return Preset(sums_as_means(config), about, follow=sums_as_means)
 
 
-LARGE_SCALE = {"learning_rate": 1e-4, "entropy_cost": 1e-3, "epochs": 3, "minibatches": 8, "clip": 0.1}
+LARGE_SCALE: dict[str, Any] = {"learning_rate": 1e-4, "entropy_cost": 1e-3, "epochs": 3, "minibatches": 8, "clip": 0.1}
 """PPO as in the large-scale study of curiosity, and in those that follow it."""
-MINIGRID = {"learning_rate": 3e-4, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5}
+MINIGRID: dict[str, Any] = {"learning_rate": 3e-4, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5}
 """PPO as in DEIR and ETD: minibatches of 512 of 16 x 512 steps."""
 
 CURIOUS: dict[str, Preset] = {

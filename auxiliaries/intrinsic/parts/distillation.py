@@ -1,4 +1,4 @@
-"""Random network distillation: the error of a network that learns the output of a fixed, random one (Burda et al. 2018)."""
+"""Random network distillation: the error of a network that learns a fixed, random one (Burda et al. 2018)."""
 
 from __future__ import annotations
 

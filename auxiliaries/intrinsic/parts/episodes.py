@@ -1,4 +1,4 @@
-"""Memories of what was observed in the current episode, for all environments and N = T + 1 rows of a rollout at once."""
+"""Memories of what was seen in the current episode, for all environments and N = T + 1 rows of a rollout at once."""
 
 from __future__ import annotations
 

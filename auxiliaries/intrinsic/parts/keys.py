@@ -37,6 +37,7 @@ class Key(torch.nn.Module):
     def __init__(self, config: KeyConfig, spec: Spec) -> None:
         super().__init__()
         self.cell = config.key == "cell"
+        self.needs = ("cell",) if self.cell else ()
         self.hash = Hash(spec, config.side, config.levels)
 
     def forward(self, rollout: Rollout) -> Tensor:

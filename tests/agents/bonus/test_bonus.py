@@ -77,6 +77,8 @@ def test_wrong_input_is_one_sentence():
         bonus(seen, action[:-1], first)
     with pytest.raises(UserError, match="looks at 'vector'"):
         bonus({"image": seen}, action, first)
+    with pytest.raises(UserError, match="'coverage' needs info="):
+        morello.intrinsic("coverage", SPACES)(seen, action, first)
     with pytest.raises(UserError, match="Unknown intrinsic reward 'rmd'"):
         morello.intrinsic("rmd", SPACES)
     with pytest.raises(UserError, match="has no setting 'gama'"):

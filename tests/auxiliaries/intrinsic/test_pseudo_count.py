@@ -371,7 +371,7 @@ def test_nothing_waits_for_the_device(density):
     reward, seen = made(density=density, chunk=5).to(META), rollout(GRID, T, B)
     seen = seen._replace(**{k: tree_map(lambda x: x.to(META), getattr(seen, k)) for k in PARTS})
     with OnlyOnTheDevice():
-        scored(reward, seen)
+        reward.observe(seen, NOTHING, reward.score(seen, NOTHING, ()))
         reward.warm_up(seen)
 
 

@@ -1,7 +1,6 @@
 """VIME: conjugate Gaussian posteriors, per-sample gradients by autograd, resets, the pool, and what noise teaches."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -191,12 +190,12 @@ def test_every_transition_is_scored_as_if_alone_and_no_reset_is_read(world):
     unit = reward.medians[-3:].mean()
     for t, b in seen.valid.nonzero().tolist():
         rows = {k: v[t : t + 2, b : b + 1] for k, v in seen.observation.items()}
-        alone = SimpleNamespace(
+        alone = seen._replace(
             observation=rows,
-            first=torch.zeros(2, 1),
+            first=torch.zeros(2, 1, dtype=torch.bool),
+            last=torch.zeros(2, 1, dtype=torch.bool),
             reward=torch.zeros(1, 1),
             action=seen.action[t : t + 1, b : b + 1],
-            valid=torch.ones(1, 1, dtype=torch.bool),
         )
         torch.testing.assert_close(score(reward, alone).raw[0, 0], scored.raw[t, b], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(scored.raw * unit, scored.context.information)
