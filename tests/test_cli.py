@@ -169,7 +169,7 @@ def test_list(capsys):
         ("envs labyrinth", "labyrinth:seekavoid_arena_01"),
         ("presets", "Mnih"),
         ("losses", "Jaderberg"),
-        ("intrinsic", "--import FILE"),
+        ("intrinsic", "random network"),
         ("runners", "newest weights"),
     ):
         assert main(["list", *what.split()]) == 0

@@ -39,7 +39,7 @@ class BonusCallback(BaseCallback):
         space: Any = self.model.observation_space
         self.first = is_image_space(space, check_channels=True) and is_image_space_channels_first(space)
         if self.first:  # Stable-Baselines3 moves the channels to the front
-            space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)  # type: ignore[arg-type]
+            space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
         if self.bonus is None:
             device = self.model.device
             self.bonus = intrinsic(
