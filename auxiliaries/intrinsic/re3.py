@@ -99,7 +99,7 @@ class RE3(IntrinsicReward):
         self.view = View(spec, config.side)
         scale = 10.0 if self.view.small("image") else 255.0
         self.embedding = orthogonal(Embedding(self.view, (config.size,), nn.ReLU, scale)).requires_grad_(False)
-        self.moments = Moments(())
+        self.moments = Moments(1)
         self.register_buffer("ring", torch.zeros(config.buffer, config.size))  # oldest first
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
@@ -120,13 +120,14 @@ class RE3(IntrinsicReward):
         if not self.config.scaled:
             return torch.ones_like(distance[0, 0])
         m = self.moments
-        variance = torch.where(m.count > 0, (m.squares / m.count.clamp(min=1)).float(), distance.var(correction=0))
+        kept = (m.squares / m.count.clamp(min=1)).float().squeeze(0)
+        variance = torch.where(m.count > 0, kept, distance.var(correction=0))
         return variance.sqrt().clamp(min=1e-6)
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
         """Take in the observations, and the distances they were scored at."""
         y, distance = scored.context
-        self.moments.update(distance.flatten())
+        self.moments.update(distance.flatten().unsqueeze(-1))
         size = len(self.ring)
         self.ring.copy_(torch.cat([self.ring, y.flatten(0, 1)])[-size:])
         self.filled.copy_((self.filled + distance.numel()).clamp(max=size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from msgspec import Meta
 from torch import Tensor
 
@@ -24,6 +25,9 @@ class RNDConfig(IntrinsicConfig):
     """Number of random features."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side (the paper: 84)."""
+    train_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Share of the environments that the predictor learns from in each update, in turns
+    (the paper: 0.25 of 128, which keeps 32)."""
     warmup_steps: Annotated[int, Meta(ge=0)] = 4096
     """Steps at the beginning, without this reward, whose observations only set the whitening's statistics."""
 
@@ -43,9 +47,9 @@ class RND(IntrinsicReward):
         self.whitening = Whitening(self.view.shapes)
         self.networks = Distillation(self.view, config.size)
 
-    def arrived(self, rollout: Rollout) -> Views:
-        """Return the views of the observations arrived at, rows 1 to T."""
-        return self.view({name: x[1:] for name, x in rollout.observation.items()})
+    def arrived(self, rollout: Rollout, environments: slice = slice(None)) -> Views:
+        """Return the views of the observations arrived at, rows 1 to T, of some environments."""
+        return self.view({name: x[1:, environments] for name, x in rollout.observation.items()})
 
     def warm_up(self, rollout: Rollout) -> None:
         """Learn the statistics of observations."""
@@ -62,8 +66,15 @@ class RND(IntrinsicReward):
         self.whitening.update(self.arrived(rollout))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
-        """Return the error [T, B] to be minimised; the targets are those that were scored."""
+        """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; the targets
+        are those that were scored.
+        """
         assert isinstance(scored.context, Tensor)
+        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
+        mine = slice(rollout.sequence % every, None, every)
         with self.precision(rollout.reward.device):
-            error, _ = self.networks.error(self.whitening(self.arrived(rollout)), scored.context.flatten(0, 1))
-        return error.view_as(rollout.reward), rollout.valid
+            views, target = self.whitening(self.arrived(rollout, mine)), scored.context[:, mine]
+            error, _ = self.networks.error(views, target.flatten(0, 1))
+        value, mask = torch.zeros_like(rollout.reward), torch.zeros_like(rollout.valid)
+        value[:, mine], mask[:, mine] = error.view(target.shape[:2]), rollout.valid[:, mine]
+        return value, mask

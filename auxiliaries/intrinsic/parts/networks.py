@@ -18,13 +18,17 @@ CHUNK_VALUES = 2**19
 
 
 def convolutions(shape: Sequence[int], small: bool, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Build convolutions 3x3/2 for views [C, h, w], flattened: four of 32 filters (Pathak et al. 2017), or 32, 32 and
-    128 for a small grid (Raileanu & Rocktäschel 2020).
+    """Build convolutions for views [C, h, w], flattened: 32 8x8/4 and 64 4x4/2, the first two of the Nature CNN (the
+    third has no room in 42x42), or 32, 32 and 128 3x3/2 for a small grid (Raileanu & Rocktäschel 2020).
     """
-    layers: list[nn.Module] = []
     channels = shape[0]
-    for width in (32, 32, 128) if small else (32, 32, 32, 32):
-        layers += [nn.Conv2d(channels, width, 3, 2, padding=1), activation()]
+    if small:
+        kinds = [(32, 3, 2, 1), (32, 3, 2, 1), (128, 3, 2, 1)]
+    else:
+        kinds = [(32, 8, 4, 0), (64, 4, 2, 0)]
+    layers: list[nn.Module] = []
+    for width, kernel, stride, padding in kinds:
+        layers += [nn.Conv2d(channels, width, kernel, stride, padding), activation()]
         channels = width
     return nn.Sequential(*layers, nn.Flatten())
 

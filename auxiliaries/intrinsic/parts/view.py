@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ....envs.experience import Spec
 
@@ -14,6 +14,30 @@ CODES = 20
 
 Views = dict[str, Tensor]
 """Views of N observations: "image" [N, C, h, w] float32 in [0, 255] and/or "vector" [N, V] float32."""
+
+
+ROWS = 64
+"""Images that are averaged at a time on a CPU, so that they stay in cache."""
+
+
+def shrunk(x: Tensor, factor: int) -> Tensor:
+    """Average squares of ``factor`` by ``factor`` pixels: uint8 [N, H, W, C] to float32 [N, h, w, C], what is left over
+    at the edges cut off. Sums are of integers, which is exact, and six times as fast as averaging numbers on a CPU.
+    """
+    if factor == 1:
+        return x.float()
+    n, height, width, channels = x.shape
+    h, w = height // factor, width // factor
+    dtype = torch.int16 if 255 * factor**2 < 2**15 else torch.int32
+    parts = []
+    for some in x[:, : h * factor, : w * factor].split(ROWS if x.device.type == "cpu" else n):
+        squares = some.reshape(-1, h, factor, w, factor * channels)
+        strips = squares[:, :, 0].to(dtype)
+        for i in range(1, factor):
+            strips = strips + squares[:, :, i]
+        columns = strips.split(channels, dim=-1)
+        parts.append(sum(columns[1:], start=columns[0]))
+    return torch.cat(parts).float().div_(factor**2)
 
 
 class View:
@@ -41,8 +65,8 @@ class View:
         for name, shape in self.shapes.items():
             x = observation[name]
             if name == "image":
-                frame = x[..., x.shape[-1] - self.channels :].flatten(0, -4).permute(0, 3, 1, 2).float()
-                found[name] = F.avg_pool2d(frame, self.factor) if self.factor > 1 else frame
+                frame = x[..., x.shape[-1] - self.channels :].flatten(0, -4)
+                found[name] = shrunk(frame, self.factor).permute(0, 3, 1, 2)
             else:
                 found[name] = x.reshape(-1, *shape).float()
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,28 +16,45 @@ FLOOR = {"image": 1.0, "vector": 1e-3}
 """Least standard deviation, in the units of a view: what never changed does not become infinite when it does."""
 
 
+MOST = 512
+"""Views of a rollout, evenly spaced, from which statistics are taken."""
+
+
+def flat(x: Tensor) -> Tensor:
+    """View [N, C, h, w] or [N, V] as [N, D], in the order in which images lie in memory, channels last."""
+    return x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x.flatten(1)
+
+
 class Moments(nn.Module):
-    """Mean and variance of each value of a view over all that was seen (Chan et al. 1983)."""
+    """Mean and variance of each of D values over all that was seen (Chan et al. 1983)."""
 
     count: Tensor
     mean: Tensor
     squares: Tensor  # summed squared deviations from the mean
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
-        self.register_buffer("squares", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
 
     def update(self, x: Tensor) -> None:
-        """Include ``x`` [N, ...]."""
-        n, mean = len(x), x.mean(0).double()
-        squares = x.var(0, correction=0).double() * n
+        """Include ``x`` [N, D]."""
+        n, mean, variance = len(x), *_moments(x)
         total = self.count + n
-        delta = mean - self.mean
-        self.squares += squares + delta.square() * (self.count * n / total)
+        delta = mean.double() - self.mean
+        self.squares += variance.double() * n + delta.square() * (self.count * n / total)
         self.mean += delta * (n / total)
         self.count.copy_(total)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance [D] of ``x`` [N, D], from sums of distances to its first row."""
+    origin = x[0]
+    distance = x - origin
+    mean = distance.mean(0)
+    variance = distance.square_().mean(0) - mean.square()
+    return origin + mean, variance.clamp(min=0)
 
 
 class Whitening(nn.Module):
@@ -47,13 +65,13 @@ class Whitening(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        self.moments = nn.ModuleDict({name: Moments(shape) for name, shape in shapes.items()})
+        self.moments = nn.ModuleDict({name: Moments(math.prod(shape)) for name, shape in shapes.items()})
 
     @torch.no_grad()
     def update(self, views: Views) -> None:
-        """Include views of N observations."""
+        """Include views of N observations, or 512 of them."""
         for name, x in views.items():
-            self.moments[name].update(x)  # type: ignore[operator]
+            self.moments[name].update(flat(x[:: -(-len(x) // MOST)]))  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, views: Views) -> Views:
@@ -62,8 +80,13 @@ class Whitening(nn.Module):
         for name, x in views.items():
             m = self.moments[name]
             assert isinstance(m, Moments)
-            seen = m.count > 0
-            mean = torch.where(seen, m.mean.float(), x.mean(0))
-            variance = torch.where(seen, (m.squares / m.count.clamp(min=1)).float(), x.var(0, correction=0))
-            found[name] = ((x - mean) / variance.sqrt().clamp(min=FLOOR[name])).clamp(-LIMIT, LIMIT)
+            rows, seen = flat(x), m.count > 0
+            own = _moments(rows[:: -(-len(x) // MOST)])
+            mean = torch.where(seen, m.mean.float(), own[0])
+            variance = torch.where(seen, (m.squares / m.count.clamp(min=1)).float(), own[1])
+            scale = variance.sqrt().clamp(min=FLOOR[name]).reciprocal()
+            white = (rows - mean).mul_(scale).clamp_(-LIMIT, LIMIT)
+            if x.dim() == 4:
+                white = white.unflatten(1, (*x.shape[2:], x.shape[1])).permute(0, 3, 1, 2)
+            found[name] = white
         return found

@@ -99,7 +99,7 @@ def test_scores_are_those_of_a_loop():
 
 
 def test_the_loss_is_rnds_at_the_observation_arrived_at():
-    module, (of, _) = build(alpha=0.0), played(ends=0.2)
+    module, (of, _) = build(alpha=0.0, train_share=1.0), played(ends=0.2)
     module.warm_up(of)
     scored = scores(module, of)
     value, mask = module(of, GIVEN, scored)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from morello.auxiliaries.intrinsic.parts.whitening import flat
 from morello.auxiliaries.intrinsic.rnd import RND, RNDConfig
 from morello.backbones import Sizes
 
@@ -16,7 +17,7 @@ IMAGE, SMALL, VECTOR = spec(image=(36, 44, 3)), spec(image=(20, 22, 1)), spec(ve
 
 def built(world, seed=0, **settings):
     torch.manual_seed(seed)
-    return RND(RNDConfig(**{"size": D, **settings}), world, Sizes(None, 17, 13))
+    return RND(RNDConfig(**{"size": D, "train_share": 1.0, **settings}), world, Sizes(None, 17, 13))
 
 
 def shown(images, seed=0, ends=0.0):
@@ -86,7 +87,7 @@ def test_warming_up_sets_statistics_and_nothing_else(world):
         rnd.warm_up(one)
     assert unchanged(rnd.networks, before)
     for name, moments in rnd.whitening.moments.items():
-        x = torch.cat([rnd.arrived(one)[name] for one in seen]).double()
+        x = flat(torch.cat([rnd.arrived(one)[name] for one in seen])).double()
         assert moments.count == len(x) == 2 * T * B
         torch.testing.assert_close(moments.mean, x.mean(0), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(moments.squares / moments.count, x.var(0, correction=0), rtol=1e-3, atol=1e-4)
@@ -143,6 +144,21 @@ def test_its_loss_is_what_was_scored_while_statistics_hold_and_leaves_out_resets
     # Less the rollout's share in the statistics, it is the same to rounding.
     again, _ = rnd(seen, unseen(seen), score(rnd, seen))
     torch.testing.assert_close(again, score(rnd, seen).raw, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "every"), [(0.5, 2), (0.3, 3), (1e-3, B)])
+def test_a_share_of_the_environments_is_learnt_from_in_turns(share, every):
+    all_of_it, some = built(IMAGE), built(IMAGE, train_share=share)
+    for rnd in (all_of_it, some):
+        rnd.warm_up(shown(noise(4)))
+    seen = shown(noise(3), ends=0.2)
+    whole, _ = all_of_it(seen, unseen(seen), score(all_of_it, seen))
+    for sequence in range(2 * every):
+        now = seen._replace(sequence=sequence)
+        value, mask = some(now, unseen(now), score(some, now))
+        mine = torch.arange(B) % every == sequence % every
+        assert torch.equal(mask, seen.valid & mine)
+        torch.testing.assert_close(value[mask], whole[mask], rtol=1e-4, atol=1e-6)
 
 
 def test_only_the_predictor_learns_and_minibatches_see_their_own_targets():

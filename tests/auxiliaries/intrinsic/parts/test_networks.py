@@ -49,7 +49,7 @@ def trained(module, function, views):
 
 
 def close(one, other):
-    torch.testing.assert_close(one, other, rtol=2e-4, atol=2e-4)
+    torch.testing.assert_close(one, other, rtol=5e-4, atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_once_leaves_everything_else_as_it_is(kind):
     assert given == [views]
 
 
-@pytest.mark.parametrize(("kind", "size"), [("image", 32 * 3 * 3), ("grid", 128), ("vector", 11), ("both", 128 + 11)])
+@pytest.mark.parametrize(("kind", "size"), [("image", 64 * 4 * 3), ("grid", 128), ("vector", 11), ("both", 128 + 11)])
 def test_sizes(kind, size):
     view, _ = seen(WORLDS[kind])
     assert embedding(view, ()).size == size
     assert embedding(view).size == D
 
 
-def test_icms_features_are_288_of_an_image_of_42_by_42():
-    assert convolutions((4, 42, 42), False, nn.ELU)(torch.zeros(1, 4, 42, 42)).shape == (1, 288)
+def test_features_are_576_of_an_image_of_42_by_42():
+    assert convolutions((4, 42, 42), False, nn.ELU)(torch.zeros(1, 4, 42, 42)).shape == (1, 576)
 
 
 def test_pixels_are_in_units_of_the_scale():
