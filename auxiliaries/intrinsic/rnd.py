@@ -14,7 +14,7 @@ from ...envs.experience import Rollout, Spec
 from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from .parts.distillation import Distillation
 from .parts.view import View, Views
-from .parts.whitening import Whitening
+from .parts.whitening import MOST, Whitening
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class RND(IntrinsicReward):
         return Scored(error.view_as(rollout.reward), (), target.view(*rollout.reward.shape, -1))
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
-        """Include the rollout in the whitening's statistics."""
-        self.whitening.update(self.arrived(rollout))
+        """Include the rollout in the whitening's statistics, or some of its environments in turn if it is large."""
+        every = min(-(-rollout.reward.numel() // MOST), rollout.reward.shape[1])
+        self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; the targets

@@ -97,7 +97,7 @@ class Embedding(nn.Module):
     def _embed(self, views: Views) -> Tensor:
         parts = []
         if self.convolutions is not None:
-            parts.append(self.convolutions(views["image"] / self.scale))
+            parts.append(self.convolutions(views["image"] / self.scale if self.scale != 1 else views["image"]))
         if "vector" in views:
             parts.append(views["vector"])
         joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]

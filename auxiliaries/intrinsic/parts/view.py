@@ -30,12 +30,13 @@ def shrunk(x: Tensor, factor: int) -> Tensor:
     h, w = height // factor, width // factor
     dtype = torch.int16 if 255 * factor**2 < 2**15 else torch.int32
     parts = []
-    for some in x[:, : h * factor, : w * factor].split(ROWS if x.device.type == "cpu" else n):
+    pieces = max(1, n // ROWS) if x.device.type == "cpu" else 1
+    for some in x[:, : h * factor, : w * factor].tensor_split(pieces):
         squares = some.reshape(-1, h, factor, w, factor * channels)
         strips = squares[:, :, 0].to(dtype)
         for i in range(1, factor):
             strips = strips + squares[:, :, i]
-        columns = strips.split(channels, dim=-1)
+        columns = strips.tensor_split(factor, dim=-1)
         parts.append(sum(columns[1:], start=columns[0]))
     return torch.cat(parts).float().div_(factor**2)
 

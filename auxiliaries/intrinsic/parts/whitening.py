@@ -87,6 +87,6 @@ class Whitening(nn.Module):
             scale = variance.sqrt().clamp(min=FLOOR[name]).reciprocal()
             white = (rows - mean).mul_(scale).clamp_(-LIMIT, LIMIT)
             if x.dim() == 4:
-                white = white.unflatten(1, (*x.shape[2:], x.shape[1])).permute(0, 3, 1, 2)
+                white = white.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
             found[name] = white
         return found
