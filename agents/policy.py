@@ -44,7 +44,10 @@ def prepared(
         name, seen = stream.name, out.value[stream.name].detach()
         target[name], part = streams.targets(stream, rollout, rewards[name], seen, log_rho)
         value[name] = seen[:rows]
-        advantage = advantage + stream.weight * part
+        part = stream.weight * part
+        advantage = advantage + part
+        if len(streams.all) > 1:
+            metrics[f"{name}/advantage"] = average(part.abs(), valid)
         # A stream that continues across resets bootstraps from the last observation of an episode if a rollout ends
         # there, so its value is trained on the crossing rows too.
         mask[name] = valid if stream.episodic else torch.ones_like(valid)

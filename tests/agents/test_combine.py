@@ -61,6 +61,19 @@ def test_a_product_is_one_stream_that_learns_as_one_reward_would():
     assert "values.dark.weight" in summed
 
 
+def test_the_parts_of_the_advantage_are_logged():
+    def sizes(weight):
+        _, metrics, _ = learnt({"bright": weighed(Paid(), weight, normalise="none")}, "sum", updates=1)
+        return {k: float(v) for k, v in metrics.items() if k.endswith("advantage")}
+
+    one, two = sizes(1.0), sizes(2.0)
+    assert one.keys() == {"advantage", "extrinsic/advantage", "bright/advantage"}
+    assert two["bright/advantage"] == pytest.approx(2 * one["bright/advantage"])
+    assert two["extrinsic/advantage"] == pytest.approx(one["extrinsic/advantage"])
+    alone = learnt({}, "sum", updates=1)[1]
+    assert "extrinsic/advantage" not in alone
+
+
 def test_rewards_of_weight_0_are_no_factors():
     both = {"bright": weighed(Paid(), 1.0), "dark": weighed(Paid(dark=True), 0.0)}
     with_it, _, _ = learnt(both, "product")
