@@ -12,9 +12,8 @@ from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
 from ..base import IntrinsicReward, Scored
-from .parts.episodes import Episode, empty, recall, remember
-from .parts.hashing import Counts, episodic_counts
-from .parts.keys import Key, KeyConfig, first_visits, longest
+from .parts.hashing import Counts
+from .parts.keys import Key, KeyConfig, Visits, first_visits
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,15 @@ class EpisodicCount(IntrinsicReward):
 
     def __init__(self, config: CountConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
-        self.key = Key(config, spec)
-        self.needs = self.key.needs
-        self.size = longest(spec)
+        self.visits = Visits(config, spec)
+        self.needs = self.visits.needs
 
     def initial_state(self, batch: int) -> State:
         """Return memories of nothing: the keys of an episode."""
-        return empty(batch, self.size, self.key.hash.like)
+        return self.visits.initial_state(batch)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""
-        assert isinstance(state, Episode)
-        keys = self.key(rollout)
-        number = episodic_counts(keys, recall(state, keys, rollout.first))[1:]
+        number, memory = self.visits(rollout, state)
         self.metrics = first_visits(number, rollout)
-        return Scored(number.float().rsqrt(), remember(state, keys, rollout.first))
+        return Scored(number.float().rsqrt(), memory)

@@ -18,16 +18,16 @@ from ...envs.trees import State
 from ..base import Scored
 from ..pooling import Commonest
 from ..reduction import average
+from .parts.distillation import Distilled, DistilledConfig
 from .parts.dynamics import InverseModel
 from .parts.episodes import Episode, empty, recall, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
 from .parts.view import Views
-from .rnd import RND, RNDConfig
 
 
 @dataclass(frozen=True)
-class NGUConfig(RNDConfig):
+class NGUConfig(DistilledConfig):
     """Never give up: how far from what the episode held so far, times how new in the whole life."""
 
     neighbours: Annotated[int, Meta(ge=1, le=2**12)] = 10
@@ -115,7 +115,7 @@ def modulator(error: Float[Tensor, "T B"], sums: Float[Tensor, 3], limit: float)
     return factor.clamp(1, limit).float()
 
 
-class NGU(RND):
+class NGU(Distilled):
     """``1 / s(o[t + 1])`` times ``clip(1 + (e - mean e) / std e, 1, L)``: s is the similarity to the nearest
     observations of the episode so far, in features from which the action between two can be told; e is RND's error.
 
@@ -187,14 +187,13 @@ class NGU(RND):
         with self.precision(rollout.reward.device):
             phi = self.embed(views, rollout)
             logits = self.inverse(phi[:-1], phi[1:])
-            whitened = self.whitening(arrivals(views, rollout))
-            error, _ = self.networks.error(whitened, scored.context.target.flatten(0, 1))
-        inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none")
+        inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
+        error, mask = super().forward(rollout, features, scored._replace(context=scored.context.target))
         self.metrics = self.metrics | {
             "accuracy": average((logits.detach().argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),
         }
-        return (inverse + error).view_as(rollout.reward), valid
+        return inverse + torch.where(mask, error, 0.0), valid
 
 
 def arrivals(views: Views, rollout: Rollout) -> Views:

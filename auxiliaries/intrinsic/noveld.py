@@ -15,12 +15,12 @@ from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
 from ..base import Scored
 from ..reduction import average
-from .count import CountConfig, EpisodicCount
-from .rnd import RND, RNDConfig
+from .parts.distillation import Distilled, DistilledConfig
+from .parts.keys import KeyConfig, Visits, first_visits
 
 
 @dataclass(frozen=True)
-class NovelDConfig(RNDConfig):
+class NovelDConfig(DistilledConfig):
     """NovelD: the rise of RND's error, where an observation is made for the first time in the episode."""
 
     alpha: Annotated[float, Meta(ge=0)] = 0.5
@@ -45,7 +45,7 @@ def rises(error: Float[Tensor, "N B"], fresh: Bool[Tensor, "T B"], alpha: float)
     return torch.where(fresh, (error[1:] - alpha * error[:-1]).clamp(min=0), 0.0)
 
 
-class NovelD(RND):
+class NovelD(Distilled):
     """``max(e[t + 1] - alpha e[t], 0)`` on the first visit to o[t + 1] in its episode, e = |f'(o) - f(o)| of whitened
     observations: f is fixed and random, f' learns it by RND's loss.
 
@@ -61,8 +61,7 @@ class NovelD(RND):
 
     def __init__(self, config: NovelDConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config, spec, sizes)
-        key = CountConfig(key=config.key, side=config.key_side, levels=config.key_levels)
-        self.visits = EpisodicCount(key, spec, sizes)
+        self.visits = Visits(KeyConfig(key=config.key, side=config.key_side, levels=config.key_levels), spec)
         self.needs = self.visits.needs
 
     def initial_state(self, batch: int) -> State:
@@ -71,14 +70,14 @@ class NovelD(RND):
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps the targets [T, B, size] of the observations arrived at."""
-        visits = self.visits.score(rollout, features, state)
+        number, memory = self.visits(rollout, state)
         with self.precision(rollout.reward.device):
             square, target = self.networks.error(self.whitening(self.view(rollout.observation)))
         error = (square * self.config.size).sqrt().view_as(rollout.first)
-        fresh = visits.raw == 1
+        fresh = number == 1
         bonus = rises(error, fresh, self.config.alpha)
-        self.metrics = self.visits.metrics | {
+        self.metrics = first_visits(number, rollout) | {
             "error": average(error[1:], rollout.valid),
             "paid": average((bonus > 0).float(), rollout.valid & fresh),
         }
-        return Scored(bonus, visits.state, target.view(*rollout.first.shape, -1)[1:])
+        return Scored(bonus, memory, target.view(*rollout.first.shape, -1)[1:])

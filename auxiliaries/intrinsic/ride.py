@@ -18,8 +18,8 @@ from ...envs.trees import State
 from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
 from ..pooling import Commonest
 from ..reduction import average
-from .count import CountConfig, EpisodicCount
 from .parts.dynamics import ForwardModel, InverseModel
+from .parts.keys import KeyConfig, Visits, first_visits
 from .parts.networks import Embedding
 from .parts.view import View
 
@@ -78,8 +78,7 @@ class RIDE(IntrinsicReward):
         self.embedding = Embedding(self.view, widths, scale=10.0 if self.view.small("image") else 255.0)
         self.inverse = InverseModel(self.embedding.size, spec.num_actions, config.hidden)
         self.dynamics = ForwardModel(self.embedding.size, spec.num_actions, config.hidden)
-        key = CountConfig(key=config.key, side=config.key_side, levels=config.key_levels)
-        self.visits = EpisodicCount(key, spec, sizes)
+        self.visits = Visits(KeyConfig(key=config.key, side=config.key_side, levels=config.key_levels), spec)
         self.needs = self.visits.needs
 
     def initial_state(self, batch: int) -> State:
@@ -94,10 +93,10 @@ class RIDE(IntrinsicReward):
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""
-        visits = self.visits.score(rollout, features, state)  # 1 / sqrt(N)
+        number, memory = self.visits(rollout, state)
         change = impact(self.embed(rollout))
-        self.metrics = self.visits.metrics | {"impact": average(change, rollout.valid)}
-        return Scored(change * visits.raw, visits.state)
+        self.metrics = first_visits(number, rollout) | {"impact": average(change, rollout.valid)}
+        return Scored(change * number.float().rsqrt(), memory)
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of both models' losses [T, B]; a row that crosses a reset is not a transition."""

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import torch
-from msgspec import Meta
-from torch import Tensor
-
-from ...backbones import Features, Sizes
-from ...envs.experience import Rollout, Spec
-from ..base import IntrinsicConfig, IntrinsicReward, Scored
-from .parts.distillation import Distillation
-from .parts.view import View, Views
-from .parts.whitening import MOST, Whitening
+from ...backbones import Features
+from ...envs.experience import Rollout
+from ..base import Scored
+from .parts.distillation import Distilled, DistilledConfig
 
 
 @dataclass(frozen=True)
-class RNDConfig(IntrinsicConfig):
+class RNDConfig(DistilledConfig):
     """Random network distillation: the error of predicting a fixed random network's output."""
 
-    size: Annotated[int, Meta(ge=1, le=2**16)] = 512
-    """Number of random features."""
-    side: Annotated[int, Meta(ge=20, le=2**12)] = 42
-    """Images are averaged down to at least this many pixels a side (the paper: 84)."""
-    train_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    """Share of the environments that the predictor learns from in each update, in turns
-    (the paper: 0.25 of 128, which keeps 32)."""
-    warmup_steps: Annotated[int, Meta(ge=0)] = 4096
-    """Steps at the beginning, without this reward, whose observations only set the whitening's statistics."""
 
-
-class RND(IntrinsicReward):
+class RND(Distilled):
     """``mean (f'(o[t + 1]) - f(o[t + 1]))^2`` of whitened observations: f is fixed and random, f' learns it.
 
     Lifelong: what was seen often is predicted well. New noise stays unpredicted.
@@ -41,41 +24,8 @@ class RND(IntrinsicReward):
     Config = RNDConfig
     paper = "error of predicting a fixed random network (RND, Burda et al. 2018)"
 
-    def __init__(self, config: RNDConfig, spec: Spec, sizes: Sizes) -> None:
-        super().__init__(config)
-        self.view = View(spec, config.side)
-        self.whitening = Whitening(self.view.shapes)
-        self.networks = Distillation(self.view, config.size)
-
-    def arrived(self, rollout: Rollout, environments: slice = slice(None)) -> Views:
-        """Return the views of the observations arrived at, rows 1 to T, of some environments."""
-        return self.view({name: x[1:, environments] for name, x in rollout.observation.items()})
-
-    def warm_up(self, rollout: Rollout) -> None:
-        """Learn the statistics of observations."""
-        self.whitening.update(self.arrived(rollout))
-
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the error at o[t + 1]; the context keeps the targets [T, B, size]."""
         with self.precision(rollout.reward.device):
             error, target = self.networks.error(self.whitening(self.arrived(rollout)))
         return Scored(error.view_as(rollout.reward), (), target.view(*rollout.reward.shape, -1))
-
-    def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
-        """Include the rollout in the whitening's statistics, or some of its environments in turn if it is large."""
-        every = min(-(-rollout.reward.numel() // MOST), rollout.reward.shape[1])
-        self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
-
-    def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
-        """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; the targets
-        are those that were scored.
-        """
-        assert isinstance(scored.context, Tensor)
-        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
-        mine = slice(rollout.sequence % every, None, every)
-        with self.precision(rollout.reward.device):
-            views, target = self.whitening(self.arrived(rollout, mine)), scored.context[:, mine]
-            error, _ = self.networks.error(views, target.flatten(0, 1))
-        value, mask = torch.zeros_like(rollout.reward), torch.zeros_like(rollout.valid)
-        value[:, mine], mask[:, mine] = error.view(target.shape[:2]), rollout.valid[:, mine]
-        return value, mask

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
+from ....backbones import Features, Sizes
+from ....envs.experience import Rollout, Spec
+from ...base import IntrinsicConfig, IntrinsicReward, Scored
 from .networks import Embedding, once, orthogonal, perceptron
 from .view import View, Views
+from .whitening import MOST, Whitening
 
 
 class Distillation(nn.Module):
@@ -30,3 +38,57 @@ class Distillation(nn.Module):
             with torch.no_grad():
                 target = self.target(views)
         return (self.predict(views) - target).square().mean(-1), target
+
+
+@dataclass(frozen=True)
+class DistilledConfig(IntrinsicConfig):
+    """Settings of rewards with a distilled network."""
+
+    size: Annotated[int, Meta(ge=1, le=2**16)] = 512
+    """Number of random features."""
+    side: Annotated[int, Meta(ge=20, le=2**12)] = 42
+    """Images are averaged down to at least this many pixels a side (the paper: 84)."""
+    train_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Share of the environments that the predictor learns from in each update, in turns
+    (the paper: 0.25 of 128, which keeps 32)."""
+    warmup_steps: Annotated[int, Meta(ge=0)] = 4096
+    """Steps at the beginning, without this reward, whose observations only set the whitening's statistics."""
+
+
+class Distilled(IntrinsicReward, abc.ABC):
+    """Rewards from the error of RND's predictor on whitened observations, which it learns. Their context, or what they
+    give to this ``forward`` as one, is the targets [T, B, size] of the observations arrived at.
+    """
+
+    def __init__(self, config: DistilledConfig, spec: Spec, sizes: Sizes) -> None:
+        super().__init__(config)
+        self.view = View(spec, config.side)
+        self.whitening = Whitening(self.view.shapes)
+        self.networks = Distillation(self.view, config.size)
+
+    def arrived(self, rollout: Rollout, environments: slice = slice(None)) -> Views:
+        """Return the views of the observations arrived at, rows 1 to T, of some environments."""
+        return self.view({name: x[1:, environments] for name, x in rollout.observation.items()})
+
+    def warm_up(self, rollout: Rollout) -> None:
+        """Learn the statistics of observations."""
+        self.whitening.update(self.arrived(rollout))
+
+    def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
+        """Include the rollout in the whitening's statistics, or some of its environments in turn if it is large."""
+        every = min(-(-rollout.reward.numel() // MOST), rollout.reward.shape[1])
+        self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
+
+    def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
+        """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; the targets
+        are those that were scored.
+        """
+        assert isinstance(scored.context, Tensor)
+        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
+        mine = slice(rollout.sequence % every, None, every)
+        with self.precision(rollout.reward.device):
+            views, target = self.whitening(self.arrived(rollout, mine)), scored.context[:, mine]
+            error, _ = self.networks.error(views, target.flatten(0, 1))
+        value, mask = torch.zeros_like(rollout.reward), torch.zeros_like(rollout.valid)
+        value[:, mine], mask[:, mine] = error.view(target.shape[:2]), rollout.valid[:, mine]
+        return value, mask

@@ -13,7 +13,8 @@ from ....envs.experience import Rollout, Spec
 from ...base import IntrinsicConfig
 from ...pooling import Metric
 from ...reduction import average
-from .hashing import Hash, mixed
+from .episodes import Episode, empty, recall, remember
+from .hashing import Hash, episodic_counts, mixed
 
 LONGEST = 4096
 """Steps of an episode that are remembered where episodes have no limit."""
@@ -60,3 +61,23 @@ def longest(spec: Spec) -> int:
 def first_visits(number: Tensor, rollout: Rollout) -> dict[str, Metric]:
     """Compute the share of transitions that arrive somewhere for the first time."""
     return {"first_visits": average((number == 1).float(), rollout.valid)}
+
+
+class Visits(torch.nn.Module):
+    """Counts how often the observation arrived at has been made in its episode, whose keys are its memory."""
+
+    def __init__(self, config: KeyConfig, spec: Spec) -> None:
+        super().__init__()
+        self.key = Key(config, spec)
+        self.needs = self.key.needs
+        self.size = longest(spec)
+
+    def initial_state(self, batch: int) -> Episode:
+        """Return memories of nothing."""
+        return empty(batch, self.size, self.key.hash.like)
+
+    def forward(self, rollout: Rollout, memory: Episode) -> tuple[Tensor, Episode]:
+        """Return the number of visits to o[t + 1], this one included [T, B], and the memory after the rollout."""
+        keys = self.key(rollout)
+        number = episodic_counts(keys, recall(memory, keys, rollout.first))[1:]
+        return number, remember(memory, keys, rollout.first)

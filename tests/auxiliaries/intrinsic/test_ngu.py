@@ -152,7 +152,7 @@ def test_statistics_are_those_of_valid_rows():
 
 
 def test_the_loss_is_that_of_the_action_and_of_the_random_features():
-    module, of = seen(build(), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B)
+    module, of = seen(build(train_share=1.0), rollout(SPEC, T, B, seed=9)), rollout(SPEC, T, B)
     scored = scores(module, of)
     value, mask = module(of, GIVEN, scored)
     assert torch.equal(mask, of.valid)
