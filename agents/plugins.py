@@ -75,7 +75,7 @@ def refuse_needy(plugins: Mapping[str, Auxiliary], info: Iterable[str]) -> None:
         if isinstance(module, IntrinsicReward) and module.config.weight and (lacks := [*{*module.needs} - told]):
             raise UserError(
                 f"The intrinsic reward '{name}' reads the '{lacks[0]}' of the agent, which this environment does not "
-                "tell: count what the agent sees, with --intrinsic.NAME.key view or another reward."
+                "tell: leave its --intrinsic.NAME.key at view, if it has one, or take another reward."
             )
 
 

@@ -117,7 +117,7 @@ def test_imports_point_one_way():
     assert not wrong, "\n".join(wrong)
 
 
-ROOMS = ("", "bonus", "runners", "storage", "config", "evaluation", "video", "training")
+ROOMS = ("", "runners", "storage", "config", "bonus", "evaluation", "video", "training")
 """Of `agents`, the files at its top first: each imports those before it only."""
 
 

@@ -17,8 +17,11 @@ from ...auxiliaries.reduction import reduce
 from ...backbones import Features, Sizes
 from ...envs.errors import UserError, suggest
 from ...envs.experience import AgentState, Rollout, Spec
+from ..config.validation import validated
+from ..finite import NonFiniteError
 from ..learner_config import LearnerConfig
 from ..optim import Adam
+from ..plugins import refuse_too_small
 from ..streams import Streams
 from .spaces import spec_of
 
@@ -53,13 +56,19 @@ class Bonus:
         """
         rollout = self._rollout(observation, action, first, reward, info or {})
         T, B = rollout.action.shape
+        try:
+            refuse_too_small({self.name: self.module}, T, B)
+        except ValueError as error:
+            raise UserError(f"{error} (steps of a call)") from error
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Features(None, nothing, nothing, nothing, {})
         rewarded = self.streams.score(rollout, features, self.steps)
         scored = rewarded.scored[self.name]
         if self.optimizer is not None and self.name not in self.streams.warming:
-            value, mask = self.module(rollout, features, scored)
-            loss = reduce(value, mask)
+            with torch.enable_grad():
+                loss = reduce(*self.module(rollout, features, scored))
+            if not (rewarded.finite and loss.isfinite()):
+                raise NonFiniteError(f"The reward or loss of '{self.name}' became non-finite; nothing was learnt.")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.trained, self.module.max_grad_norm)
@@ -82,7 +91,10 @@ class Bonus:
         for name, (shape, dtype) in self.spec.observation.items():
             if name not in given:
                 raise UserError(f"the reward looks at {name!r}; the observations are {', '.join(map(repr, given))}")
-            seen[name] = torch.as_tensor(given[name]).to(self.device, dtype)
+            x = torch.as_tensor(given[name])
+            if dtype == torch.uint8 and x.dtype != dtype:
+                raise UserError(f"{name!r} has to be bytes from 0 to 255 (uint8), not {x.dtype}")
+            seen[name] = x.to(self.device, dtype)
             if tuple(seen[name].shape[2:]) != tuple(shape):
                 raise UserError(f"{name!r} has to be [T + 1, B, *{list(shape)}], not {list(seen[name].shape)}")
         rows = next(iter(seen.values())).shape[:2]
@@ -116,7 +128,7 @@ class Bonus:
         return {
             "module": self.module.state_dict(),
             "normaliser": self.streams.normalisers[self.name].state_dict(),
-            "memories": self.streams.state_dict(),
+            "memories": _plain(self.streams.state_dict()),
             "optimizer": self.optimizer.state_dict() if self.optimizer is not None else {},
             "steps": self.steps,
             "calls": self.calls,
@@ -133,29 +145,37 @@ class Bonus:
         self.steps, self.calls = state["steps"], state["calls"]
 
 
+def _plain(state: Any) -> Any:
+    """Return a tree of dicts, tuples and tensors, which `torch.load` reads without running code."""
+    if isinstance(state, Mapping):
+        return {k: _plain(v) for k, v in state.items()}
+    return tuple(map(_plain, state)) if isinstance(state, tuple) else state
+
+
 def intrinsic(
     name: str,
     spec: Spec | tuple[Any, Any],
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    stacked: int = 1,
     **settings: Any,
 ) -> Bonus:
     """Build the intrinsic reward ``name`` (`morello list intrinsic`) for a trainer other than morello's.
 
-    ``spec`` describes the environment: a `Spec`, or Gymnasium's observation space and action space of one environment.
-    ``settings`` are those of its flags, such as ``gamma=0.99, normalise="return"``. UserError for an unknown name or
-    setting, or an environment that it does not fit.
+    ``spec`` describes the environment: a `Spec`, or Gymnasium's observation space and action space of one environment,
+    whose images hold ``stacked`` frames. ``settings`` are those of its flags, such as ``gamma=0.99,
+    normalise="return"``. UserError for an unknown name or setting, or an environment that it does not fit.
     """
     if name not in INTRINSIC_REWARDS:
         raise UserError(f"Unknown intrinsic reward '{name}': {suggest(name, INTRINSIC_REWARDS)}")
     kind = INTRINSIC_REWARDS[name]
-    fields = [f.name for f in dataclasses.fields(kind.Config)]
+    fields = [f.name for f in dataclasses.fields(kind.Config) if f.name != "weight"]  # which is the trainer's
     for key in settings:
         if key not in fields:
             raise UserError(f"'{name}' has no setting '{key}': {suggest(key, fields)}")
-    shown = spec if isinstance(spec, Spec) else spec_of(*spec)
-    config = dataclasses.replace(kind.Config(), **{"weight": 1.0, **settings})
+    shown = spec if isinstance(spec, Spec) else spec_of(*spec, stacked)
+    config = validated(dataclasses.replace(kind.Config(), weight=1.0, **settings))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + zlib.crc32(name.encode()))
         try:

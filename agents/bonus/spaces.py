@@ -11,13 +11,13 @@ from ...envs.errors import UserError
 from ...envs.experience import Spec
 
 
-def spec_of(observation_space: Any, action_space: Any) -> Spec:
-    """Describe the spaces of one environment: images of bytes [H, W, C] or vectors, and discrete actions. UserError for
-    others.
+def spec_of(observation_space: Any, action_space: Any, stacked: int = 1) -> Spec:
+    """Describe the spaces of one environment: images of bytes [H, W, C] of so many ``stacked`` frames, or vectors, and
+    discrete actions from 0. UserError for others.
     """
     count = getattr(action_space, "n", None)
-    if count is None:
-        raise UserError(f"intrinsic rewards need discrete actions, and the action space is {action_space}")
+    if count is None or getattr(action_space, "start", 0) != 0:
+        raise UserError(f"intrinsic rewards need discrete actions from 0 on, and the action space is {action_space}")
     shape, dtype = observation_space.shape, observation_space.dtype
     if shape is not None and len(shape) == 3 and dtype == np.uint8:
         seen = {"image": (tuple(shape), torch.uint8)}
@@ -25,4 +25,4 @@ def spec_of(observation_space: Any, action_space: Any) -> Spec:
         seen = {"vector": (tuple(shape), torch.float32)}
     else:
         raise UserError(f"observations have to be images of bytes or vectors, and their space is {observation_space}")
-    return Spec(seen, int(count), tuple(str(i) for i in range(int(count))), ("task",), 1, None, False)
+    return Spec(seen, int(count), tuple(str(i) for i in range(int(count))), ("task",), 1, None, False, stacked)

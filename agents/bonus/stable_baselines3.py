@@ -37,7 +37,7 @@ class BonusCallback(BaseCallback):
         if not hasattr(self.model, "rollout_buffer"):
             raise UserError(f"{type(self.model).__name__} collects no rollouts: use PPO or A2C")
         space: Any = self.model.observation_space
-        self.first = is_image_space(space, check_channels=True) and is_image_space_channels_first(space)
+        self.first = is_image_space(space) and is_image_space_channels_first(space)
         if self.first:  # Stable-Baselines3 moves the channels to the front
             space = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
         if self.bonus is None:

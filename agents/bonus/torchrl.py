@@ -44,6 +44,15 @@ class BonusTransform(Transform):  # type: ignore[misc]
         self.begins: Tensor | None = None  # whether episodes begin with the next batch
         self.bonus: Bonus = intrinsic(name, spec, seed=seed, device=device, **settings)
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the state of the reward, for `state_dict`."""
+        return {"bonus": self.bonus.state_dict(), "begins": self.begins}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.bonus.load_state_dict(state["bonus"])
+        self.begins = state["begins"]
+
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Score data [B, T], or [T] of one environment."""
         data = tensordict if tensordict.dim() > 1 else tensordict.unsqueeze(0)

@@ -58,14 +58,16 @@ def elliptical(
     same = n.unsqueeze(-1) == n.unsqueeze(-2)
     gram = torch.where(same, under @ x.mT, 0.0)
     eye = torch.eye(len(phi), dtype=x.dtype, device=x.device)
-    factor = torch.linalg.cholesky((gram + gram.mT) / 2 + eye)
+    factor, failed = torch.linalg.cholesky_ex((gram + gram.mT) / 2 + eye)  # which does not wait for a GPU
+    factor = torch.where((failed == 0).view(-1, 1, 1), factor, torch.nan)
     bonus = factor.diagonal(dim1=-2, dim2=-1).square() - 1
     # What the last episode adds, C^-1 - U' (I + K)^-1 U with its rows U = phi C^-1 (Woodbury).
     last = torch.where((n == n[:, -1:]).unsqueeze(-1), under, 0.0)
     half = torch.linalg.solve_triangular(factor, last, upper=False)
     fresh = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) / ridge
     begun = torch.where((n[:, -1] == 0).view(-1, 1, 1), inverse.double(), fresh)
-    return bonus.T.float(), (begun - half.mT @ half).float()
+    after = begun - half.mT @ half
+    return bonus.T.float(), (after + after.mT) / 2
 
 
 class E3B(IntrinsicReward):
@@ -84,9 +86,10 @@ class E3B(IntrinsicReward):
         self.inverse = InverseModel(config.size, spec.num_actions, config.hidden)
 
     def initial_state(self, batch: int) -> State:
-        """Return C^-1 of an episode without observations [B, D, D]."""
-        size, weight = self.config.size, next(self.parameters())
-        return (torch.eye(size, device=weight.device) / self.config.ridge).expand(batch, -1, -1).clone()
+        """Return C^-1 of an episode without observations [B, D, D], in float64: rounding adds up over an episode."""
+        device = next(self.parameters()).device
+        empty = torch.eye(self.config.size, dtype=torch.float64, device=device) / self.config.ridge
+        return empty.expand(batch, -1, -1).clone()
 
     def embed(self, rollout: Rollout) -> Tensor:
         """Return the features phi [T + 1, B, D]."""
@@ -99,7 +102,9 @@ class E3B(IntrinsicReward):
         assert isinstance(state, Tensor)
         first = rollout.first[:-1]
         bonus, after = elliptical(state, self.embed(rollout)[:-1], episode_of(first), self.config.ridge)
-        return Scored(torch.where(first, 0.0, bonus), after)
+        begins = first.clone()  # or goes on from a memory that was lost
+        begins[0] |= (state == self.initial_state(1)).flatten(1).all(1)
+        return Scored(torch.where(begins, 0.0, bonus), after)
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the inverse model's loss [T, B] in nats."""

@@ -73,13 +73,16 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
 
 def reward_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
     """Return the parts: training without an intrinsic reward, and with each of ``names`` at its default settings, but
-    without warming up. Each has environments and a model of its own, with a value head for the reward.
+    without warming up. Controls that need what the environment does not tell are left out. Each has environments and a
+    model of its own, with a value head for the reward.
     """
     steps = config.unroll * config.num_envs
     _, _, actor, plain = build(config)
     parts = {PLAIN: _part("no intrinsic reward", steps, actor, plain)}
     for name in names:
         kind = INTRINSIC_REWARDS[name]
+        if not {*kind.needs} <= actor.rollout.info.keys():
+            continue  # a control that this environment cannot have
         own = dataclasses.replace(kind.Config(), weight=1.0, warmup_steps=0)
         _, _, actor, learner = build(dataclasses.replace(config, intrinsic={name: own}))
         parts[name] = _part(kind.paper, steps, actor, learner)

@@ -2,8 +2,8 @@
 
 Weights multiply a stream's advantage, which is what papers do that add rewards of equal discount: a bonus of weight w
 beside the extrinsic reward is a stream of weight w. Where a paper divides the bonus, the reward's normaliser does.
-Environments are as many as fit a CPU, with the papers' minibatches: RND's 128 environments train its predictor on a
-quarter of the steps, which is all steps of 32.
+Environments are as many as fit a CPU: 32, where RND has 128 and trains its predictor on a quarter of the steps, which
+is all steps of 32.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ from .base import Preset
 from .ppo import PPO_CONFIG
 
 
-def ppo(reward: dict[str, IntrinsicConfig], extrinsic: float = 1.0, unroll: int = 128, **learner: Any) -> Config:
+def ppo(signals: dict[str, IntrinsicConfig], extrinsic: float = 1.0, unroll: int = 128, **learner: Any) -> Config:
     """Return PPO's settings with a reward and changes to the learner's."""
     return dataclasses.replace(
         PPO_CONFIG,
         unroll=unroll,
-        intrinsic=reward,
+        intrinsic=signals,
         extrinsic=ExtrinsicConfig(weight=extrinsic),
         learner=dataclasses.replace(PPO_CONFIG.learner, **learner),
     )
 
 
 def sums_as_means(config: Config) -> Config:
-    """Convert the settings of TorchBeast's IMPALA, whose losses are sums over T B steps, to means over them: RMSProp's
-    step is unchanged if its epsilon, 1e-5, and the greatest norm of the gradient, 40, are divided by T B.
+    """Convert the settings of papers on TorchBeast's IMPALA, whose losses are sums over the T steps of an unroll and
+    means over environments, to means over both: RMSProp's step is unchanged if its epsilon, 1e-5, and the greatest norm
+    of the gradient, 40, are divided by T.
     """
-    steps = config.unroll * config.num_envs
-    learner = dataclasses.replace(config.learner, epsilon=1e-5 / steps, max_grad_norm=40.0 / steps)
+    T = config.unroll
+    learner = dataclasses.replace(config.learner, epsilon=1e-5 / T, max_grad_norm=40.0 / T)
     return dataclasses.replace(config, learner=learner)
 
 
@@ -87,7 +88,15 @@ CURIOUS: dict[str, Preset] = {
         ppo({"lpm": LPMConfig(weight=1.0)}, **LARGE_SCALE), "learning progress of a model as reward (Hou et al. 2025)"
     ),
     "rnd": Preset(
-        ppo({"rnd": RNDConfig(weight=1.0)}, 2.0, gamma=0.999, learning_rate=1e-4, entropy_cost=1e-3, clip=0.1),
+        ppo(
+            {"rnd": RNDConfig(weight=1.0, value_cost=1.0, train_share=1.0)},
+            extrinsic=2.0,
+            gamma=0.999,
+            learning_rate=1e-4,
+            entropy_cost=1e-3,
+            clip=0.1,
+            reward="clip",
+        ),
         "random network distillation, on PPO with two value heads (Burda et al. 2018)",
     ),
     "pseudo-count": Preset(
@@ -120,7 +129,7 @@ CURIOUS: dict[str, Preset] = {
     ),
     "noveld": impala(
         "the rise of novelty at first visits, on IMPALA's learner (Zhang et al. 2021)",
-        {"noveld": NovelDConfig(weight=0.05, normalise="none")},
+        {"noveld": NovelDConfig(weight=0.05)},
         100,
         entropy_cost=5e-4,
     ),

@@ -17,7 +17,15 @@ FLOOR = {"image": 1.0, "vector": 1e-3}
 
 
 MOST = 512
-"""Views of a rollout, evenly spaced, from which statistics are taken."""
+"""Greatest number of views of a rollout from which statistics are taken."""
+STRIDE = 7919
+"""Distance of these views, modulo their number: a prime, so that all environments are among them."""
+
+
+def some(x: Tensor) -> Tensor:
+    """Return rows of ``x`` [N, ...], 512 of them at most."""
+    n = len(x)
+    return x if n <= MOST else x[torch.arange(MOST, device=x.device) * STRIDE % n]
 
 
 def flat(x: Tensor) -> Tensor:
@@ -71,7 +79,7 @@ class Whitening(nn.Module):
     def update(self, views: Views) -> None:
         """Include views of N observations, or 512 of them."""
         for name, x in views.items():
-            self.moments[name].update(flat(x[:: -(-len(x) // MOST)]))  # type: ignore[operator]
+            self.moments[name].update(flat(some(x)))  # type: ignore[operator]
 
     @torch.no_grad()
     def forward(self, views: Views) -> Views:
@@ -81,7 +89,7 @@ class Whitening(nn.Module):
             m = self.moments[name]
             assert isinstance(m, Moments)
             rows, seen = flat(x), m.count > 0
-            own = _moments(rows[:: -(-len(x) // MOST)])
+            own = _moments(some(rows))
             mean = torch.where(seen, m.mean.float(), own[0])
             variance = torch.where(seen, (m.squares / m.count.clamp(min=1)).float(), own[1])
             scale = variance.sqrt().clamp(min=FLOOR[name]).reciprocal()

@@ -56,11 +56,12 @@ def test_it_learns_what_repeats():
 
 
 @pytest.mark.parametrize("name", ["rnd", "icm", "episodic_count", "count", "e3b"])
-def test_it_goes_on_where_it_stopped(name):
+def test_it_goes_on_where_it_stopped(name, tmp_path):
     one, two = (morello.intrinsic(name, SPACES, seed=3) for _ in range(2))
     for i in range(3):
         one(*data(seed=i))
-    two.load_state_dict(one.state_dict())
+    torch.save(one.state_dict(), tmp_path / "state")
+    two.load_state_dict(torch.load(tmp_path / "state"))
     for i in range(3, 5):
         expected = one(*data(seed=i))
         assert two(*data(seed=i)).equal(expected)
@@ -85,5 +86,18 @@ def test_wrong_input_is_one_sentence():
         morello.intrinsic("rnd", SPACES, gama=0.9)
     with pytest.raises(UserError, match="discrete actions"):
         morello.intrinsic("rnd", (SPACES[0], SPACES[0]))
+    with pytest.raises(UserError, match="discrete actions from 0"):
+        morello.intrinsic("rnd", (SPACES[0], gymnasium.spaces.Discrete(3, start=1)))
+    with pytest.raises(UserError, match="has no setting 'weight'"):
+        morello.intrinsic("rnd", SPACES, weight=0.0)
+    with pytest.raises(UserError, match="side must be"):
+        morello.intrinsic("rnd", SPACES, side=-1)
+    with pytest.raises(UserError, match="Unknown key 'cel'"):
+        morello.intrinsic("count", SPACES, key="cel")
+    with pytest.raises(UserError, match="'etd' needs"):
+        morello.intrinsic("etd", SPACES)(seen[:2], action[:1], first[:2])
+    image = gymnasium.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    with pytest.raises(UserError, match="bytes from 0 to 255"):
+        morello.intrinsic("count", (image, SPACES[1]))(np.zeros((T + 1, B, 36, 36, 3)), action, first)
     with pytest.raises(UserError, match="images of bytes or vectors"):
         morello.intrinsic("rnd", (gymnasium.spaces.Discrete(3), SPACES[1]))

@@ -86,3 +86,15 @@ def test_at_weight_0_nothing_changes():
     assert all(other[k].equal(v) for k, v in plain.items())
     paid = trained(BonusCallback("count")).policy.state_dict()
     assert not all(paid[k].equal(v) for k, v in plain.items())
+
+
+def test_stacked_frames_are_seen_as_such():
+    class Stacked(Clock):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = gymnasium.spaces.Box(0, 255, (36, 36, 12), np.uint8)
+
+    callback = BonusCallback("rnd", stacked=4)
+    env = sb3.common.env_util.make_vec_env(Stacked, ENVS)
+    sb3.PPO("CnnPolicy", env, n_steps=STEPS, batch_size=STEPS * ENVS).learn(STEPS * ENVS, callback=callback)
+    assert callback.bonus.module.view.shapes == {"image": (3, 36, 36)}

@@ -48,3 +48,12 @@ def test_data_of_one_environment():
     data = bonus(batch([[0, 1]], [[1, 2]], [[0, 0]], False)[0])
     assert data["next", "intrinsic"].shape == (2, 1)
     assert data["next", "intrinsic"].flatten().tolist() == [1.0, 1.0]
+
+
+def test_its_state_is_in_its_state_dict():
+    one, two = (BonusTransform("count", SPACES, normalise="none") for _ in range(2))
+    one(batch([[0, 1]], [[1, 2]], [[0, 1]], False))
+    two.load_state_dict(one.state_dict())
+    more = batch([[0, 1]], [[1, 2]], [[0, 0]], False)
+    assert two(more.clone())["next", "intrinsic"].equal(one(more)["next", "intrinsic"])
+    assert two.bonus.steps == 4

@@ -95,3 +95,10 @@ def test_from_python_too(tmp_path, settings):
 
 def test_cpc_clips_rewards_as_its_paper():
     assert PRESETS["a2c-cpc"].config.learner.reward == "clip"
+
+
+@pytest.mark.parametrize(("name", "unroll"), [("ride", 100), ("noveld", 100), ("e3b", 80), ("e3b", 20)])
+def test_settings_for_sums_over_time_are_divided_by_its_length(name, unroll):
+    found = PRESETS[name].at(unroll).learner
+    assert found.max_grad_norm == pytest.approx(40 / unroll)
+    assert found.epsilon == pytest.approx(1e-5 / unroll)

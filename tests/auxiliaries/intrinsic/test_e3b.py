@@ -39,11 +39,11 @@ def begins(seed, ends=0.2, rows=T):
 def test_a_feature_seen_n_times_before_is_worth_1_over_ridge_plus_n():
     phi = F.one_hot(torch.tensor([2, 2, 5, 2, 5]), D).float().unsqueeze(1)
     bonus, after = elliptical(fresh(0.1, batch=1), phi, torch.zeros(5, 1, dtype=torch.int64), 0.1)
-    torch.testing.assert_close(bonus[:, 0], torch.tensor([10.0, 1 / 1.1, 10.0, 1 / 2.1, 1 / 1.1]))
+    torch.testing.assert_close(bonus[:, 0], torch.tensor([10.0, 1 / 1.1, 10.0, 1 / 2.1, 1 / 1.1]), check_dtype=False)
     assert [round(float(x), 4) for x in bonus[:, 0]] == [10.0, 0.9091, 10.0, 0.4762, 0.9091]
     expected = torch.full((D,), 10.0)
     expected[2], expected[5] = 1 / 3.1, 1 / 2.1
-    torch.testing.assert_close(after[0], expected.diag(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(after[0], expected.diag(), atol=1e-6, rtol=1e-6, check_dtype=False)
 
 
 def by_loop(phi, first, ridge):
@@ -60,7 +60,9 @@ def by_loop(phi, first, ridge):
             x = phi[t, b]
             u = inverse @ x
             bonus[t, b] = x @ u
-            torch.testing.assert_close(bonus[t, b], x @ torch.linalg.solve(moments, x), rtol=1e-10, atol=0)
+            torch.testing.assert_close(
+                bonus[t, b], x @ torch.linalg.solve(moments, x), rtol=1e-10, atol=0, check_dtype=False
+            )
             inverse = inverse - torch.outer(u, u) / (1 + bonus[t, b])
             moments = moments + torch.outer(x, x)
         inverses.append(inverse)
@@ -78,8 +80,8 @@ def test_all_rows_at_once_are_a_loop_of_rank_1_updates_however_they_are_cut(spli
         found.append(bonus)
         t += length
     expected, after = by_loop(phi, first, ridge)
-    torch.testing.assert_close(torch.cat(found), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(inverse, after, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(torch.cat(found), expected, rtol=1e-4, atol=1e-5, check_dtype=False)
+    torch.testing.assert_close(inverse, after, rtol=1e-3, atol=1e-5, check_dtype=False)
 
 
 def test_a_thousand_steps_leave_it_exact_and_symmetric():
@@ -92,8 +94,8 @@ def test_a_thousand_steps_leave_it_exact_and_symmetric():
     moments = 0.1 * torch.eye(D, dtype=torch.float64) + seen.mT @ seen
     x = phi[-1].double()
     direct = (x * torch.linalg.solve(moments, x)).sum(-1).float()
-    torch.testing.assert_close(torch.cat(found)[-1], direct, rtol=1e-3, atol=0)
-    torch.testing.assert_close(inverse, inverse.mT, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.cat(found)[-1], direct, rtol=1e-3, atol=0, check_dtype=False)
+    torch.testing.assert_close(inverse, inverse.mT, rtol=1e-4, atol=1e-6, check_dtype=False)
 
 
 @pytest.mark.parametrize("kind", WORLDS)
@@ -105,8 +107,8 @@ def test_the_state_acted_from_is_scored_and_the_first_of_an_episode_gets_0(kind)
     assert (found.raw[seen.first[:-1]] == 0).all()
     assert seen.first[1:-1].any()
     counted = ~seen.first[:-1]
-    torch.testing.assert_close(found.raw[counted], expected[counted], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(found.state, after, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.raw[counted], expected[counted], rtol=1e-3, atol=1e-4, check_dtype=False)
+    torch.testing.assert_close(found.state, after, rtol=1e-3, atol=1e-4, check_dtype=False)
 
 
 @pytest.mark.parametrize("split", [(8, 9), (1, 2, 3, 11)], ids=len)
@@ -117,7 +119,7 @@ def test_splitting_a_rollout_changes_no_bonus(split):
         scored = score(e3b, part(seen, t, t + length), state)
         found.append(scored.raw)
         state, t = scored.state, t + length
-    torch.testing.assert_close(torch.cat(found), whole.raw, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(found), whole.raw, rtol=1e-4, atol=1e-5, check_dtype=False)
 
 
 def test_other_episodes_and_environments_are_not_read():
@@ -131,11 +133,11 @@ def test_other_episodes_and_environments_are_not_read():
     poisoned = torch.where(other, 1e4, seen.observation["vector"])
     a = score(e3b, seen, e3b.initial_state(B))
     b = score(e3b, seen._replace(observation={"vector": poisoned}), e3b.initial_state(B))
-    torch.testing.assert_close(a.raw[one:, 0], b.raw[one:, 0])
-    torch.testing.assert_close(a.state[0], b.state[0])
+    torch.testing.assert_close(a.raw[one:, 0], b.raw[one:, 0], check_dtype=False)
+    torch.testing.assert_close(a.state[0], b.state[0], check_dtype=False)
     mine = [1, 2, 4]
-    torch.testing.assert_close(a.raw[:, mine], b.raw[:, mine])
-    torch.testing.assert_close(a.state[mine], b.state[mine])
+    torch.testing.assert_close(a.raw[:, mine], b.raw[:, mine], check_dtype=False)
+    torch.testing.assert_close(a.state[mine], b.state[mine], check_dtype=False)
 
 
 def test_who_goes_round_in_circles_is_paid_less_and_who_sees_new_things_is_not():
@@ -146,8 +148,8 @@ def test_who_goes_round_in_circles_is_paid_less_and_who_sees_new_things_is_not()
     circle = still._replace(observation={"vector": places[torch.arange(11) % 2].unsqueeze(1).expand(-1, B, -1)})
     path = still._replace(observation={"vector": places.unsqueeze(1).expand(-1, B, -1)})
     found = [score(e3b, x, e3b.initial_state(B)).raw[:, 0] for x in (circle, path)]
-    torch.testing.assert_close(found[0], 1 / (0.1 + torch.arange(10) // 2))
-    torch.testing.assert_close(found[1], torch.full((10,), 10.0))
+    torch.testing.assert_close(found[0], 1 / (0.1 + torch.arange(10) // 2), check_dtype=False)
+    torch.testing.assert_close(found[1], torch.full((10,), 10.0), check_dtype=False)
 
 
 def test_an_inverse_model_trains_the_features_and_leaves_out_resets():
@@ -165,7 +167,7 @@ def test_an_inverse_model_trains_the_features_and_leaves_out_resets():
     for t, b in [(0, 0), (3, 4), (16, 2)]:
         if seen.valid[t, b]:
             expected = F.cross_entropy(e3b.inverse(phi[t, b], phi[t + 1, b]), seen.action[t, b])
-            torch.testing.assert_close(value[t, b], expected, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(value[t, b], expected, rtol=1e-3, atol=1e-5, check_dtype=False)
 
 
 def test_it_learns_what_actions_do():
@@ -183,5 +185,5 @@ def test_it_learns_what_actions_do():
 def test_neighbours_may_change_places():
     e3b, seen, order = built("grid"), rollout(WORLDS["grid"], T, B, 11), torch.tensor([3, 0, 4, 1, 2])
     a, b = score(e3b, seen, e3b.initial_state(B)), score(e3b, permuted(seen, order), e3b.initial_state(B))
-    torch.testing.assert_close(b.raw, a.raw[:, order])
-    torch.testing.assert_close(b.state, a.state[order])
+    torch.testing.assert_close(b.raw, a.raw[:, order], check_dtype=False)
+    torch.testing.assert_close(b.state, a.state[order], check_dtype=False)

@@ -106,3 +106,13 @@ def test_no_gradient_passes():
     whitening = Whitening(SHAPES)
     whitening.update(x)
     assert not any(v.requires_grad for v in (*whitening(x).values(), *whitening.buffers()))
+
+
+@pytest.mark.parametrize(("steps", "environments"), [(512, 8), (128, 32), (64, 64), (20, 64)])
+def test_statistics_are_taken_from_all_environments(steps, environments):
+    whitening = Whitening({"vector": (1,)})
+    whitening.update({"vector": torch.arange(environments).float().repeat(steps).unsqueeze(-1)})
+    m = whitening.moments["vector"]
+    assert m.count == 512
+    assert float(m.mean) == pytest.approx((environments - 1) / 2, rel=0.03)
+    assert float(m.squares / m.count) == pytest.approx((environments**2 - 1) / 12, rel=0.05)
