@@ -20,7 +20,7 @@ from ...envs.errors import UserError
 from .bonus import Bonus, intrinsic
 
 
-class BonusCallback(BaseCallback):
+class BonusCallback(BaseCallback):  # type: ignore[misc]
     """Adds ``weight`` times the intrinsic reward ``name`` to the rewards of each rollout, and computes the returns and
     advantages anew. With one value function there is one return: of both rewards, with the trainer's discount.
 
