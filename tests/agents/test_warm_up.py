@@ -14,6 +14,7 @@ from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import ActorCritic
 from morello.auxiliaries import IntrinsicReward, Scored
+from morello.auxiliaries.intrinsic.parts.whitening import flat
 from morello.auxiliaries.intrinsic.rnd import RND, RNDConfig
 from morello.auxiliaries.pooling import value_of
 
@@ -103,7 +104,7 @@ def test_meanwhile_only_statistics_change(config):
         assert "rnd" not in learner.streams.memories["0"]
         assert "rnd/filter" not in learner.streams.memories["0"]
         for name, moments in module.whitening.moments.items():
-            x = torch.cat([views[name] for views in seen]).double()
+            x = flat(torch.cat([views[name] for views in seen])).double()
             assert moments.count == number * T * B
             torch.testing.assert_close(moments.mean, x.mean(0), rtol=1e-4, atol=1e-4)
     assert not unchanged(learner.plugins["other"], other), "who does not warm up learns"

@@ -319,7 +319,8 @@ def test_unknown_preset():
 def test_every_preset_builds_and_updates_once(tmp_path):
     for name, preset in PRESETS.items():
         small = {"env": SMALL.env, "steps": 40, "num_envs": 4, "unroll": 5, "threads": 1, "memory_size": 16}
-        train(preset, preset=name, run=str(tmp_path / name), quiet=True, **small)
+        parts = min(preset.config.learner.minibatches, small["num_envs"])
+        train(preset, preset=name, run=str(tmp_path / name), quiet=True, minibatches=parts, **small)
 
 
 def test_timeouts_may_terminate(tmp_path):
