@@ -80,7 +80,8 @@ class Streams:
         self.config = config
         self.rewards = {name: module for name, module in rewards.items() if module.config.weight}
         self.all = [Stream(EXTRINSIC, config.gamma, extrinsic, config.value_cost)] if extrinsic else []
-        own = [Stream(k, c.gamma, c.weight, c.value_cost, c.episodic) for k, c in self._configs()]
+        configs = {name: module.config for name, module in self.rewards.items()}
+        own = [Stream(k, c.gamma, c.weight, c.value_cost, c.episodic) for k, c in configs.items()]
         self.multiplied = config.combine == "product" and bool(own)
         if self.multiplied:
             own = [own[0]._replace(name=PRODUCT, weight=math.prod(stream.weight for stream in own))]
@@ -98,10 +99,6 @@ class Streams:
         self.memories: dict[str, dict[str, State]] = {}  # by source, then "NAME" and "NAME/filter"
         self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}
-
-    def _configs(self) -> Iterator[tuple[str, Any]]:
-        for name, module in self.rewards.items():
-            yield name, module.config
 
     @torch.no_grad()
     def score(self, rollout: Rollout, features: Features, steps: int) -> Rewarded:
