@@ -9,10 +9,10 @@ import torch
 from morello.benchmarks.tv.rooms import HALF, SIDE, STILL, TELEVISIONS, UNROLL, Rooms
 
 SCREEN = round(SIDE / 4)
-COUNT = 12
+COUNT, SEED = 16, 27  # with this seed some of both halves stand still, and some walk, where an episode ends
 
 
-def walks(television, seed=3, count=COUNT):
+def walks(television, seed=SEED, count=COUNT):
     with closing(Rooms(television, seed)) as env:
         return [env.collect() for _ in range(count)], env.switch, env.noop
 
