@@ -32,14 +32,14 @@ STEPS = 2 * HALF * UNROLL
 
 @dataclass(frozen=True)
 class TvFlags:
-    """Let intrinsic rewards score, and learn from, one scripted behaviour in Labyrinth's nine rooms: half of the
-    environments watch a television that shows fresh noise, or new noise at the push of a button, and the others walk
-    about elsewhere. No policy learns. Writes tv-cpu.json and .png; for a selection, tv-part-cpu.json and .png.
+    """Let intrinsic rewards score, and learn from, scripted walks in Labyrinth's nine rooms. Each walk is made twice:
+    before a television that shows fresh noise, or new noise at the push of a button, and without new noise. No policy
+    learns. Writes tv-cpu.json and .png; for a selection, tv-part-cpu.json and .png.
     """
 
     rewards: Positional[tuple[str, ...]] = ()
     """Rewards to measure, such as rnd, or prediction_error/pixels; by default all."""
-    rollouts: int = 192
+    rollouts: int = 160
     """Rollouts of 256 steps; each is one update of a reward."""
     seed: int = 0
     """Seed of the behaviour, the noise and the rewards' networks."""
@@ -103,7 +103,7 @@ def _columns(curve: Sequence[Levels]) -> dict[str, list[float | None]]:
 
 def show(rows: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Print a table with one row for each signal."""
-    title = "reward before the television, and at rest without, over that of walking"
+    title = "reward before the television, and at rest without new noise, over that of the same walks without"
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("reward", no_wrap=True)
     for television in TELEVISIONS:

@@ -26,7 +26,7 @@ class Levels(NamedTuple):
     """What a rollout paid, averaged; NaN while the reward only sets statistics."""
 
     watching: float  # mean before the television
-    resting: float  # mean at rest without new noise: what standing still pays by itself
+    resting: float  # mean at rest without new noise
     elsewhere: float  # mean elsewhere
     size: float  # mean absolute value elsewhere: the same, but for rewards that may be negative
 

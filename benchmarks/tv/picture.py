@@ -15,11 +15,13 @@ PLACES = {"watching": "#c2334d", "elsewhere": "#4e79a7"}
 """Colours by place."""
 LABELS = {
     ("fresh", "watching"): "before fresh noise",
-    ("fresh", "elsewhere"): "elsewhere",
-    ("remote", "watching"): "switching noise by the remote",
-    ("remote", "elsewhere"): "elsewhere",
+    ("fresh", "elsewhere"): "the same walks without",
+    ("remote", "watching"): "making new noise by the remote",
+    ("remote", "elsewhere"): "walking instead",
 }
 COLUMNS = 6
+TICKS = (1, 1.5, 2, 3, 5, 7)
+"""Digits at which a logarithmic scale is labelled."""
 
 
 def draw(curves: Mapping[str, Mapping[str, Sequence[Levels]]], steps: Sequence[float], path: Path) -> None:
@@ -28,6 +30,7 @@ def draw(curves: Mapping[str, Mapping[str, Sequence[Levels]]], steps: Sequence[f
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     rows = -(-len(curves) // COLUMNS)
     figure = Figure(figsize=(2.5 * COLUMNS, 1.9 * rows + 0.6), dpi=90, layout="constrained")
@@ -45,10 +48,13 @@ def draw(curves: Mapping[str, Mapping[str, Sequence[Levels]]], steps: Sequence[f
         axes.tick_params(labelsize=7)
         if 0 < lowest < math.inf:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=TICKS))
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
     for axes in grid[len(curves) :]:
         axes.axis("off")
-    for axes in grid[-COLUMNS:]:
+    for axes in grid[max(0, len(curves) - COLUMNS) : len(curves)]:  # the lowest of each column
         axes.set_xlabel("thousand steps", fontsize=8)
+        axes.tick_params(labelbottom=True)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     save(figure, path)

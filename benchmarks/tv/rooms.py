@@ -1,8 +1,8 @@
-"""Scripted behaviour in nine rooms: in one half of the environments before a television, in the other away from it."""
+"""Scripted behaviour in nine rooms: each walk is made twice, before a television and without new noise."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,46 +11,47 @@ from ...envs.labyrinth.making import make_levels
 from ...envs.wrappers.noisy_tv import REMOTE
 
 HALF, UNROLL, SIDE = 8, 16, 42
-"""Environments of each half, steps of a rollout, pixels a side."""
+"""Walks made twice, steps of a rollout, pixels a side."""
 STILL, TURN = 0.25, 0.25
 """Probabilities per step of standing still, and of drawing anew which way to go on."""
 WAYS = ("forward", "forward", "turn_left", "turn_right")
 """Ways to go on, of equal probability."""
 TELEVISIONS = {"fresh": ("nine_rooms_tv", "nine_rooms"), "remote": ("nine_rooms_remote", "nine_rooms_remote")}
 """Levels of the two halves. In ``fresh`` the first half sees a television that shows new noise at each step, and the
-second sees none. In ``remote`` both see one, whose picture the first half changes whenever it stands still, and the
+second sees none. In ``remote`` both see one; the first half changes its picture whenever it stands still, and the
 second never does."""
 
 
 class Walk(NamedTuple):
-    """A rollout of T steps of B environments. Masks leave out steps that cross a reset."""
+    """A rollout of T steps of B environments, of which b and b + B / 2 make the same walk. Masks leave out steps that
+    cross a reset.
+    """
 
     image: Tensor  # [T + 1, B, H, W, 3] uint8
     action: Tensor  # [T, B] int64
     first: Tensor  # [T + 1, B] bool
     cell: Tensor  # [T + 1, B] int64, for rewards that are told where the agent is
-    watching: Tensor  # [T, B] bool: the first half stands still before new noise
-    resting: Tensor  # [T, B] bool: the second half stands still, the control
-    elsewhere: Tensor  # [T, B] bool: the second half moves on
+    watching: Tensor  # [T, B] bool: the first half; with the remote, where it is used
+    resting: Tensor  # [T, B] bool: the second half, standing still
+    elsewhere: Tensor  # [T, B] bool: the second half; with the remote, where it moves on
 
 
 class Rooms:
-    """Environments of both halves. Everyone stands still at times and otherwise walks about at random; who does what
-    depends on ``seed`` only, so that positions are the same with each ``television``.
+    """Environments of both halves. All stand still at times and otherwise walk about at random. Which way depends on
+    ``seed`` only, so that the walks are the same with each ``television``.
     """
 
     def __init__(self, television: str, seed: int) -> None:
-        halves = enumerate(TELEVISIONS[television])
-        self.envs = [
-            make_levels([level], HALF, seed=seed, env_offset=i * HALF, frame_size=(SIDE, SIDE)) for i, level in halves
-        ]
+        options: dict[str, Any] = {"seed": seed, "frame_size": (SIDE, SIDE)}
+        self.envs = [make_levels([level], HALF, **options) for level in TELEVISIONS[television]]
         self.spec = self.envs[0].spec
         names = self.spec.action_names
         self.noop, self.ways = names.index("noop"), torch.tensor([names.index(way) for way in WAYS])
-        self.switch = names.index(REMOTE) if REMOTE in names else self.noop
+        self.remote = REMOTE in names
+        self.switch = names.index(REMOTE) if self.remote else self.noop
         self.viewer = torch.arange(2 * HALF) < HALF
         self.generator = torch.Generator().manual_seed(seed)
-        self.way = self.ways[:1].repeat(2 * HALF)
+        self.way = self.ways[:1].repeat(HALF)
         self.now = [env.reset() for env in self.envs]
         for env in self.envs:
             env.stagger()
@@ -67,24 +68,25 @@ class Rooms:
             stood.append(still)
         first = _stacked([[now.first for now in row] for row in rows])
         still, valid = torch.stack(stood), ~first[1:]
+        watching, elsewhere = (still, ~still) if self.remote else (True, True)
         return Walk(
             _stacked([[now.observation["image"] for now in row] for row in rows]),
             torch.stack(actions),
             first,
             _stacked([[now.info["cell"] for now in row] for row in rows]),
-            still & self.viewer & valid,
-            still & ~self.viewer & valid,
-            ~still & ~self.viewer & valid,
+            valid & self.viewer & watching,
+            valid & ~self.viewer & still,
+            valid & ~self.viewer & elsewhere,
         )
 
     def _decide(self) -> tuple[Tensor, Tensor]:
         """Return who stands still, and the actions [B]."""
-        u = torch.rand(3, 2 * HALF, generator=self.generator)
+        u = torch.rand(3, HALF, generator=self.generator)
         drawn = self.ways[(u[0] * len(self.ways)).long()]
         self.way = torch.where(u[1] < TURN, drawn, self.way)
-        still = u[2] < STILL
+        still = (u[2] < STILL).repeat(2)
         stay = torch.where(self.viewer, self.switch, self.noop)
-        return still, torch.where(still, stay, self.way)
+        return still, torch.where(still, stay, self.way.repeat(2))
 
     def close(self) -> None:
         """End the environments' threads."""

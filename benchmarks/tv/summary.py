@@ -41,7 +41,7 @@ def verdict(ratios: Sequence[float]) -> str:
 def summary(curve: Sequence[Levels]) -> dict[str, Any]:
     """Summarise a curve: the ratio at its first point, at the highest and in the last part; by which factor the reward
     before the television changed from the first point to the last part; in the last part also the ratio at rest without
-    new noise, the control; and the verdict.
+    new noise; and the verdict.
     """
     scored = [row for row in curve if not math.isnan(row.size)]
     if not scored:
