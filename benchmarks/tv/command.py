@@ -58,12 +58,13 @@ def main(words: list[str]) -> int:
     rollouts = SMOKE if flags.smoke else flags.rollouts
     count = min(POINTS, rollouts)
     found: dict[str, dict[str, list[Levels]]] = {name: {} for name in chosen}
+    metrics: dict[str, dict[str, dict[str, float]]] = {name: {} for name in chosen}
     with progress_line(console) as tell:
         for television in TELEVISIONS:
-            for name, curve in measure(
-                television, chosen, rollouts, flags.seed, partial(tell, f"television {television}")
-            ).items():
-                found[name][television] = points(curve, count)
+            say = partial(tell, f"television {television}")
+            for name, measured in measure(television, chosen, rollouts, flags.seed, say).items():
+                found[name][television] = points(measured.curve, count)
+                metrics[name][television] = {k: x for k, x in measured.metrics.items() if math.isfinite(x)}
     rows = {name: {k: summary(curve) for k, curve in its.items()} for name, its in found.items()}
     show(rows, console)
     given = {k: v for k, v in dataclasses.asdict(flags).items() if k != "out"} | {"rollouts": rollouts}
@@ -74,7 +75,7 @@ def main(words: list[str]) -> int:
     curves = {name: {k: _columns(curve) for k, curve in its.items()} for name, its in found.items()}
     whole = flags == TvFlags(out=flags.out)
     path = folder / f"tv{'' if whole else '-part'}-cpu.json"  # a part must not replace the whole
-    write(path, result | {"table": rows, "steps": steps, "curves": curves} | circumstances(()))
+    write(path, result | {"table": rows, "steps": steps, "metrics": metrics, "curves": curves} | circumstances(()))
     draw(found, [step / 1000 for step in steps], path.with_suffix(".png"))
     console.print(Text(f"written to {path} and .png"), soft_wrap=True)
     return 0

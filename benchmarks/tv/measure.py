@@ -31,6 +31,13 @@ class Levels(NamedTuple):
     size: float  # mean absolute value elsewhere: the same, but for rewards that may be negative
 
 
+class Measured(NamedTuple):
+    """What a signal did."""
+
+    curve: list[Levels]  # by rollout
+    metrics: dict[str, float]  # its own figures, of the last rollout, such as the accuracy of its inverse model
+
+
 VARIANTS: dict[str, dict[str, Mapping[str, Any]]] = {
     "prediction_error": {
         f"prediction_error/{kind}": {"features": kind} for kind in ("pixels", "random", "vae", "inverse")
@@ -51,7 +58,7 @@ def signals() -> dict[str, Signal]:
 
 def measure(
     television: str, chosen: Mapping[str, Signal], rollouts: int, seed: int, tell: Callable[[str], None]
-) -> dict[str, list[Levels]]:
+) -> dict[str, Measured]:
     """Return what each signal pays in each rollout, before any normaliser. It scores the rollout and then learns from
     it, as in training: one update per rollout, by its own optimiser.
     """
@@ -67,7 +74,7 @@ def measure(
             for name, bonus in bonuses.items():
                 raw = bonus(walk.image, walk.action, walk.first, info={"cell": walk.cell})
                 found[name].append(UNKNOWN if bonus.name in bonus.streams.warming else levels(raw, walk))
-    return found
+    return {name: Measured(curve, bonuses[name].metrics) for name, curve in found.items()}
 
 
 def levels(raw: Tensor, walk: Walk) -> Levels:
