@@ -112,6 +112,7 @@ class Learner:
         """
         c, (T, B) = self.config, rollout.action.shape
         length, _ = self.segments(T, B)
+        self.weights["entropy"] = self.entropy_cost
         single = c.updates == 1 and length == T
         with torch.set_grad_enabled(single):
             out = self.model.unroll(rollout, self.shares, length)
@@ -154,6 +155,12 @@ class Learner:
         """Return the learning rate of the next update: it decays linearly to 0 at ``total_steps``."""
         left = 1.0 if self.config.constant_rate else max(0.0, 1 - self.steps / self.total_steps)
         return self.config.learning_rate * left
+
+    @property
+    def entropy_cost(self) -> float:
+        """Return the entropy cost of the next update: it moves linearly to its final value at ``total_steps``."""
+        first, last = self.config.entropy_cost, self.config.final_entropy_cost
+        return first if last is None else first + min(1.0, self.steps / self.total_steps) * (last - first)
 
     def _parts(self, batch: Batch, starts: tuple[State, ...], length: int) -> Iterator[tuple[Batch, bool]]:
         """Yield what each update learns from, and whether losses on the replay are due in it."""

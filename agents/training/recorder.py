@@ -68,6 +68,7 @@ class Recorder:
             **means,
             **({"restarts": self.restarts} if self.config.restart_envs else {}),
             "learning_rate": learner.learning_rate,
+            "entropy_cost": learner.entropy_cost,
             "time/seconds": self.seconds,
             "time/steps_per_second": steps / seconds,
             **{f"time/{k}": v for k, v in spent.items()},
