@@ -112,7 +112,8 @@ class Learner:
         """
         c, (T, B) = self.config, rollout.action.shape
         length, _ = self.segments(T, B)
-        self.weights["entropy"] = self.entropy_cost
+        if c.final_entropy_cost is not None:
+            self.weights["entropy"] = self.entropy_cost
         single = c.updates == 1 and length == T
         with torch.set_grad_enabled(single):
             out = self.model.unroll(rollout, self.shares, length)
