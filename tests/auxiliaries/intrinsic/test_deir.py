@@ -82,7 +82,7 @@ def test_a_case_by_hand():
     led = torch.tensor([0.0, 1.0, 5.0]).view(3, 1, 1)
     first = torch.tensor([[True], [False], [False]])
     rows = torch.cat([e, led], -1)
-    found = novelty(e, led, recall(empty(1, 9, rows[0], (2,)), rows, first)).flatten()
+    found = novelty(rows, recall(empty(1, 9, rows[0], (2,)), rows, first)).flatten()
     assert found[0] == torch.inf
     torch.testing.assert_close(found[1:], torch.tensor([9 / 1, min(4 / 5, 1 / 4)]), atol=1e-4, rtol=1e-4)
 
