@@ -20,7 +20,7 @@ from ..pooling import Commonest
 from ..reduction import average
 from .parts.distillation import Distilled, DistilledConfig, Known, kept
 from .parts.dynamics import InverseModel
-from .parts.episodes import Episode, empty, recall, remember
+from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
 from .parts.view import Views
@@ -160,8 +160,11 @@ class NGU(Distilled):
             error, target = self.networks.error(white)
             known = Known(target.view(*valid.shape, -1), kept(white, valid.shape))
         context = Context(known, error.view(valid.shape))
-        distances = squared_distances(phi, recall(state.episode, phi, rollout.first))[:, 1:]
-        near = nearest(distances, c.neighbours).transpose(0, 1)
+
+        def nearby(x: Tensor, recalled: Recalled) -> Tensor:
+            return nearest(squared_distances(x, recalled), c.neighbours).transpose(0, 1)
+
+        near = compared(nearby, state.episode, phi, rollout.first)[1:]
         mean, running = running_mean(near, state.distance)
         bonus, factor = episodic_bonus(near, mean, c), modulator(context.error, self.errors, c.limit)
         episode = remember(state.episode, phi, rollout.first)
