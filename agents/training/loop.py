@@ -277,6 +277,8 @@ class Training:
         learner, actor = fresh["learner"], fresh["actor"]
         learner |= {"model": {}, "plugins": {}, "memories": {}}
         del learner["generator"], learner["advantages"]  # which earlier versions lack
+        if "exploration" not in state:
+            fresh.pop("exploration", None)
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 

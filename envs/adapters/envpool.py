@@ -87,6 +87,7 @@ class EnvPool(Pool):
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
         self.codes = task.side is not None  # True if the image is a grid of codes rather than colours
+        self.num_cells = None if task.side is None else task.side**2
         threads = (threads or torch.get_num_threads()) * (2 if task.processes else 1)
         self._settings = task.settings | {"num_threads": min(num_envs, threads)}
         if task.limit is not None:

@@ -45,6 +45,7 @@ class NoisyRooms(Gymnasium):
     def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
         super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
         self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
+        self.num_cells = SIDE * SIDE
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
         """Store answers and faults as `Gymnasium` does, with the agent's position in ``info``."""

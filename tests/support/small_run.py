@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import torch
 
 from morello.agents.config.config import Config
 from morello.agents.storage import checkpoint
+from morello.agents.training.train import train
 
 SMALL = Config(
     env="labyrinth:seekavoid_arena_01",
@@ -41,3 +43,18 @@ def same(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped(folder, settings, at=180):
+    """A run whose newest checkpoint is from before it ended with an error at a record."""
+
+    def stop(record):
+        if record["step"] >= at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(run=str(folder), on_record=stop, **settings)
