@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .cell_map import CellMap
 from .errors import UserError
 from .experience import Spec, Timestep
 
@@ -115,6 +116,10 @@ class VectorEnv(ABC):
         """Draw a map of environment 0 for human viewers, uint8 [height, width, 3], with its past positions ``trail``
         [T, 2]; None if it has no map.
         """
+        return None
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the map of the cells of a task, for human viewers; None if it has none."""
         return None
 
     def oracle(self) -> Player | None:

@@ -81,6 +81,19 @@ class Recorder:
             "time/other": max(0.0, seconds - sum(spent.values())),
         }
 
+    def picture(self) -> bytes | None:
+        """Return heat maps of what was explored, as a PNG; None if the environment has no map of its cells. Rewards are
+        means since the last call. The host waits for the device.
+        """
+        env, learner = self.parts.env, self.parts.learner
+        plans = [env.cell_map(k) for k in range(len(env.spec.tasks))]
+        drawn = [plan for plan in plans if plan is not None]
+        if self.exploration is None or len(drawn) < len(plans):
+            return None
+        from .heat_map import heat_map
+
+        return heat_map(self.exploration.drain_heat(), drawn, env.spec.tasks, f"after {learner.steps:,} steps")
+
     def state_dict(self) -> dict[str, Any]:
         """Return all state on which later records depend."""
         return {

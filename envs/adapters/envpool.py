@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
+from ..cell_map import CellMap
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep
 from ..processes import forked
@@ -293,6 +294,10 @@ class EnvPool(Pool):
     def render(self) -> NDArray[np.uint8] | None:
         """Draw environment 0 for human viewers, uint8 [H, W, 3]; None unless made with ``render``."""
         return self.pool.render(0)[0] if "render_mode" in self._settings else None
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the grid in which "agent_pos" is a cell, without walls; None where there is none."""
+        return None if self.task.side is None else CellMap(self.task.side, self.task.side)
 
     def close(self) -> None:
         """End EnvPool's threads and simulators."""

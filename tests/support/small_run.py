@@ -24,6 +24,26 @@ SMALL = Config(
     quiet=True,
 )
 
+SMALL_ROOMS = {
+    "preset": "a2c",
+    "env": "labyrinth:nine_rooms",
+    "time_limit": 30,
+    "frame_size": (20, 20),
+    "torso": "shallow",
+    "intrinsic": {"count": 1.0},
+    "steps": 600,
+    "num_envs": 5,
+    "unroll": 4,
+    "log_every": 200,
+    "checkpoint_every": 120,
+    "threads": 1,
+    "quiet": True,
+}
+
+NO_REWARD = {"intrinsic": {}, "torso": "auto", "time_limit": None, "frame_size": None}
+ROOM = SMALL_ROOMS | NO_REWARD | {"env": "minigrid:Empty-5x5"}
+POLE = SMALL_ROOMS | NO_REWARD | {"env": "gym:CartPole-v1"}
+
 
 def records(folder):
     """Metrics without those of the clock."""

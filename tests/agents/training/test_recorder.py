@@ -8,26 +8,7 @@ from morello.agents.storage import checkpoint
 from morello.agents.training.train import train
 
 from ...support.forging import forge
-from ...support.small_run import records, same, stopped
-
-SMALL = {
-    "preset": "a2c",
-    "steps": 600,
-    "num_envs": 5,
-    "unroll": 4,
-    "log_every": 200,
-    "checkpoint_every": 120,
-    "threads": 1,
-    "quiet": True,
-}
-ROOM = SMALL | {"env": "minigrid:Empty-5x5"}
-ROOMS = SMALL | {
-    "env": "labyrinth:nine_rooms",
-    "time_limit": 30,
-    "frame_size": (20, 20),
-    "torso": "shallow",
-    "intrinsic": {"count": 1.0},
-}
+from ...support.small_run import POLE, ROOM, SMALL_ROOMS, records, same, stopped
 
 
 def explored(folder):
@@ -51,15 +32,15 @@ def test_a_run_among_cells_records_what_it_explores(tmp_path):
 
 
 def test_a_run_without_cells_records_nothing_of_that(tmp_path):
-    train(run=str(tmp_path / "run"), **SMALL | {"env": "gym:CartPole-v1"})
+    train(run=str(tmp_path / "run"), **POLE)
     assert explored(tmp_path / "run") == [{}] * 3
     assert "exploration" not in checkpoint.load(tmp_path / "run" / "checkpoints")[1]
 
 
 def test_what_was_explored_is_part_of_what_is_resumed(tmp_path):
-    train(run=str(tmp_path / "whole"), **ROOMS)
-    stopped(tmp_path / "run", ROOMS, at=400)
-    train(run=str(tmp_path / "run"), resume=True, **ROOMS)
+    train(run=str(tmp_path / "whole"), **SMALL_ROOMS)
+    stopped(tmp_path / "run", SMALL_ROOMS, at=400)
+    train(run=str(tmp_path / "run"), resume=True, **SMALL_ROOMS)
     assert records(tmp_path / "run") == records(tmp_path / "whole")
     assert same(exploration(tmp_path / "run"), exploration(tmp_path / "whole"))
     assert exploration(tmp_path / "run")["visits"].sum() == 605  # every row, the first ones included
@@ -75,21 +56,21 @@ def without_exploration(folder):
 
 
 def test_a_run_of_an_earlier_version_begins_to_record(tmp_path):
-    stopped(tmp_path / "run", ROOMS, at=400)
+    stopped(tmp_path / "run", SMALL_ROOMS, at=400)
     without_exploration(tmp_path / "run")
     step, saved = checkpoint.load(tmp_path / "run" / "checkpoints")
     assert "exploration" not in saved
-    train(run=str(tmp_path / "run"), resume=True, **ROOMS)
+    train(run=str(tmp_path / "run"), resume=True, **SMALL_ROOMS)
     assert exploration(tmp_path / "run")["visits"].sum() == 605 - step
 
 
 @pytest.mark.parametrize("forged", [1, {"dict": []}])
 def test_what_is_no_exploration_is_refused(tmp_path, forged):
-    stopped(tmp_path / "run", ROOMS, at=200)
+    stopped(tmp_path / "run", SMALL_ROOMS, at=200)
     newest = max((tmp_path / "run" / "checkpoints").glob("step_*"))
     tree = json.loads((newest / "tree.json").read_text())
     next(pair for pair in tree["tree"]["dict"] if pair[0] == "exploration")[1] = forged
     forge(newest, "tree.json", json.dumps(tree).encode())
     (tmp_path / "run" / "checkpoints" / "latest.json").write_bytes((newest / "manifest.json").read_bytes())
     with pytest.raises(Exception, match="cannot go on: its state/exploration is not"):
-        train(run=str(tmp_path / "run"), resume=True, **ROOMS)
+        train(run=str(tmp_path / "run"), resume=True, **SMALL_ROOMS)
