@@ -112,9 +112,9 @@ class VectorEnv(ABC):
         """
         return None
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> Pixels | None:
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False) -> Pixels | None:
         """Draw a map of environment 0 for human viewers, uint8 [height, width, 3], with its past positions ``trail``
-        [T, 2]; None if it has no map.
+        [T, 2]: as a line or, with ``heat``, as the time spent in each cell. None if it has no map.
         """
         return None
 

@@ -148,9 +148,9 @@ class Labyrinth(VectorEnv):
             tensor.copy_(state[name])
         self._started = bool((self.world.episode > 0).all())
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False) -> NDArray[np.uint8]:
         """Draw the map of environment 0 and where it has been."""
-        return topdown(self.world, self.tables, 0, height, width, trail)
+        return topdown(self.world, self.tables, 0, height, width, trail, heat)
 
     def cell_map(self, task: int = 0) -> CellMap:
         """Return the squares of a level's floor, and its walls if they are the same in every episode."""

@@ -120,9 +120,11 @@ class Wrapper(VectorEnv):
         picture: NDArray[np.uint8] | None = self.env.render()
         return picture
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    def top_view(
+        self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False
+    ) -> NDArray[np.uint8] | None:
         """Draw the map of the environments inside."""
-        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail)
+        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail, heat)
         return picture
 
     def cell_map(self, task: int = 0) -> CellMap | None:

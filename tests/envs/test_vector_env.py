@@ -41,8 +41,8 @@ class Most(Least):
     def render(self):
         return np.full((1, 1, 3), 5, np.uint8)
 
-    def top_view(self, height, width, trail):
-        return np.full((height, width, 3), len(trail), np.uint8)
+    def top_view(self, height, width, trail, heat=False):
+        return np.full((height, width, 3), len(trail) + 100 * heat, np.uint8)
 
     def cell_map(self, task=0):
         return CellMap(task, 2)
@@ -69,6 +69,7 @@ def test_wrappers_hand_on_what_there_is():
         assert getattr(env, name) == getattr(inside, name), name
     assert env.render().max() == 5
     assert env.top_view(3, 2, TRAIL).shape == (3, 2, 3)
+    assert env.top_view(3, 2, TRAIL, heat=True).max() == 105
     assert env.cell_map(5).rows == 5
     assert env.oracle()(None).tolist() == [1] * B
 
