@@ -90,6 +90,8 @@ class Learner:
         self.generator = torch.Generator(model.device).manual_seed(zlib.crc32(b"minibatches") + seed)
         self.steps = 0
         self.updates = 0
+        self.intrinsic: dict[str, Tensor] = {}
+        """Normalised intrinsic rewards [T, B] of the latest rollout, by stream; none while one of them warms up."""
 
     def segments(self, T: int, B: int) -> tuple[int, int]:
         """Return the length of a segment and the least number of segments in a minibatch of a rollout [T, B].
@@ -120,6 +122,7 @@ class Learner:
         learnt = self._learnt(rollout)
         rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
+        self.intrinsic = {} if self.streams.warming else rollout.intrinsic
         if self.replay is not None:
             self.replay.add(rollout)
         log_rho = torch.zeros_like(rollout.reward) if self.on_policy else _log_rho(out, rollout)

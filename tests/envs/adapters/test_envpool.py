@@ -82,6 +82,7 @@ def test_minigrids_parts_are_what_envpool_says():
     env = morello.make("minigrid:DoorKey-6x6", 3, seed=4)
     raw = envpool.make("MiniGrid-DoorKey-6x6-v0", env_type="gymnasium", num_envs=3, env_seed=[4, 5, 6])
     (theirs, info), ours = raw.reset(), env.reset()
+    assert ours.info["cell"].max() < env.num_cells == 25 * 25
     turned = set()
     for t in range(60):
         assert np.array_equal(ours.observation["image"].numpy(), theirs["image"])
