@@ -40,11 +40,17 @@ class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
         return super().step(action)
 
 
-class NoisyRooms(Gymnasium):
-    """B environments ``MultiRoomNoisyTV-...`` with the family's action names and the agent's position."""
+VERSIONS = {"MultiRoom-N4-S5": "v1"}
+"""Versions other than v0, which has six rooms here."""
+
+
+class Rooms(Gymnasium):
+    """B environments ``MultiRoom-...`` or ``MultiRoomNoisyTV-...`` with the family's action names and the agent's
+    position.
+    """
 
     def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
-        super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
+        super().__init__(f"MiniGrid-{name}-{VERSIONS.get(name, 'v0')}", num_envs, device, seed, **options)
         self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
         self.num_cells = SIDE * SIDE
 
