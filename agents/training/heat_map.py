@@ -89,4 +89,4 @@ def _draw(
     axes.set_title(title, color=INK, fontsize=9)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=7, colors=INK, length=2)
+    bar.ax.tick_params(which="both", labelsize=7, colors=INK, length=2)

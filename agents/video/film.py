@@ -54,6 +54,7 @@ def moments(
     episodes: int = 1,
     steps: int | None = None,
     bonuses: Bonuses | None = None,
+    extrinsic: bool = True,
 ) -> Iterator[Moment]:
     """Play new episodes in environment 0 of ``env`` and generate each step: ``episodes`` whole episodes, or ``steps``
     steps regardless of the number of episodes.
@@ -61,7 +62,8 @@ def moments(
     Episodes are cut short with a warning if they take more than `EVAL_LIMIT` steps on average, unless the environment
     has a longer limit of its own. ``large`` is the same environment with larger images, in which the same actions are
     taken; without it the large view is the image that ``env`` renders for people, if it has one. With ``bonuses``
-    moments have streams, and the map shows the time spent in each cell instead of a trail.
+    moments have streams, and the map shows the time spent in each cell instead of a trail. ``extrinsic``: the agent
+    learnt the value of the environment's reward.
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
@@ -78,7 +80,8 @@ def moments(
         if visits is not None:
             visits.add(timestep)
         if first or last or step % MAP_EVERY == 0:
-            above = env.top_view(MAP_SIZE, MAP_SIZE, np.array(trail), bonuses is not None)
+            heat = {} if bonuses is None else {"heat": True}  # environments without it need not know it
+            above = env.top_view(MAP_SIZE, MAP_SIZE, np.array(trail), **heat)
             if above is None and visits is not None:
                 above = visits.draw(MAP_SIZE)
         action = policy(timestep)
@@ -97,7 +100,7 @@ def moments(
             view=env.render() if enlarged is None else _first_image(enlarged),
             map=above,
             vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
-            value=None if output is None else float(output.value[EXTRINSIC][0, 0]),
+            value=None if output is None or not extrinsic else float(output.value[EXTRINSIC][0, 0]),
             probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
             action=None if last else int(action[0]),
             streams=paid,
@@ -134,12 +137,12 @@ def frames(
     extrinsic: bool = True,
 ) -> Iterator[Pixels]:
     """Generate frames uint8 [540, 960, 3], one per step, wider if there is a ``column`` next to them, and higher if
-    there are ``bonuses``, by a strip of all rewards and values; the last frame of an episode is held for a second.
-    ``extrinsic``: the agent learnt the value of the environment's reward. See ``moments``.
+    there are ``bonuses``, by a strip of all rewards and values; the last frame of an episode is held for a second. See
+    ``moments``.
     """
     strip = None if bonuses is None else StripChart(bonuses.names, extrinsic=extrinsic)
     picture = Picture(env.spec.action_names, title, note, env.spec.max_steps, traces=strip is None)
-    for moment in moments(policy, env, large, episodes=episodes, steps=steps, bonuses=bonuses):
+    for moment in moments(policy, env, large, episodes=episodes, steps=steps, bonuses=bonuses, extrinsic=extrinsic):
         frame = picture.draw(moment)
         if column is not None and isinstance(policy, AgentPolicy) and policy.output is not None:
             frame = column.draw(frame, policy.output.features)

@@ -124,7 +124,7 @@ class Wrapper(VectorEnv):
         self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False
     ) -> NDArray[np.uint8] | None:
         """Draw the map of the environments inside."""
-        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail, heat)
+        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail, **({"heat": True} if heat else {}))
         return picture
 
     def cell_map(self, task: int = 0) -> CellMap | None:

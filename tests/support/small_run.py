@@ -25,7 +25,7 @@ SMALL = Config(
 )
 
 SMALL_ROOMS = {
-    "preset": "a2c",
+    "settings": "a2c",
     "env": "labyrinth:nine_rooms",
     "time_limit": 30,
     "frame_size": (20, 20),

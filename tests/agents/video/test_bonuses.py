@@ -101,6 +101,16 @@ def test_a_film_of_a_curious_agent_shows_what_its_run_would_pay(tmp_path):
     assert len(read(film, 540 + 3 * 78 + 12, 960)[1]) == 6
 
 
+@pytest.mark.parametrize("name", [n for n in INTRINSIC_REWARDS if n not in ("icm", "episodic_count", "noise")])
+def test_every_reward_is_restored_from_a_run(name, tmp_path):
+    config = INTRINSIC_REWARDS[name].Config(weight=1.0, warmup_steps=20)
+    settings = {"intrinsic": {name: config}, "steps": 80, "num_envs": 4, "unroll": 8}
+    run = train(run=str(tmp_path / "run"), **SMALL_ROOMS | settings)
+    found = restored_bonuses(load(run.path), run.path)
+    assert found is not None
+    assert found.names == (name,)
+
+
 def test_a_film_of_another_agent_is_as_it_was(tmp_path):
     run = train(run=str(tmp_path / "run"), **SMALL_ROOMS | {"intrinsic": {"count": 0.0}})
     assert restored_bonuses(load(run.path), run.path) is None
