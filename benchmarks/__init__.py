@@ -27,5 +27,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "learning": Benchmark("compare steps and time to a return with Stable-Baselines3's PPO", ".learning.command"),
     "density": Benchmark("compare density models with sources of known entropy", ".density.command"),
     "lag": Benchmark("compare V-trace with no correction on rollouts of outdated weights", ".lag.command"),
+    "tv": Benchmark("measure which intrinsic rewards a noisy television attracts", ".tv.command"),
     "curves": Benchmark("write a record and a figure of finished runs", ".report.curves"),
 }

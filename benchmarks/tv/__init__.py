@@ -1,0 +1,1 @@
+"""Benchmark of intrinsic rewards before a noisy television."""
