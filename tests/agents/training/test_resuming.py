@@ -28,14 +28,14 @@ SHARED = {
     "quiet": True,
 }
 PPO = SHARED | {
-    "preset": "ppo",
+    "settings": "ppo",
     "epochs": 2,
     "minibatches": 2,
     "target_kl": 0.5,
     "learning_rate": 2e-3,
     "advantage": "running",
 }
-A2C = SHARED | {"preset": "a2c", "aux": {"value_replay": 0.5}, "checkpoint_replay": True, "lambda_": 0.9}
+A2C = SHARED | {"settings": "a2c", "aux": {"value_replay": 0.5}, "checkpoint_replay": True, "lambda_": 0.9}
 NEW = ("optimizer", "epochs", "minibatches", "segment", "clip", "advantage", "value_clip", "target_kl")
 
 
