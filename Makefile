@@ -30,7 +30,8 @@ help:  ## print this
 
 demo: $(CORE)  ## install, train an agent in Labyrinth, show its score, leave a video
 	$(PY) -m morello train ppo --env labyrinth:seekavoid_arena_01 --steps 500000 --frame-size 32 64 --torso shallow \
-		--learning-rate 0.001 --constant-rate --gamma 0.97 --entropy-cost 0.015 --threads 1 --run runs/demo --resume
+		--learning-rate 0.001 --constant-rate --gamma 0.97 --entropy-cost 0.04 --final-entropy-cost 0.005 \
+		--threads 1 --run runs/demo --resume
 	$(PY) -m morello eval runs/demo
 	$(PY) -m morello watch runs/demo
 

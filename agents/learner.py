@@ -90,6 +90,8 @@ class Learner:
         self.generator = torch.Generator(model.device).manual_seed(zlib.crc32(b"minibatches") + seed)
         self.steps = 0
         self.updates = 0
+        self.intrinsic: dict[str, Tensor] = {}
+        """Normalised intrinsic rewards [T, B] of the latest rollout, by stream; none while one of them warms up."""
 
     def segments(self, T: int, B: int) -> tuple[int, int]:
         """Return the length of a segment and the least number of segments in a minibatch of a rollout [T, B].
@@ -112,12 +114,15 @@ class Learner:
         """
         c, (T, B) = self.config, rollout.action.shape
         length, _ = self.segments(T, B)
+        if c.final_entropy_cost is not None:
+            self.weights["entropy"] = self.entropy_cost
         single = c.updates == 1 and length == T
         with torch.set_grad_enabled(single):
             out = self.model.unroll(rollout, self.shares, length)
         learnt = self._learnt(rollout)
         rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
+        self.intrinsic = {} if self.streams.warming else rollout.intrinsic
         if self.replay is not None:
             self.replay.add(rollout)
         log_rho = torch.zeros_like(rollout.reward) if self.on_policy else _log_rho(out, rollout)
@@ -154,6 +159,12 @@ class Learner:
         """Return the learning rate of the next update: it decays linearly to 0 at ``total_steps``."""
         left = 1.0 if self.config.constant_rate else max(0.0, 1 - self.steps / self.total_steps)
         return self.config.learning_rate * left
+
+    @property
+    def entropy_cost(self) -> float:
+        """Return the entropy cost of the next update: it moves linearly to its final value at ``total_steps``."""
+        first, last = self.config.entropy_cost, self.config.final_entropy_cost
+        return first if last is None else first + min(1.0, self.steps / self.total_steps) * (last - first)
 
     def _parts(self, batch: Batch, starts: tuple[State, ...], length: int) -> Iterator[tuple[Batch, bool]]:
         """Yield what each update learns from, and whether losses on the replay are due in it."""

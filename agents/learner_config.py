@@ -29,7 +29,10 @@ class LearnerConfig:
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value loss, which is half the squared error."""
     entropy_cost: Annotated[float, Meta(ge=0)] = 0.01
-    """Weight of the entropy bonus (in nats)."""
+    """Weight of the entropy bonus (in nats) at the first step."""
+    final_entropy_cost: Annotated[float, Meta(ge=0)] | None = None
+    """Weight of the entropy bonus at the end of the budget, to which it moves linearly.
+    A larger budget stretches this, as it does the learning rate's decay. If not given: that of the first step."""
     learning_rate: Annotated[float, Meta(gt=0)] = 7e-4
     """Learning rate of the agent and of auxiliary losses at the first step.
     It decays linearly to 0 over the budget unless --constant-rate is given."""

@@ -85,6 +85,11 @@ class Normaliser(nn.Module):
         """Return the state per environment before the first ``reward`` [T, B]."""
         return ()
 
+    @property
+    def divisor(self) -> Tensor:
+        """Return the latest divisor, a scalar; 0 before the first rollout with a reward."""
+        return torch.ones(())
+
     def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Return the reward [T, B], the divisor (a scalar), and the state after the rollout."""
         return reward, torch.ones((), device=reward.device), state
@@ -99,6 +104,11 @@ class RewardDeviation(Normaliser):
         super().__init__(gamma)
         self.moments, self.size = Moments(), Moments()
 
+    @property
+    def divisor(self) -> Tensor:
+        """Return the latest divisor, a scalar; 0 before the first rollout with a reward."""
+        return torch.maximum(self.moments.deviation, self.size.mean).float()
+
     def spread(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the quantity whose standard deviation is to be 1 [T, B], and the state."""
         return reward, state
@@ -109,7 +119,7 @@ class RewardDeviation(Normaliser):
         mean = torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
         self.moments.update(x - mean, valid)
         self.size.update(reward.abs(), valid)
-        divisor = torch.maximum(self.moments.deviation, self.size.mean).float()
+        divisor = self.divisor
         return torch.where(divisor > 0, reward / divisor, reward), divisor, state
 
 

@@ -24,6 +24,7 @@ RESERVED = {
     "gradient_norm",
     "time",
     "eval",
+    "explore",
 }
 """Names of the learner's own streams, losses and norms, and prefixes of the records' own keys."""
 

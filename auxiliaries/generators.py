@@ -14,7 +14,7 @@ class Draws(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), device="cpu")))
         self._state: Tensor | None = None  # loaded state, to be set once the device is known
 
     def on(self, device: torch.device) -> torch.Generator:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 def contents(x: Tensor) -> list[bytes]:
     """Return the bytes of each row of ``x`` [N, ...], on the CPU."""
-    rows = x.flatten(1).contiguous().numpy()
-    listed: Any = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel().tolist()
+    rows = x.flatten(1).contiguous().view(torch.uint8).numpy()  # NumPy lacks bfloat16
+    listed: Any = rows.view(np.dtype((np.void, rows.shape[1]))).ravel().tolist()
     return cast("list[bytes]", listed)
 
 

@@ -175,25 +175,25 @@ def _minigrid(
     env_offset: int = 0,
     render: bool = False,
 ) -> VectorEnv:
-    """Make a MiniGrid task through EnvPool, or through Gymnasium for those with a noisy TV, which EnvPool lacks."""
+    """Make a MiniGrid task through EnvPool, or, of a chain of rooms, through MiniGrid itself."""
     from .adapters.envpool import EnvPool
-    from .adapters.gridworld import task
+    from .adapters.gridworld import MULTI_ROOMS, task
 
-    if name.startswith("MultiRoomNoisyTV"):
+    if name in MULTI_ROOMS:
         try:
-            from .adapters.minigrid import NoisyRooms
+            from .adapters.minigrid import Rooms
         except ModuleNotFoundError as error:
             raise UserError("MiniGrid is not installed: pip install 'morello[envs]'") from error
-        return NoisyRooms(name, num_envs, device, seed, env_offset=env_offset, render=render)
+        return Rooms(name, num_envs, device, seed, env_offset=env_offset, render=render)
 
     return EnvPool(task(name), num_envs, device, seed, threads=threads, env_offset=env_offset, render=render)
 
 
 def _minigrid_lines() -> Lines:
     """List every task."""
-    from .adapters.gridworld import ACTIONS, ROOMS_AND_SIZE, known_tasks
+    from .adapters.gridworld import ACTIONS, MULTI_ROOMS, known_tasks
 
-    for name in [*known_tasks(), *(f"MultiRoomNoisyTV-N{rooms}-S{size}" for rooms, size in ROOMS_AND_SIZE)]:
+    for name in [*known_tasks(), *MULTI_ROOMS]:
         yield f"minigrid:{name}", _actions(ACTIONS)
 
 

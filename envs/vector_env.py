@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .cell_map import CellMap
 from .errors import UserError
 from .experience import Spec, Timestep
 
@@ -111,10 +112,14 @@ class VectorEnv(ABC):
         """
         return None
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> Pixels | None:
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False) -> Pixels | None:
         """Draw a map of environment 0 for human viewers, uint8 [height, width, 3], with its past positions ``trail``
-        [T, 2]; None if it has no map.
+        [T, 2]: as a line or, with ``heat``, as the time spent in each cell. None if it has no map.
         """
+        return None
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the map of the cells of a task, for human viewers; None if it has none."""
         return None
 
     def oracle(self) -> Player | None:

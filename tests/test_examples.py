@@ -66,11 +66,11 @@ def test_custom_loss(tmp_path, capsys):
         AUXILIARY_LOSSES.pop("next_colour", None)
 
 
-def test_custom_reward(tmp_path, capsys):
+def test_custom_bonus(tmp_path, capsys):
     from morello.__main__ import main
     from morello.auxiliaries import INTRINSIC_REWARDS
 
-    file, run = str(BY_NAME["custom_reward"]), str(tmp_path / "run")
+    file, run = str(BY_NAME["custom_bonus"]), str(tmp_path / "run")
     tiny = "--env labyrinth:my_way_home_sparse --frame-size 36 36 --steps 600 --num-envs 4 --log-every 100 --threads 1"
     own = "--intrinsic.surprise.weight 0.1 --intrinsic.surprise.learning-rate 0.003 --extrinsic.weight 0"
     try:
@@ -87,8 +87,8 @@ def test_custom_reward(tmp_path, capsys):
         assert config["intrinsic"]["surprise"]["weight"] == 0.1
         assert config["extrinsic"] == {"weight": 0}
         records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-        logged = {"loss/surprise", "surprise/reward", "surprise/divisor", "surprise/value", "loss/value/surprise"}
-        assert logged <= records[-1].keys()
+        logged = {"surprise/reward", "surprise/divisor", "surprise/value", "loss/value/surprise", "loss/surprise"}
+        assert logged | {"surprise/change"} <= records[-1].keys()
         assert records[-1]["surprise/gradient_share"] == 0
         for words, flag in (
             (["--intrinsic.surprise.gamma", "1"], "--intrinsic.surprise.gamma"),

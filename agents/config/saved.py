@@ -57,6 +57,7 @@ NEWER_FIELDS: dict[type[Any], dict[str, Any]] = {
         "advantage": "raw",
         "value_clip": None,
         "target_kl": None,
+        "final_entropy_cost": None,
     },
     ReplayConfig: {"every": "epoch", "policy": 0.0},
 }

@@ -41,14 +41,20 @@ class Events:
     def video(self, name: str, frames: Any, step: int, fps: int = 15) -> None:
         """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) as a GIF among the images."""
         from PIL import Image
-        from tensorboard.compat.proto.summary_pb2 import Summary
 
         images = [Image.fromarray(frame) for frame in np.asarray(frames)]
         buffer = BytesIO()
         images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
-        width, height = images[0].size
-        gif = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=buffer.getvalue())
-        self._add(Summary(value=[Summary.Value(tag=name, image=gif)]), step)
+        self.image(name, buffer.getvalue(), step)
+
+    def image(self, name: str, encoded: bytes, step: int) -> None:
+        """Write an image, in the bytes of a PNG or GIF."""
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = Image.open(BytesIO(encoded)).size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+        self._add(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def forget_from(self, step: int) -> None:
         """Make TensorBoard hide the data of ``step`` and later."""

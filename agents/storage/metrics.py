@@ -57,6 +57,15 @@ class Metrics:
         """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) to TensorBoard, as a GIF among its images."""
         self.events.video(name, frames, step, fps)
 
+    def picture(self, name: str, png: bytes, step: int) -> None:
+        """Replace the file NAME.png, atomically, and write the picture to TensorBoard."""
+        path = self.path.with_name(f"{name}.png")
+        try:
+            replace_file(path, png)
+        except OSError as error:
+            self.warn(f"{path} was not written: {error.strerror or error}")
+        self.events.image(name, png, step)
+
     @property
     def lost(self) -> int:
         """Return the number of records that the disk refused."""

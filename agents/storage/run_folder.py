@@ -6,6 +6,7 @@
     provenance.json  a list of starts: command, code, versions, hardware, job
     metrics.jsonl    one record per line
     tensorboard/     the same as events
+    exploration.png  where the agent has been, if its environment tells the agent's cell
     checkpoints/     see ``checkpoint``
     videos/
     lock             held by the process that trains
@@ -159,6 +160,11 @@ class Run:
         """Write ``frames`` (uint8 [T, H, W, 3], tensor or array) to TensorBoard."""
         self._check_open()
         self.metrics.video(name, frames, step, fps)
+
+    def picture(self, name: str, png: bytes, step: int) -> None:
+        """Replace NAME.png in the folder, atomically, and write the picture to TensorBoard."""
+        self._check_open()
+        self.metrics.picture(name, png, step)
 
     def truncate_metrics(self, step: int, records: int | None = None) -> int:
         """Delete the records of later steps, which a resumed run writes again. Return how many of the previous

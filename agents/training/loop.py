@@ -165,6 +165,7 @@ class Training:
             if log or score or finished:
                 on_record(self._log(self.recorder.record(runner), progress, score))
             if self.schedule.due("checkpoint", config.checkpoint_every, self.steps) or finished or self.alarmed:
+                self._draw(progress)
                 failed = self._checkpoint(progress, last=finished)
             if not finished:
                 self.stop.check()
@@ -235,6 +236,17 @@ class Training:
             progress.message(f"no {missing} at step {self.steps:,}: {what}", warning=True)
         return found
 
+    def _draw(self, progress: Progress) -> None:
+        """Draw what was explored, if the environment tells it; training does not depend on it. The picture comes before
+        the checkpoint, so that its means of rewards go on from there in a resumed run.
+        """
+        try:
+            if (png := self.recorder.picture()) is not None:
+                self.folder.picture("exploration", png, self.steps)
+        except Exception as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            progress.message(f"no picture of exploration at step {self.steps:,}: {what}", warning=True)
+
     def _checkpoint(self, progress: Progress, anew: bool = False, last: bool = False) -> OSError | None:
         """Write a checkpoint. A full disk costs only the checkpoint, never the run, and non-finite weights never
         replace an intact checkpoint. With ``anew`` the environments' state is omitted, so that a resumed run begins new
@@ -277,6 +289,8 @@ class Training:
         learner, actor = fresh["learner"], fresh["actor"]
         learner |= {"model": {}, "plugins": {}, "memories": {}}
         del learner["generator"], learner["advantages"]  # which earlier versions lack
+        if "exploration" not in state:
+            fresh.pop("exploration", None)
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 

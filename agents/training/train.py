@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...auxiliaries import Auxiliary
+from ...envs.errors import UserError
 from ..config.build import Parts, build, environment, network
 from ..config.config import Config
 from ..config.overrides import preset_named, with_overrides
@@ -39,6 +40,8 @@ def train(
     checkpoint is written, then KeyboardInterrupt is raised for Ctrl-C and SystemExit for other signals.
     """
     if isinstance(settings, str):
+        if preset != "custom":
+            raise UserError(f"a preset is given first, train({preset!r}, ...): 'preset' only names a Config or Preset.")
         preset, settings = settings, preset_named(settings)
     if isinstance(settings, Preset):
         settings = settings.at(overrides["unroll"]) if "unroll" in overrides else settings.config

@@ -13,7 +13,7 @@ from .film import watch
 
 @dataclass(frozen=True)
 class WatchFlags:
-    """Film the agent of a run: its observations, position, value estimate and actions."""
+    """Film the agent of a run: its observations, position, value estimate, actions and intrinsic rewards."""
 
     run: Positional[str]
     """Folder of the run."""

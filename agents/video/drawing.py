@@ -85,14 +85,23 @@ def draw_bars(draw: ImageDraw.ImageDraw, vector: NDArray[np.float32], box: Box) 
 
 
 def draw_curve(
-    canvas: Image.Image, values: NDArray[np.float64], box: Box, low: float, high: float, colour: Colour
+    canvas: Image.Image,
+    values: NDArray[np.float64],
+    box: Box,
+    low: float,
+    high: float,
+    colour: Colour,
+    pitch: float = 2,
 ) -> None:
-    """Draw a line through ``values``, two pixels per step, smoothed by drawing it three times as large."""
+    """Draw a line through ``values``, which are not all NaN, ``pitch`` pixels per step, smoothed by drawing it three
+    times as large.
+    """
     scale, (x0, y0, x1, y1) = 3, box
     big = Image.new("L", ((x1 - x0) * scale, (y1 - y0) * scale), 0)
     draw = ImageDraw.Draw(big)
     height = (y1 - y0 - 4) * scale
-    points = [(2 * n * scale, 2 * scale + height * (high - v) / (high - low)) for n, v in enumerate(values) if v == v]
+    step, unit = pitch * scale, height / (high - low)
+    points = [(n * step, 2 * scale + unit * (high - v)) for n, v in enumerate(values) if v == v]
     if len(points) > 1:
         draw.line(points, 255, 2 * scale, "curve")
     x, y = points[-1]

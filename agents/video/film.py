@@ -23,38 +23,53 @@ from ..config.config import EVAL_LIMIT, Config
 from ..config.devices import resolve_device
 from ..config.environment_options import environment_options
 from ..config.load import load
+from ..config.saved import from_saved, modern
 from ..config.trust import allow_import
 from ..config.validation import validated_field
 from ..evaluation.environments import environment_for, own_environment
 from ..evaluation.evaluate import SEED
 from ..evaluation.policies import AgentPolicy, Policy, agent_policy
+from ..learner_config import ExtrinsicConfig
 from ..model import EXTRINSIC, ActorCritic
 from ..storage.checkpoint import to_stderr
 from ..storage.paths import same_directory
 from ..storage.run_folder import VIDEOS
+from .bonuses import Bonuses, restored_bonuses
 from .drawing import Pixels
 from .encode import FPS, write_video
 from .frame import MAP_SIZE, VIEW_SIZE, Moment, Picture
 from .side_panel import SidePanel, side_panel
+from .strip_chart import StripChart
+from .visits import Visits
 
 MAP_EVERY = 3
 """Number of steps between two drawings of the map, which takes longer than the rest of the frame."""
 
 
 def moments(
-    policy: Policy, env: VectorEnv, large: VectorEnv | None = None, *, episodes: int = 1, steps: int | None = None
+    policy: Policy,
+    env: VectorEnv,
+    large: VectorEnv | None = None,
+    *,
+    episodes: int = 1,
+    steps: int | None = None,
+    bonuses: Bonuses | None = None,
+    extrinsic: bool = True,
 ) -> Iterator[Moment]:
     """Play new episodes in environment 0 of ``env`` and generate each step: ``episodes`` whole episodes, or ``steps``
     steps regardless of the number of episodes.
 
     Episodes are cut short with a warning if they take more than `EVAL_LIMIT` steps on average, unless the environment
     has a longer limit of its own. ``large`` is the same environment with larger images, in which the same actions are
-    taken; without it the large view is the image that ``env`` renders for people, if it has one.
+    taken; without it the large view is the image that ``env`` renders for people, if it has one. With ``bonuses``
+    moments have streams, and the map shows the time spent in each cell instead of a trail. ``extrinsic``: the agent
+    learnt the value of the environment's reward.
     """
     timestep, enlarged = env.reset(), None if large is None else large.reset()
     step, episode, total = 0, 0, 0.0
     trail: list[NDArray[np.float32]] = []
     above: Pixels | None = None
+    visits = None if bonuses is None else Visits(env)
     limit = episodes * max(EVAL_LIMIT, (env.spec.max_steps or 0) + 1)
     for n in itertools.count(1):
         first, last = bool(timestep.first[0]), bool(timestep.last[0])
@@ -62,10 +77,19 @@ def moments(
         step, total, trail = (0, 0.0, []) if first else (step + 1, total + reward, trail)
         if "position" in timestep.info:
             trail.append(timestep.info["position"][0].cpu().numpy().copy())
+        if visits is not None:
+            visits.add(timestep)
         if first or last or step % MAP_EVERY == 0:
-            above = env.top_view(MAP_SIZE, MAP_SIZE, np.array(trail))
+            heat = {} if bonuses is None else {"heat": True}  # environments without it need not know it
+            above = env.top_view(MAP_SIZE, MAP_SIZE, np.array(trail), **heat)
+            if above is None and visits is not None:
+                above = visits.draw(MAP_SIZE)
         action = policy(timestep)
         output = policy.output if isinstance(policy, AgentPolicy) else None
+        paid: dict[str, tuple[float, float]] = {}
+        if bonuses is not None and output is not None:
+            found = bonuses(timestep, output.features, action)
+            paid = {k: (float(r[0]), float(output.value[k][0, 0])) for k, r in found.items()}
         yield Moment(
             step=step,
             episode=episode,
@@ -76,9 +100,10 @@ def moments(
             view=env.render() if enlarged is None else _first_image(enlarged),
             map=above,
             vector=timestep.observation["vector"][0].cpu().numpy().copy() if "vector" in timestep.observation else None,
-            value=None if output is None else float(output.value[EXTRINSIC][0, 0]),
+            value=None if output is None or not extrinsic else float(output.value[EXTRINSIC][0, 0]),
             probabilities=None if output is None else output.logits[0, 0].float().softmax(-1).cpu().numpy(),
             action=None if last else int(action[0]),
+            streams=paid,
         )
         episode += last
         if n == steps if steps is not None else episode == episodes:
@@ -108,15 +133,21 @@ def frames(
     title: str = "",
     note: str = "",
     column: SidePanel | None = None,
+    bonuses: Bonuses | None = None,
+    extrinsic: bool = True,
 ) -> Iterator[Pixels]:
-    """Generate frames uint8 [540, 960, 3], one per step, wider if there is a ``column`` next to them; the last frame of
-    an episode is held for a second. See ``moments``.
+    """Generate frames uint8 [540, 960, 3], one per step, wider if there is a ``column`` next to them, and higher if
+    there are ``bonuses``, by a strip of all rewards and values; the last frame of an episode is held for a second. See
+    ``moments``.
     """
-    picture = Picture(env.spec.action_names, title, note, env.spec.max_steps)
-    for moment in moments(policy, env, large, episodes=episodes, steps=steps):
+    strip = None if bonuses is None else StripChart(bonuses.names, extrinsic=extrinsic)
+    picture = Picture(env.spec.action_names, title, note, env.spec.max_steps, traces=strip is None)
+    for moment in moments(policy, env, large, episodes=episodes, steps=steps, bonuses=bonuses, extrinsic=extrinsic):
         frame = picture.draw(moment)
         if column is not None and isinstance(policy, AgentPolicy) and policy.output is not None:
             frame = column.draw(frame, policy.output.features)
+        if strip is not None:
+            frame = strip.draw(frame, moment)
         for _ in range(FPS if moment.last else 1):
             yield frame
 
@@ -157,6 +188,8 @@ def watch(
             title=name,
             note=f"{agent.config.get('preset', '')}   after {agent.step:,} steps",
             column=side_panel(agent, run),
+            bonuses=restored_bonuses(agent, run),
+            extrinsic=from_saved(run, ExtrinsicConfig, modern(agent.config)["extrinsic"], "extrinsic.").weight != 0,
         )
         write_video(track(pictures, "filming", console=Console(stderr=True), transient=True), path)
     return path

@@ -72,21 +72,31 @@ class Moment(NamedTuple):
     value: float | None = None  # of the extrinsic reward
     probabilities: NDArray[np.float32] | None = None  # [A]
     action: int | None = None  # taken here
+    streams: dict[str, tuple[float, float]] = {}  # noqa: RUF012 - intrinsic: reward of the step before, normalised; value
 
 
 class Picture:
     """Draws successive `Moment`s. ``title`` and ``note`` are at the top; traces scroll and are cleared between
-    episodes.
+    episodes. Without ``traces`` the actions have their place.
     """
 
     size = (WIDTH, HEIGHT)
 
-    def __init__(self, action_names: Sequence[str], title: str = "", note: str = "", steps: int | None = None) -> None:
+    def __init__(
+        self,
+        action_names: Sequence[str],
+        title: str = "",
+        note: str = "",
+        steps: int | None = None,
+        *,
+        traces: bool = True,
+    ) -> None:
         self.actions, self.steps = [name.replace("_", " ") for name in action_names], steps
         self.values: deque[float] = deque(maxlen=TRACE_STEPS)
         self.rewards: deque[float] = deque(maxlen=TRACE_STEPS)
         self._base: dict[bool, Image.Image] = {}
-        self._title, self._note = title, note
+        self._title, self._note, self._has_traces = title, note, traces
+        self._actions = ACTIONS if traces else union(ACTIONS, TRACES)
 
     def draw(self, moment: Moment) -> Pixels:
         """Draw one frame, uint8 [540, 960, 3]."""
@@ -104,14 +114,16 @@ class Picture:
         self._beside(canvas, draw, moment)
         self._facts(draw, moment, FACTS if occupied else union(MAP, FACTS))
         self._probabilities(draw, moment)
-        self._traces(canvas, draw)
+        if self._has_traces:
+            self._traces(canvas, draw)
         return np.asarray(canvas)
 
     def _still(self, occupied: bool) -> Image.Image:
         """Draw the static parts; ``occupied``: the place of the map is occupied."""
         canvas = Image.new("RGB", self.size, GROUND)
         draw = ImageDraw.Draw(canvas)
-        boxes = [VIEW, ACTIONS, TRACES, *([MAP, FACTS] if occupied else [union(MAP, FACTS)])]
+        boxes = [VIEW, self._actions, *([MAP, FACTS] if occupied else [union(MAP, FACTS)])]
+        boxes += [TRACES] if self._has_traces else []
         for box in boxes:
             draw.rounded_rectangle(box, 8, PANEL)
         draw.text((20, 27), "morello", CHERRY, font(20, bold=True), "lm")
@@ -177,9 +189,10 @@ class Picture:
             shown = sorted(np.argsort(-m.probabilities)[:18].tolist())
         shown = shown[:18]
         rows = max(5, math.ceil(len(shown) / 2))
-        height, width = (ACTIONS[3] - ACTIONS[1] - 14) / rows, (ACTIONS[2] - ACTIONS[0]) // 2
+        box = self._actions
+        height, width = min(40.0, (box[3] - box[1] - 14) / rows), (box[2] - box[0]) // 2
         for n, a in enumerate(shown):
-            x, y = ACTIONS[0] + 16 + width * (n // rows), ACTIONS[1] + 7 + height * (n % rows + 0.5)
+            x, y = box[0] + 16 + width * (n // rows), box[1] + 7 + height * (n % rows + 0.5)
             taken = a == m.action
             ink = CHERRY if taken else DIM
             draw.text((x, y), self.actions[a][:20], ink, font(min(13, int(height) + 1), bold=taken), "lm")

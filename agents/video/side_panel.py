@@ -14,16 +14,11 @@ from torch import Tensor
 
 from ...auxiliaries import AUXILIARY_LOSSES, AuxiliaryLoss
 from ...backbones import Features
-from ...envs.errors import UserError
 from ..agent import Agent
-from ..config.auxiliaries import auxiliary_of
-from ..config.load import MISFITS, in_short, refuse_other_shapes, shapes_of
-from ..config.saved import from_saved
-from ..learner_config import LearnerConfig
 from ..storage import checkpoint
-from ..storage.config_file import CHECKPOINTS
 from ..storage.metrics import METRICS, read_records
 from .drawing import CHERRY, DIM, GROUND, HEIGHT, INK, LINE, PANEL, Box, Pixels, font, inner
+from .restored import restored, settings_of
 
 WIDTH = 232
 BOXES: tuple[Box, Box] = ((4, 52, 212, 278), (4, 294, 212, 520))
@@ -92,38 +87,15 @@ def side_panel(agent: Agent, run: Path) -> SidePanel | None:
     """Build the column for the agent of a run folder, from the losses it was trained with that are registered here and
     have something to display. None if there are none.
     """
-    trained: dict[str, Any] = {k: v for k, v in agent.config.get("aux", {}).items() if k in AUXILIARY_LOSSES}
-    losses = {}
-    for name, settings in trained.items():
+    trained, losses = settings_of(agent, "aux"), {}
+    for name in trained:
         kind: Any = AUXILIARY_LOSSES[name]
         if kind.heat is not AuxiliaryLoss.heat:
-            losses[name] = _restored(name, settings, agent, run)
+            loss = restored("aux", name, agent, run)
+            assert isinstance(loss, AuxiliaryLoss)
+            losses[name] = loss
     curves = _curves(run / METRICS, list(trained))
     return SidePanel(losses, curves) if losses or curves else None
-
-
-def _restored(name: str, settings: Mapping[str, Any], agent: Agent, run: Path) -> AuxiliaryLoss:
-    """Build a loss as in training, with its weights from the newest checkpoint. UserError if they do not fit."""
-    found = checkpoint.load(run / CHECKPOINTS, part=("learner", "plugins", name))
-    if found is None:
-        raise UserError(f"{run} has no checkpoints")
-    own = from_saved(run, AUXILIARY_LOSSES[name].Config, settings, f"aux.{name}.")
-    learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
-
-    def build() -> AuxiliaryLoss:
-        module = auxiliary_of("aux", name, own, learner, agent.config.get("seed", 0), agent.spec, agent.model.sizes)
-        assert isinstance(module, AuxiliaryLoss)
-        module.attach(agent.model.encoder)
-        return module
-
-    try:
-        refuse_other_shapes(build, shapes_of(found[1]))
-        module = build()
-        module.load_state_dict(found[1])
-    except MISFITS as error:
-        what = in_short(error).rstrip(".")
-        raise UserError(f"the loss '{name}' in {run} does not match the current one: {what}.") from error
-    return module.to(agent.model.device).eval().requires_grad_(False)
 
 
 def _curves(metrics: Path, names: list[str]) -> list[Curve]:

@@ -12,7 +12,7 @@ from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
 from ..base import IntrinsicConfig, IntrinsicReward, Scored
-from .parts.episodes import Episode, empty, recall, remember
+from .parts.episodes import Episode, compared, empty, remember
 from .parts.hashing import Counts, episodic_counts
 from .parts.keys import first_visits, longest
 
@@ -57,7 +57,7 @@ class Coverage(IntrinsicReward):
         cells = numbered_cells(rollout)
         if self.config.span == "episode":
             assert isinstance(state, Episode)
-            number = episodic_counts(cells, recall(state, cells, rollout.first))[1:]
+            number = compared(episodic_counts, state, cells, rollout.first)[1:]
             self.metrics = first_visits(number, rollout)
             return Scored((number == 1).float(), remember(state, cells, rollout.first))
         number = self.counts(cells, torch.ones_like(rollout.first))[1:]

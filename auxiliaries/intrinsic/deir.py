@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
+from jaxtyping import Float
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +19,7 @@ from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
 from ..generators import Draws
 from ..pooling import Commonest
 from ..reduction import average
-from .parts.episodes import Episode, Recalled, empty, recall, remember
+from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import squared_distances
 from .parts.networks import Embedding, perceptron
 from .parts.view import View, Views
@@ -50,11 +51,11 @@ class DEIRConfig(IntrinsicConfig):
     """Learning rate of the reward's own networks (Adam)."""
 
 
-def novelty(e: Tensor, h: Tensor, recalled: Recalled) -> Tensor:
+def novelty(rows: Float[Tensor, "N B D"], recalled: Recalled) -> Float[Tensor, "N B"]:
     """Compute ``min_i |e[i] - e[t]|^2 / (|h[i] - h[t]| + epsilon)`` over the i that precede t in its episode (equation
-    4): [T + 1, B, E] and [T + 1, B, H] -> [T + 1, B]; infinite where there are none. Keys hold e and h, joined.
+    4); infinite where there are none. Rows and keys hold e and h, joined.
     """
-    seen, led = recalled.keys[..., : e.shape[-1]], recalled.keys[..., e.shape[-1] :]
+    (e, h), (seen, led) = rows.chunk(2, -1), recalled.keys.chunk(2, -1)
     apart = squared_distances(e, Recalled(seen, recalled.earlier))
     by = squared_distances(h, Recalled(led, recalled.earlier)).sqrt()
     return torch.where(recalled.earlier, apart / (by + EPSILON), torch.inf).amin(-1).T
@@ -168,7 +169,7 @@ class DEIR(IntrinsicReward):
         led = torch.cat([state.trajectory.unsqueeze(0), h.float()])
         led = torch.where(first.unsqueeze(-1), 0.0, led)
         rows = torch.cat([e, led], -1)
-        bonus = novelty(e, led, recall(state.episode, rows, first))[1:]
+        bonus = compared(novelty, state.episode, rows, first)[1:]
         bonus = torch.where(rollout.valid, bonus, 0.0)
         return Scored(bonus, Remembered(remember(state.episode, rows, first), after.float()), led[:-1])
 

@@ -18,7 +18,7 @@ from ...envs.experience import Rollout, Spec
 from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
 from ..generators import Draws
 from ..reduction import average
-from .parts.episodes import Episode, Recalled, empty, recall, remember
+from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.networks import Embedding, perceptron
 from .parts.view import View, Views
 
@@ -132,7 +132,7 @@ class ETD(IntrinsicReward):
         first = rollout.first
         with self.precision(first.device):
             x = self.place(self.embed(self.view(rollout.observation))).float().unflatten(0, first.shape)
-        bonus = torch.where(rollout.valid, nearest_before(x, recall(state, x, first))[1:], 0.0)
+        bonus = torch.where(rollout.valid, compared(nearest_before, state, x, first)[1:], 0.0)
         return Scored(bonus, remember(state, x, first))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:

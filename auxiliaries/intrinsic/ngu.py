@@ -18,9 +18,9 @@ from ...envs.trees import State
 from ..base import Scored
 from ..pooling import Commonest
 from ..reduction import average
-from .parts.distillation import Distilled, DistilledConfig
+from .parts.distillation import Distilled, DistilledConfig, Known, kept
 from .parts.dynamics import InverseModel
-from .parts.episodes import Episode, empty, recall, remember
+from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
 from .parts.view import Views
@@ -73,7 +73,7 @@ class Memory(NamedTuple):
 class Context(NamedTuple):
     """What `observe` and `forward` reuse."""
 
-    target: Float[Tensor, "T B size"]  # random features of the observations arrived at
+    known: Known  # of the observations arrived at
     error: Float[Tensor, "T B"]  # of predicting them
 
 
@@ -151,15 +151,20 @@ class NGU(Distilled):
         return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
-        """Score T transitions; the context keeps RND's targets and errors."""
+        """Score T transitions; the context keeps RND's errors and what is known of the observations."""
         assert isinstance(state, Memory)
         c, valid, views = self.config, rollout.valid, self.view(rollout.observation)
         with self.precision(rollout.reward.device):
             phi = self.embed(views, rollout)
-            error, target = self.networks.error(self.whitening(arrivals(views, rollout)))
-        context = Context(target.view(*valid.shape, -1), error.view_as(rollout.reward))
-        distances = squared_distances(phi, recall(state.episode, phi, rollout.first))[:, 1:]
-        near = nearest(distances, c.neighbours).transpose(0, 1)
+            white = self.whitening(arrivals(views, rollout))
+            error, target = self.networks.error(white)
+            known = Known(target.view(*valid.shape, -1), kept(white, valid.shape))
+        context = Context(known, error.view(valid.shape))
+
+        def nearby(x: Tensor, recalled: Recalled) -> Tensor:
+            return nearest(squared_distances(x, recalled), c.neighbours).transpose(0, 1)
+
+        near = compared(nearby, state.episode, phi, rollout.first)[1:]
         mean, running = running_mean(near, state.distance)
         bonus, factor = episodic_bonus(near, mean, c), modulator(context.error, self.errors, c.limit)
         episode = remember(state.episode, phi, rollout.first)
@@ -188,7 +193,7 @@ class NGU(Distilled):
             phi = self.embed(views, rollout)
             logits = self.inverse(phi[:-1], phi[1:])
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
-        error, mask = super().forward(rollout, features, scored._replace(context=scored.context.target))
+        error, mask = super().forward(rollout, features, scored._replace(context=scored.context.known))
         self.metrics = self.metrics | {
             "accuracy": average((logits.detach().argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),

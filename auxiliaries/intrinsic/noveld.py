@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
-from ...envs.trees import State
+from ...envs.trees import State, tree_map
 from ..base import Scored
 from ..reduction import average
-from .parts.distillation import Distilled, DistilledConfig
+from .parts.distillation import Distilled, DistilledConfig, Known, kept
 from .parts.keys import KeyConfig, Visits, first_visits
 
 
@@ -69,10 +69,12 @@ class NovelD(Distilled):
         return self.visits.initial_state(batch)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
-        """Score T transitions; the context keeps the targets [T, B, size] of the observations arrived at."""
+        """Score T transitions; the context keeps what is known of the observations arrived at."""
         number, memory = self.visits(rollout, state)
+        views, shape = self.whitening(self.view(rollout.observation)), rollout.first.shape
         with self.precision(rollout.reward.device):
-            square, target = self.networks.error(self.whitening(self.view(rollout.observation)))
+            square, target = self.networks.error(views)
+            known = tree_map(lambda x: x[1:], Known(target.view(*shape, -1), kept(views, shape)))
         error = (square * self.config.size).sqrt().view_as(rollout.first)
         fresh = number == 1
         bonus = rises(error, fresh, self.config.alpha)
@@ -80,4 +82,4 @@ class NovelD(Distilled):
             "error": average(error[1:], rollout.valid),
             "paid": average((bonus > 0).float(), rollout.valid & fresh),
         }
-        return Scored(bonus, memory, target.view(*rollout.first.shape, -1)[1:])
+        return Scored(bonus, memory, known)

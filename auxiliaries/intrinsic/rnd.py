@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...backbones import Features
 from ...envs.experience import Rollout
 from ..base import Scored
-from .parts.distillation import Distilled, DistilledConfig
+from .parts.distillation import Distilled, DistilledConfig, Known, kept
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class RND(Distilled):
     paper = "error of predicting a fixed random network (RND, Burda et al. 2018)"
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
-        """Score T transitions by the error at o[t + 1]; the context keeps the targets [T, B, size]."""
+        """Score T transitions by the error at o[t + 1]; the context keeps what is known of them."""
+        shape, views = rollout.reward.shape, self.whitening(self.arrived(rollout))
         with self.precision(rollout.reward.device):
-            error, target = self.networks.error(self.whitening(self.arrived(rollout)))
-        return Scored(error.view_as(rollout.reward), (), target.view(*rollout.reward.shape, -1))
+            error, target = self.networks.error(views)
+            known = Known(target.view(*shape, -1), kept(views, shape))
+        return Scored(error.view(shape), (), known)

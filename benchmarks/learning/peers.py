@@ -21,6 +21,8 @@ class PeerSettings:
     num_envs: int
     gamma: float
     entropy_cost: float
+    final_entropy_cost: float | None = None
+    """Entropy cost at the end, to which it moves linearly; None: it stays."""
     unroll: int = 64
     epochs: int = 4
     minibatch: int = 512
@@ -47,7 +49,7 @@ def peer_settings(config: Config, own: bool = False) -> PeerSettings:
     `PeerSettings`.
     """
     ours = {field.name: getattr(config.learner, field.name) for field in dataclasses.fields(config.learner)}
-    shared = PeerSettings(config.num_envs, ours["gamma"], ours["entropy_cost"])
+    shared = PeerSettings(config.num_envs, ours["gamma"], ours["entropy_cost"], ours["final_entropy_cost"])
     if own or ours["clip"] is None:
         return dataclasses.replace(shared, minibatch=min(shared.minibatch, shared.unroll * shared.num_envs))
     if ours["optimizer"] != "adam":

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...agents.config.build import environment
 from ...agents.config.config import Config
+from ...agents.learner_config import LearnerConfig
 from ...agents.model import fitting_torso
 from ...backbones import TORSOS
 from ...envs.errors import UserError
@@ -34,7 +35,7 @@ def train(config: Config, log: EpisodeLog, own: bool = False) -> None:
         if set(env.spec.observation) != {"image"}:
             raise UserError(f"The peers take images alone, which {config.env} does not show: add --peers none.")
         agent = peer(config, LoggedVecEnv(env, config, log), own)
-        agent.learn(config.steps, callback=Updates(log))
+        agent.learn(config.steps, callback=Updates(log, config.learner))
 
 
 class LoggedVecEnv(BatchedVecEnv):
@@ -63,11 +64,13 @@ class LoggedVecEnv(BatchedVecEnv):
 
 
 class Updates(BaseCallback):
-    """Tells the log when training begins and when each update has ended, which is when the next rollout begins."""
+    """Tells the log when training begins and when each update has ended, which is when the next rollout begins, and
+    moves the entropy cost as our learner does.
+    """
 
-    def __init__(self, log: EpisodeLog) -> None:
+    def __init__(self, log: EpisodeLog, learner: LearnerConfig) -> None:
         super().__init__()
-        self.log = log
+        self.log, self.learner = log, learner
 
     def _on_training_start(self) -> None:
         self.log.start()
@@ -75,6 +78,10 @@ class Updates(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.log.steps:
             self.log.updated()
+        first, last = self.learner.entropy_cost, self.learner.final_entropy_cost
+        if last is not None:
+            agent: Any = self.model
+            agent.ent_coef = first + min(1.0, agent.num_timesteps / agent._total_timesteps) * (last - first)
 
     def _on_training_end(self) -> None:
         self.log.updated()

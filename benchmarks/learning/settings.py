@@ -35,7 +35,7 @@ ARENA = {
     "learning_rate": 0.001,
     "constant_rate": True,
 }
-"""Settings of --smoke: those of ``make demo``."""
+"""Settings of --smoke: those of ``make demo``, but for an entropy cost that does not fall."""
 ARENA_A2C = {"unroll": 10, "learning_rate": 0.0015, "entropy_cost": 0.006}
 """What is different for presets that are no PPO."""
 
@@ -59,8 +59,8 @@ class LearningFlags:
     own leaves it its own, with which it is known to learn well in the arena of make demo;
     none trains our agent alone."""
     smoke: bool = False
-    """Use other defaults: seekavoid_arena_01 with the settings of make demo (for agents that are no PPO, a rate and an
-    entropy cost of their own), 150,000 steps, one seed; it takes minutes."""
+    """Use other defaults: seekavoid_arena_01 with the settings of make demo, but for an entropy cost that stays (for
+    agents that are no PPO, a rate and an entropy cost of their own), 150,000 steps, one seed; it takes minutes."""
     out: str = "benchmarks/results"
     """Folder in which the result is written."""
     work: str = "runs/bench-learning"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
+from ..cell_map import CellMap
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep
 from ..processes import forked
@@ -87,6 +88,7 @@ class EnvPool(Pool):
     ) -> None:
         self.task, self.num_envs, self.device = task, num_envs, device
         self.codes = task.side is not None  # True if the image is a grid of codes rather than colours
+        self.num_cells = None if task.side is None else task.side**2
         threads = (threads or torch.get_num_threads()) * (2 if task.processes else 1)
         self._settings = task.settings | {"num_threads": min(num_envs, threads)}
         if task.limit is not None:
@@ -292,6 +294,10 @@ class EnvPool(Pool):
     def render(self) -> NDArray[np.uint8] | None:
         """Draw environment 0 for human viewers, uint8 [H, W, 3]; None unless made with ``render``."""
         return self.pool.render(0)[0] if "render_mode" in self._settings else None
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the grid in which "agent_pos" is a cell, without walls; None where there is none."""
+        return None if self.task.side is None else CellMap(self.task.side, self.task.side)
 
     def close(self) -> None:
         """End EnvPool's threads and simulators."""

@@ -10,6 +10,7 @@ from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.world_object import Ball
 from minigrid.envs import MultiRoomEnv
 
+from ..cell_map import CellMap
 from ..experience import Timestep
 from ..processes.restart_log import Faults
 from .gridworld import ACTIONS, ROOMS_AND_SIZE, SIDE
@@ -39,12 +40,23 @@ class MultiRoomNoisyTV(MultiRoomEnv):  # type: ignore[misc]
         return super().step(action)
 
 
-class NoisyRooms(Gymnasium):
-    """B environments ``MultiRoomNoisyTV-...`` with the family's action names and the agent's position."""
+VERSIONS = {"MultiRoom-N4-S5": "v1"}
+"""Versions other than v0, which has six rooms here."""
+
+
+class Rooms(Gymnasium):
+    """B environments ``MultiRoom-...`` or ``MultiRoomNoisyTV-...`` with the family's action names and the agent's
+    position.
+    """
 
     def __init__(self, name: str, num_envs: int, device: torch.device, seed: int, **options: Any) -> None:
-        super().__init__(f"MiniGrid-{name}-v0", num_envs, device, seed, **options)
+        super().__init__(f"MiniGrid-{name}-{VERSIONS.get(name, 'v0')}", num_envs, device, seed, **options)
         self.spec = self.spec._replace(tasks=(name,), action_names=ACTIONS)
+        self.num_cells = SIDE * SIDE
+
+    def cell_map(self, task: int = 0) -> CellMap:
+        """Return the grid, without walls."""
+        return CellMap(SIDE, SIDE)
 
     def adopt(self, rows: Timestep, faults: Faults, started: bool) -> Timestep:
         """Store answers and faults as `Gymnasium` does, with the agent's position in ``info``."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
+from ..cell_map import CellMap
 from ..errors import UserError, suggest
 from ..experience import Spec, Timestep
 from ..rows import empty_timestep, leaves, matching_rows, write_rows
@@ -24,7 +25,7 @@ from .kernels.rules import step_worlds
 from .launcher import Launcher
 from .level import REPEAT, Level
 from .levels import LEVELS
-from .maps import num_cells
+from .maps import visit_map
 from .tables import compile_levels, have_goals, new_world
 from .textures import TEXTURES, texture_table
 from .topdown import topdown
@@ -85,7 +86,8 @@ class Labyrinth(VectorEnv):
             resumable=True,
             success=have_goals(self.tables),
         )
-        self.num_cells = max(num_cells(level) for level in self.levels)
+        self._maps = [visit_map(level) for level in self.levels]
+        self.num_cells = max(plan.rows * plan.columns for plan in self._maps)
         self.world = new_world(self.tables, num_envs, seed, env_offset)
         cells = int((self.tables.height * self.tables.width).max())
         self._scratch = torch.zeros(num_envs, 2 * cells, dtype=torch.int32, device=self.device)
@@ -146,9 +148,13 @@ class Labyrinth(VectorEnv):
             tensor.copy_(state[name])
         self._started = bool((self.world.episode > 0).all())
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def top_view(self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False) -> NDArray[np.uint8]:
         """Draw the map of environment 0 and where it has been."""
-        return topdown(self.world, self.tables, 0, height, width, trail)
+        return topdown(self.world, self.tables, 0, height, width, trail, heat)
+
+    def cell_map(self, task: int = 0) -> CellMap:
+        """Return the squares of a level's floor, and its walls if they are the same in every episode."""
+        return self._maps[task]
 
     def oracle(self) -> Player:
         """Return the scripted player, which sees the map."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cell_map import CellMap
 from ..errors import UserError
 from .level import MARKS, Blocks, Level, MazeGenerator, RoomChain, ThinWalls
 from .textures import TEXTURES
@@ -58,11 +59,15 @@ def plan(level: Level) -> Plan:
     return Plan(walls, ground, marks, items, starts, _pose(level.exit or (0, 0, 0)))
 
 
-def num_cells(level: Level) -> int:
-    """Return the number of squares of side ``visit_size`` that cover the map, including walls."""
-    size = level.visit_size or level.layout.cell
-    height, width = (-(-n * level.layout.cell // size) for n in plan(level).open.shape)
-    return int(height * width)
+def visit_map(level: Level) -> CellMap:
+    """Return the squares of side ``visit_size`` that cover the map, including walls."""
+    made, size = plan(level), level.visit_size or level.layout.cell
+    rows, columns = (int(-(-n * level.layout.cell // size)) for n in made.open.shape)
+    axis, i, j = np.nonzero(made.walls)
+    start = np.stack([j, i], -1)
+    ends = np.stack([start, start + np.array([[0, 1], [1, 0]])[axis]], 1)  # plane 0 holds the walls along y
+    walls = (ends * (level.layout.cell / size)).astype(np.float32)
+    return CellMap(rows, columns, upwards=True, walls=walls)
 
 
 def _pose(pose: tuple[float, float, float | None]) -> tuple[float, float, float]:

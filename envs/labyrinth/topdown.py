@@ -20,9 +20,10 @@ FINE = 2  # supersampling factor
 
 
 def topdown(
-    world: World, tables: Tables, b: int, height: int, width: int, trail: Floats | None = None
+    world: World, tables: Tables, b: int, height: int, width: int, trail: Floats | None = None, heat: bool = False
 ) -> NDArray[np.uint8]:
-    """Draw environment ``b`` as [height, width, 3]. ``trail`` [T, 2]: its positions so far, in map units.
+    """Draw environment ``b`` as [height, width, 3]. ``trail`` [T, 2]: its positions so far, in map units, drawn as a
+    line or, with ``heat``, as the time spent in each square that ``info["cell"]`` counts.
 
     Ground that neither the agent nor an item can reach is dark. Walls and floor have the mean colour of their
     texture; items with positive reward have a light rim, others a dark one, and goals are drawn large.
@@ -40,7 +41,9 @@ def topdown(
     inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
     open_here = inside & ground[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)]
     image = np.where(open_here[..., None], _means()[TEXTURES["floor_stone"]] * 0.4 + 150, np.array(ROCK))
-    if trail is not None and len(trail) > 1:
+    if heat and trail is not None and len(trail):
+        _draw_heat(image, x, y, np.asarray(trail), float(tables.visit_size[k]), open_here)
+    elif trail is not None and len(trail) > 1:
         _draw_trail(image, x, y, np.asarray(trail), 1.4 * FINE * unit)
     _draw_walls(image, walls, x / cell, y / cell, max(0.05, 1.2 * FINE * unit / cell))
     for place, look in zip(places, looks, strict=True):
@@ -129,6 +132,17 @@ def _draw_agent(image: Floats, x: Floats, y: Floats, place: Floats, heading: flo
         tip = (ahead < size + grow - 2.0 * aside + grow) & (ahead > -0.8 * size - grow)
         notch = ahead < -0.8 * size + 0.55 * (0.9 * size - aside) - 2 * grow
         image[tip & ~notch & (aside < 0.9 * size + grow)] = colour
+
+
+def _draw_heat(image: Floats, x: Floats, y: Floats, trail: Floats, size: float, where: NDArray[np.bool_]) -> None:
+    """Tint the squares of side ``size`` from blue (one visit) to red (the most), on a logarithmic scale."""
+    squares, counts = np.unique(np.floor(trail / size).astype(int), axis=0, return_counts=True)
+    most = np.log(max(2, counts.max()))
+    for (column, row), count in zip(squares, counts, strict=True):
+        share = float(np.log(count) / most)
+        here = where & (np.floor(x / size) == column) & (np.floor(y / size) == row)
+        strength = 0.45 + 0.4 * share
+        image[here] = (1 - strength) * image[here] + strength * np.array((40 + 200 * share, 60, 240 - 200 * share))
 
 
 def _draw_trail(image: Floats, x: Floats, y: Floats, trail: Floats, width: float) -> None:

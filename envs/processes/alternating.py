@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
+from ..cell_map import CellMap
 from ..errors import UserError
 from ..experience import Timestep
 from ..rows import leaves, matching_rows
@@ -99,6 +100,10 @@ class Alternating(VectorEnv):
     def render(self) -> NDArray[np.uint8] | None:
         """Draw environment 0 for human viewers, if its pool supports it."""
         return self._parts[0][1].render()
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the map of the cells of a task, the same in both parts."""
+        return self._parts[0][1].cell_map(task)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state of both parts, where ``spec.resumable``."""

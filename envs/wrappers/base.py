@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arguments import as_action, as_mask
+from ..cell_map import CellMap
 from ..errors import UserError
 from ..experience import Timestep
 from ..rows import matching_rows
@@ -119,10 +120,17 @@ class Wrapper(VectorEnv):
         picture: NDArray[np.uint8] | None = self.env.render()
         return picture
 
-    def top_view(self, height: int, width: int, trail: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    def top_view(
+        self, height: int, width: int, trail: NDArray[np.float32], heat: bool = False
+    ) -> NDArray[np.uint8] | None:
         """Draw the map of the environments inside."""
-        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail)
+        picture: NDArray[np.uint8] | None = self.env.top_view(height, width, trail, **({"heat": True} if heat else {}))
         return picture
+
+    def cell_map(self, task: int = 0) -> CellMap | None:
+        """Return the map of the cells of a task, that of the environments inside."""
+        plan: CellMap | None = self.env.cell_map(task)
+        return plan
 
     def oracle(self) -> Player | None:
         """Return the scripted player of the environments inside; its actions apply to these."""

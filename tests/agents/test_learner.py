@@ -106,6 +106,17 @@ def test_learning_rate_falls_linearly_to_zero():
     assert learner.learning_rate == 0
 
 
+def test_the_entropy_cost_moves_linearly_to_its_final_value():
+    _, model, actor = parts()
+    learner = Learner(model, replace(CONFIG, entropy_cost=0.4, final_entropy_cost=0.1), total_steps=3 * B * T)
+    costs = []
+    for _ in range(4):
+        learner.step(actor.collect())
+        costs.append(learner.weights["entropy"])  # that of this step
+    assert costs == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    assert Learner(model, replace(CONFIG, entropy_cost=0.4), 1).entropy_cost == 0.4
+
+
 def test_gradients_are_clipped_to_the_global_norm():
     _, model, actor = parts()
     learner = Learner(model, replace(CONFIG, max_grad_norm=0.01), 10**6)

@@ -18,6 +18,7 @@ from morello.agents.config.presets.ppo import PPO_CONFIG
 from morello.agents.gradients import Gradients
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
+from morello.agents.model import EXTRINSIC
 from morello.agents.replay import ReplayConfig
 from morello.agents.runners import Sync
 from morello.agents.training.averages import Averages
@@ -30,6 +31,7 @@ from morello.auxiliaries import (
 )
 from morello.backbones import MEMORIES, TORSOS
 from morello.envs.errors import UserError
+from morello.envs.exploration import Exploration
 from morello.envs.rows import empty_timestep, write_rows
 from morello.envs.statistics import EpisodeStatistics
 from morello.envs.vector_env import VectorEnv
@@ -104,9 +106,12 @@ def parts_of(monkeypatch):
 def update(parts, times=1):
     """Collect and learn as training does between two records, so many times."""
     averages, statistics = Averages(), EpisodeStatistics(B, len(parts.env.spec.tasks), META)
+    streams = [stream.name for stream in parts.learner.streams.all if stream.name != EXTRINSIC]
+    exploration = Exploration(B, len(parts.env.spec.tasks), 19, META, rewards=streams)
     with OnlyOnTheDevice():
         for rollout, metrics in Sync(parts.actor, parts.learner):
             statistics.update(rollout)
+            exploration.update(rollout, parts.learner.intrinsic)
             averages.add(metrics)
             if parts.learner.updates >= times:
                 break

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import morello
+from morello.envs.cell_map import CellMap
 from morello.envs.errors import UserError
 from morello.envs.experience import Spec
 from morello.envs.processes.alternating import Alternating, Pool
@@ -40,8 +41,11 @@ class Most(Least):
     def render(self):
         return np.full((1, 1, 3), 5, np.uint8)
 
-    def top_view(self, height, width, trail):
-        return np.full((height, width, 3), len(trail), np.uint8)
+    def top_view(self, height, width, trail, heat=False):
+        return np.full((height, width, 3), len(trail) + 100 * heat, np.uint8)
+
+    def cell_map(self, task=0):
+        return CellMap(task, 2)
 
     def oracle(self):
         return lambda timestep: torch.ones(B, dtype=torch.int64)
@@ -52,7 +56,7 @@ def test_what_is_not_said_is_not_there(make):
     with closing(make()) as env:
         assert (env.device, env.codes, env.num_cells, env.capturable) == (torch.device("cpu"), False, None, False)
         assert env.restarts == []
-        assert env.render() is env.top_view(5, 7, TRAIL) is env.oracle() is None
+        assert env.render() is env.top_view(5, 7, TRAIL) is env.cell_map() is env.oracle() is None
     with pytest.raises(UserError, match="least cannot save its state"):
         env.state_dict()
     with pytest.raises(UserError, match="least cannot load a state"):
@@ -65,6 +69,8 @@ def test_wrappers_hand_on_what_there_is():
         assert getattr(env, name) == getattr(inside, name), name
     assert env.render().max() == 5
     assert env.top_view(3, 2, TRAIL).shape == (3, 2, 3)
+    assert env.top_view(3, 2, TRAIL, heat=True).max() == 105
+    assert env.cell_map(5).rows == 5
     assert env.oracle()(None).tolist() == [1] * B
 
 
@@ -90,6 +96,9 @@ class Half(Least, Pool):
 
     restarts = [4, 0, 6]  # noqa: RUF012
 
+    def cell_map(self, task=0):
+        return CellMap(task, 2)
+
     def send(self, action):
         """Nothing."""
 
@@ -104,6 +113,7 @@ def test_wrapped_pools_stay_pools():
     assert seen == [0, B]
     assert [type(pool) for _, pool in env.parts] == [Rewards, Rewards]
     assert env.restarts == [4, 0, 6, 4, 0, 6]
+    assert env.cell_map(3).rows == 3
     assert type(Least().wrap(lambda one, first: Rewards(one))) is Rewards
 
 

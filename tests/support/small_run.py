@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import torch
 
 from morello.agents.config.config import Config
 from morello.agents.storage import checkpoint
+from morello.agents.training.train import train
 
 SMALL = Config(
     env="labyrinth:seekavoid_arena_01",
@@ -21,6 +23,26 @@ SMALL = Config(
     threads=1,
     quiet=True,
 )
+
+SMALL_ROOMS = {
+    "settings": "a2c",
+    "env": "labyrinth:nine_rooms",
+    "time_limit": 30,
+    "frame_size": (20, 20),
+    "torso": "shallow",
+    "intrinsic": {"count": 1.0},
+    "steps": 600,
+    "num_envs": 5,
+    "unroll": 4,
+    "log_every": 200,
+    "checkpoint_every": 120,
+    "threads": 1,
+    "quiet": True,
+}
+
+NO_REWARD = {"intrinsic": {}, "torso": "auto", "time_limit": None, "frame_size": None}
+ROOM = SMALL_ROOMS | NO_REWARD | {"env": "minigrid:Empty-5x5"}
+POLE = SMALL_ROOMS | NO_REWARD | {"env": "gym:CartPole-v1"}
 
 
 def records(folder):
@@ -41,3 +63,18 @@ def same(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped(folder, settings, at=180):
+    """A run whose newest checkpoint is from before it ended with an error at a record."""
+
+    def stop(record):
+        if record["step"] >= at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(run=str(folder), on_record=stop, **settings)

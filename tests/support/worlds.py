@@ -3,6 +3,7 @@
 import torch
 
 from morello.envs.experience import Spec, Timestep
+from morello.envs.rows import write_rows
 from morello.envs.vector_env import VectorEnv
 
 
@@ -52,3 +53,34 @@ class Cue(VectorEnv):
             torch.zeros(self.num_envs, dtype=torch.int64),
             {},
         )
+
+
+class Lock(VectorEnv):
+    """A row of ``length`` places with a reward of 1 behind the last. In each, one action of three leads on, drawn by
+    ``seed``, and the others into a pit for the rest of the episode, which is of ``length`` steps.
+    """
+
+    def __init__(self, num_envs, length=10, seed=0):
+        self.num_envs, self.length = num_envs, length
+        self.right = torch.randint(3, (length,), generator=torch.Generator().manual_seed(seed))
+        self.place = self.age = torch.zeros(num_envs, dtype=torch.int64)  # -1: in the pit
+        shown = {"vector": ((length + 2,), torch.float32)}
+        self.spec = Spec(shown, 3, ("a", "b", "c"), ("lock",), 1, length, False)
+
+    def reset(self, seed=None, mask=None):
+        self.place = self.age = torch.zeros_like(self.place)
+        return self.answer(None)
+
+    def step(self, action, out=None):
+        over = self.age == self.length
+        led = (self.place >= 0) & (action == self.right[self.place.clamp(0, self.length - 1)])
+        self.place = torch.where(over, 0, torch.where(led, self.place + 1, -1))
+        self.age = torch.where(over, 0, self.age + 1)
+        return self.answer(out)
+
+    def answer(self, out):
+        last, opened = self.age == self.length, self.place == self.length
+        seen = torch.nn.functional.one_hot(self.place + 1, self.length + 2).float()
+        none = torch.zeros_like(self.place)
+        now = Timestep({"vector": seen}, opened.float(), (~last).float(), self.age == 0, last, none, {})
+        return write_rows(now, out)

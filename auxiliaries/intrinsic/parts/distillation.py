@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from msgspec import Meta
@@ -40,6 +40,32 @@ class Distillation(nn.Module):
         return (self.predict(views) - target).square().mean(-1), target
 
 
+class Known(NamedTuple):
+    """What scoring computed of the observations arrived at, for the predictor to learn from."""
+
+    target: Tensor  # [T, B, size]
+    views: Views  # whitened: "image" [T, B, h, w, C], in the precision of the networks, and/or "vector" [T, B, V]
+
+
+def kept(views: Views, shape: Sequence[int]) -> Views:
+    """Return views [N, ...] as [*shape, ...], N = T x B: images channels last, as they lie in memory, and in the
+    precision of networks here.
+    """
+    found = {}
+    for name, x in views.items():
+        if x.dim() == 4:
+            x, device = x.permute(0, 2, 3, 1), x.device.type
+            x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        found[name] = x.view(*shape, *x.shape[1:])
+    return found
+
+
+def taken(views: Views, environments: slice) -> Views:
+    """Return the views [N, ...] of some environments out of what was ``kept``."""
+    some = {name: x[:, environments].flatten(0, 1) for name, x in views.items()}
+    return {name: x.permute(0, 3, 1, 2) if x.dim() == 4 else x for name, x in some.items()}
+
+
 @dataclass(frozen=True)
 class DistilledConfig(IntrinsicConfig):
     """Settings of rewards with a distilled network."""
@@ -57,7 +83,7 @@ class DistilledConfig(IntrinsicConfig):
 
 class Distilled(IntrinsicReward, abc.ABC):
     """Rewards from the error of RND's predictor on whitened observations, which it learns. Their context, or what they
-    give to this ``forward`` as one, is the targets [T, B, size] of the observations arrived at.
+    give to this ``forward`` as one, is what is `Known` of the observations arrived at.
     """
 
     def __init__(self, config: DistilledConfig, spec: Spec, sizes: Sizes) -> None:
@@ -80,15 +106,15 @@ class Distilled(IntrinsicReward, abc.ABC):
         self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
-        """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; the targets
-        are those that were scored.
+        """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; targets and
+        views are those that were scored.
         """
-        assert isinstance(scored.context, Tensor)
+        assert isinstance(scored.context, Known)
         every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
         mine = slice(rollout.sequence % every, None, every)
         with self.precision(rollout.reward.device):
-            views, target = self.whitening(self.arrived(rollout, mine)), scored.context[:, mine]
-            error, _ = self.networks.error(views, target.flatten(0, 1))
+            target = scored.context.target[:, mine]
+            error, _ = self.networks.error(taken(scored.context.views, mine), target.flatten(0, 1))
         value, mask = torch.zeros_like(rollout.reward), torch.zeros_like(rollout.valid)
         value[:, mine], mask[:, mine] = error.view(target.shape[:2]), rollout.valid[:, mine]
         return value, mask

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+CPU_PAIRS, PAIRS = 2**20, 2**27
+"""Pairs of a row and a key that are compared at a time, which bounds the memory it takes; on a CPU they fit its
+caches."""
 
 
 class Episode(NamedTuple):
@@ -58,6 +63,21 @@ def recall(memory: Episode, rows: Tensor, first: Bool[Tensor, "N B"]) -> Recalle
     known = ~begins.unsqueeze(-1) & (index == 0).unsqueeze(-1) & (place == size - 1)
     before = before & ~known
     return Recalled(torch.cat([memory.entries, rows.transpose(0, 1)], 1), torch.cat([before, within], -1))
+
+
+def compared(
+    compare: Callable[[Tensor, Recalled], Tensor], memory: Episode, rows: Tensor, first: Bool[Tensor, "N B"]
+) -> Tensor:
+    """Return ``compare(rows, recall(memory, rows, first))`` [T + 1, B, ...], for as many environments at a time as make
+    few enough pairs.
+    """
+    limit = CPU_PAIRS if rows.device.type == "cpu" else PAIRS
+    stride = max(1, limit // (len(rows) * (memory.entries.shape[1] + len(rows))))
+    pieces = -(-rows.shape[1] // stride)
+    held = zip(memory.entries.tensor_split(pieces), memory.length.tensor_split(pieces), strict=True)
+    come = zip(rows.tensor_split(pieces, 1), first.tensor_split(pieces, 1), strict=True)
+    found = [compare(x, recall(Episode(*kept), x, begins)) for kept, (x, begins) in zip(held, come, strict=True)]
+    return torch.cat(found, 1) if len(found) > 1 else found[0]
 
 
 def remember(memory: Episode, rows: Tensor, first: Bool[Tensor, "N B"]) -> Episode:

@@ -13,7 +13,7 @@ from ....envs.experience import Rollout, Spec
 from ...base import IntrinsicConfig
 from ...pooling import Metric
 from ...reduction import average
-from .episodes import Episode, empty, recall, remember
+from .episodes import Episode, compared, empty, remember
 from .hashing import Hash, episodic_counts, mixed
 
 LONGEST = 4096
@@ -79,5 +79,5 @@ class Visits(torch.nn.Module):
     def forward(self, rollout: Rollout, memory: Episode) -> tuple[Tensor, Episode]:
         """Return the number of visits to o[t + 1], this one included [T, B], and the memory after the rollout."""
         keys = self.key(rollout)
-        number = episodic_counts(keys, recall(memory, keys, rollout.first))[1:]
+        number = compared(episodic_counts, memory, keys, rollout.first)[1:]
         return number, remember(memory, keys, rollout.first)

@@ -45,7 +45,8 @@ class View:
     """Looks at observations [..., H, W, C] and [..., V]. ``shapes`` are those of one view, by name.
 
     Images are averaged over squares of pixels, as large as leave ``side`` pixels each way. Grids of codes, of fewer
-    than 20 cells a side, are left as they are. Of stacked frames the newest is seen.
+    than 20 cells a side, are left as they are; neither its shape nor its dtype tells a larger one from a picture, and
+    it is averaged like one. Of stacked frames the newest is seen.
     """
 
     def __init__(self, spec: Spec, side: int) -> None:

@@ -88,10 +88,11 @@ class Whitening(nn.Module):
         for name, x in views.items():
             m = self.moments[name]
             assert isinstance(m, Moments)
-            rows, seen = flat(x), m.count > 0
-            own = _moments(some(rows))
-            mean = torch.where(seen, m.mean.float(), own[0])
-            variance = torch.where(seen, (m.squares / m.count.clamp(min=1)).float(), own[1])
+            rows = flat(x)
+            mean, variance = m.mean.float(), (m.squares / m.count.clamp(min=1)).float()
+            if x.device.type != "cpu" or not m.count:  # asking any other device would make the host wait
+                own = _moments(some(rows))
+                mean, variance = (torch.where(m.count > 0, *two) for two in zip((mean, variance), own, strict=True))
             scale = variance.sqrt().clamp(min=FLOOR[name]).reciprocal()
             white = (rows - mean).mul_(scale).clamp_(-LIMIT, LIMIT)
             if x.dim() == 4:

@@ -74,6 +74,7 @@ def test_what_is_decided_is_decided():
         ("c_bar", (0, -1, math.inf), (1e-9,)),
         ("value_cost", (-1, math.nan, math.inf), (0,)),
         ("entropy_cost", (-1, math.nan), (0,)),
+        ("final_entropy_cost", (-1, math.nan), (None, 0, 0.1)),
         ("initial_mean_square", (-1, math.nan, "0"), (None, 0, 1.0)),
         ("quiet", (1, "yes"), (True,)),
         ("reward", ("clipp", None), ("clip",)),

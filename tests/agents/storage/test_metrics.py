@@ -331,3 +331,27 @@ def test_video_is_among_tensorboards_images(tmp_path):
     assert gif.format == "GIF"
     gif.seek(1)
     assert gif.convert("RGB").getpixel((5, 3)) == (0, 255, 0)
+
+
+def test_a_picture_is_a_file_and_among_tensorboards_images(tmp_path, capsys):
+    from io import BytesIO
+
+    from PIL import Image
+
+    def png(colour):
+        buffer = BytesIO()
+        Image.new("RGB", (17, 13), colour).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    with Run.create(tmp_path, CONFIG, SPEC) as run:
+        run.picture("map", png("red"), 70)
+        run.picture("map", png("blue"), 90)
+        assert (tmp_path / "map.png").read_bytes() == png("blue")
+        (tmp_path / "map.png").unlink()
+        (tmp_path / "map.png").mkdir()
+        (tmp_path / "map.png" / "other").touch()
+        run.picture("map", png("green"), 110)  # costs only the file
+    assert "map.png was not written" in capsys.readouterr().err
+    found = events(tmp_path).Images("map")
+    assert [(image.step, image.width, image.height) for image in found] == [(70, 17, 13), (90, 17, 13), (110, 17, 13)]
+    assert [image.encoded_image_string for image in found] == [png("red"), png("blue"), png("green")]

@@ -11,7 +11,7 @@ from morello.agents.training.train import train
 from morello.envs.errors import UserError
 
 from ...support.forging import forge
-from ...support.small_run import records, same, weights
+from ...support.small_run import records, same, stopped, weights
 
 SHARED = {
     "env": "counting:steps",
@@ -28,30 +28,15 @@ SHARED = {
     "quiet": True,
 }
 PPO = SHARED | {
-    "preset": "ppo",
+    "settings": "ppo",
     "epochs": 2,
     "minibatches": 2,
     "target_kl": 0.5,
     "learning_rate": 2e-3,
     "advantage": "running",
 }
-A2C = SHARED | {"preset": "a2c", "aux": {"value_replay": 0.5}, "checkpoint_replay": True, "lambda_": 0.9}
+A2C = SHARED | {"settings": "a2c", "aux": {"value_replay": 0.5}, "checkpoint_replay": True, "lambda_": 0.9}
 NEW = ("optimizer", "epochs", "minibatches", "segment", "clip", "advantage", "value_clip", "target_kl")
-
-
-class Stop(Exception):
-    pass
-
-
-def stopped(folder, settings, at=180):
-    """A run whose newest checkpoint is from before it ended with an error at a record."""
-
-    def stop(record):
-        if record["step"] >= at:
-            raise Stop
-
-    with pytest.raises(Stop):
-        train(run=str(folder), on_record=stop, **settings)
 
 
 @pytest.fixture(scope="module")

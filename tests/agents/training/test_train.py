@@ -63,6 +63,11 @@ def whole(tmp_path_factory):
     return folder
 
 
+def test_a_preset_is_given_first():
+    with pytest.raises(UserError, match="a preset is given first"):
+        train(preset="ppo", env="labyrinth:nine_rooms")
+
+
 def test_a_run_leaves_its_folder(whole):
     assert {p.name for p in whole.iterdir()} >= {"config.json", "provenance.json", "metrics.jsonl", "tensorboard"}
     found = records(whole)

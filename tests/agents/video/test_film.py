@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import subprocess
 
 import imageio_ffmpeg
 import numpy as np
@@ -26,6 +25,7 @@ from morello.envs.errors import UserError
 from morello.envs.vector_env import VectorEnv
 
 from ...support import gymnasium_worlds  # noqa: F401, registers Faulty-v0
+from ...support.video import read
 
 
 def counting(**options):
@@ -203,13 +203,6 @@ def pictures(n=23):
         picture = np.zeros((54, 96, 3), np.uint8)
         picture[:, 4 * i : 4 * i + 8] = (250, 120, 20)
         yield picture
-
-
-def read(path, height, width):
-    """What ffmpeg says about a film, and its pictures."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    return done.stderr.decode(), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
 
 
 def test_films_have_every_picture_and_play_everywhere(tmp_path):

@@ -129,3 +129,13 @@ def test_nothing_has_to_be_known_on_the_host(span):
     scored = score(module, there, module.initial_state(B))
     module.observe(there, unseen(there), scored)
     assert scored.raw.shape == (T, B)
+
+
+def test_a_screen_of_noise_pays_nothing_and_the_next_cell_does():
+    seen, module = walk(11, ends=0.0), built()
+    seen.first[0] = True
+    seen.observation["vector"] = torch.randn(T + 1, B, 1)
+    still = seen._replace(task=torch.zeros_like(seen.task), info={"cell": torch.full((T + 1, B), 3)})
+    assert not score(module, still, module.initial_state(B)).raw.any()
+    on = still._replace(info={"cell": torch.arange(T + 1).unsqueeze(-1).expand(-1, B)})
+    assert (score(module, on, module.initial_state(B)).raw == 1).all()

@@ -17,6 +17,8 @@ from morello.backbones import Sizes
 from ...support.figures import figures
 from ...support.rewards import NOTHING
 from ...support.rollouts import rollout, spec
+from ...support.screens import WORLD as BESIDE
+from ...support.screens import pulls
 
 T, B, V, A = 11, 5, 3, 3
 SPEC, SIZES = spec(vector=V, actions=A), Sizes(None, 7, 11)
@@ -80,7 +82,7 @@ def test_a_case_by_hand():
     led = torch.tensor([0.0, 1.0, 5.0]).view(3, 1, 1)
     first = torch.tensor([[True], [False], [False]])
     rows = torch.cat([e, led], -1)
-    found = novelty(e, led, recall(empty(1, 9, rows[0], (2,)), rows, first)).flatten()
+    found = novelty(rows, recall(empty(1, 9, rows[0], (2,)), rows, first)).flatten()
     assert found[0] == torch.inf
     torch.testing.assert_close(found[1:], torch.tensor([9 / 1, min(4 / 5, 1 / 4)]), atol=1e-4, rtol=1e-4)
 
@@ -269,3 +271,11 @@ def test_images_of_both_kinds():
         shown = spec(image=image, actions=A)
         value, mask = learnt(build(shown), rollout(shown, T, B))
         assert value[mask].isfinite().all()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_noise_is_ignored_beside_what_tells_the_next_observation(moves):
+    """The control: where anything follows, places are not told from noise either."""
+    before, after = pulls(build(BESIDE, size=16, hidden=32, queue=500), moves, steps=250)
+    assert before > 1
+    assert after < 0.6 if moves else after > 0.8

@@ -10,6 +10,8 @@ from morello.backbones import Sizes
 
 from ...support.rewards import learn, part, permuted, score, unseen
 from ...support.rollouts import rollout, spec
+from ...support.screens import WORLD as BESIDE
+from ...support.screens import pulls
 
 T, B, D, A = 17, 5, 7, 5
 WORLDS = {
@@ -189,3 +191,12 @@ def test_neighbours_may_change_places():
     a, b = score(e3b, seen, e3b.initial_state(B)), score(e3b, permuted(seen, order), e3b.initial_state(B))
     torch.testing.assert_close(b.raw, a.raw[:, order], check_dtype=False)
     torch.testing.assert_close(b.state, a.state[order], check_dtype=False)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_noise_that_actions_do_not_cause_is_ignored_once_features_tell_them(moves):
+    """The control: where actions cause nothing, places are not told from noise either."""
+    torch.manual_seed(0)
+    before, after = pulls(E3B(E3BConfig(size=16, hidden=32), BESIDE, Sizes(None, 17, 13)), moves, steps=100)
+    assert before > 1
+    assert after < 0.3 if moves else after > 0.8

@@ -16,6 +16,8 @@ from morello.backbones import Sizes
 from ...support.figures import figures
 from ...support.rewards import NOTHING, UNSCORED
 from ...support.rollouts import rollout, spec
+from ...support.screens import WORLD as BESIDE
+from ...support.screens import pulls
 
 T, B, V = 11, 5, 3
 SPEC, SIZES = spec(vector=V), Sizes(None, 7, 11)
@@ -302,3 +304,11 @@ def test_images_of_both_kinds():
         module, played = build(shown), rollout(shown, T, B)
         assert module.score(played, NOTHING, module.initial_state(B)).raw.isfinite().all()
         assert module(played, NOTHING, UNSCORED)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_noise_fades_as_it_tells_nothing_of_time(moves):
+    """Beside places that do, it falls behind them; the control: where anything follows, both fade."""
+    before, after = pulls(build(BESIDE, size=16, hidden=32, batch=96), moves, steps=100)
+    assert before > 1
+    assert after < 0.6 if moves else after > 0.8

@@ -3,7 +3,7 @@ agent, at weight 0 not even by a bit.
 """
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -15,9 +15,9 @@ from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import EXTRINSIC, ActorCritic
 from morello.auxiliaries import INTRINSIC_REWARDS, IntrinsicReward
 from morello.auxiliaries.pooling import value_of
-from morello.backbones import Sizes
 
 from ...support.plugins import weighed
+from ...support.registered import IMAGES, SIZES, built
 from ...support.rewards import part, permuted
 from ...support.rollouts import features, rollout, spec
 
@@ -27,16 +27,6 @@ WORLDS = {
     "grid": spec(image=(7, 7, 3), actions=A),
     "image": spec(image=(36, 44, 3), actions=A),
 }
-SIZES = Sizes(None, 17, 13)
-SMALL = {"size": 12, "hidden": 16, "buffer": 64, "queue": 16, "pool": 64, "batch": 16, "memory": 32, "warmup_steps": 0}
-"""Settings that make a reward fast, of those that it has."""
-OPTIONS = {
-    "compression_progress": {"side": 6, "history": 16},
-    "pseudo_count": {"side": 6},
-}
-"""What else a reward is told here, by name."""
-IMAGES = {"compression_progress", "pseudo_count"}
-"""Rewards that need images."""
 A2C = LearnerConfig(learning_rate=0.01, constant_rate=True)
 PPO = replace(A2C, epochs=2, minibatches=2, clip=0.2, optimizer="adam", advantage="standardised", target_kl=None)
 
@@ -62,22 +52,6 @@ UNSCALED = {"re3": {"scaled": False}}
 def cheap(name):
     """The world in which a reward is tested more closely."""
     return WORLDS["grid" if name in IMAGES else "vector"]
-
-
-def settings(name, **more):
-    config = INTRINSIC_REWARDS[name].Config()
-    own = {f.name for f in fields(config)}
-    return replace(config, **{k: v for k, v in (SMALL | OPTIONS.get(name, {}) | more).items() if k in own})
-
-
-def built(name, world, sizes=SIZES, seed=0, **more):
-    torch.manual_seed(seed)
-    make, config = INTRINSIC_REWARDS[name], settings(name, weight=1.0, **more)
-    if name in IMAGES and "image" not in world.observation:
-        with pytest.raises(ValueError, match="needs images"):
-            make(config, world, sizes)
-        pytest.skip("it needs images")
-    return make(config, world, sizes)
 
 
 def experience(world, number=3, seed=0, ends=0.15):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from morello.auxiliaries.intrinsic.noveld import NovelD, NovelDConfig, rises
 from morello.auxiliaries.reduction import reduce
 from morello.backbones import Sizes
+from morello.envs.trees import tree_map
 
 from ...support.figures import figures
 from ...support.rollouts import features, rollout, spec
@@ -109,7 +110,9 @@ def test_the_loss_is_rnds_at_the_observation_arrived_at():
     reduce(value, mask).backward()
     assert {name for name, p in module.named_parameters() if p.requires_grad and p.grad is None} == set()
     assert all(p.grad is None for p in module.networks.target.parameters())
-    segment = scored._replace(raw=scored.raw[3:5, 1:3], context=scored.context[3:5, 1:3], state=())
+    segment = scored._replace(
+        raw=scored.raw[3:5, 1:3], context=tree_map(lambda x: x[3:5, 1:3], scored.context), state=()
+    )
     observation = {"vector": of.observation["vector"][3:6, 1:3]}
     some, _ = module(part(of, 3, 5)._replace(observation=observation, reward=of.reward[3:5, 1:3]), GIVEN, segment)
     torch.testing.assert_close(some, value[3:5, 1:3])

@@ -7,6 +7,7 @@ from torch import nn
 from morello.auxiliaries.intrinsic.parts.whitening import flat
 from morello.auxiliaries.intrinsic.rnd import RND, RNDConfig
 from morello.backbones import Sizes
+from morello.envs.trees import tree_map
 
 from ...support.rewards import learn, part, permuted, score, snapshot, unchanged, unseen
 from ...support.rollouts import rollout, spec
@@ -75,7 +76,7 @@ def test_the_observation_arrived_at_is_scored_by_the_whitened_error(world):
             with torch.no_grad():
                 difference = rnd.networks.predict(views) - rnd.networks.target(views)
             torch.testing.assert_close(found.raw[t, b], difference.square().mean(), rtol=1e-3, atol=1e-5)
-            torch.testing.assert_close(found.context[t, b], rnd.networks.target(views)[0], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(found.context.target[t, b], rnd.networks.target(views)[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("world", [IMAGE, VECTOR], ids=["image", "vector"])
@@ -166,7 +167,7 @@ def test_only_the_predictor_learns_and_minibatches_see_their_own_targets():
     rnd.warm_up(shown(noise(4)))
     scored = score(rnd, seen)
     whole, _ = rnd(seen, unseen(seen), scored)
-    piece = scored._replace(raw=scored.raw[2:5, 1:4], context=scored.context[2:5, 1:4])
+    piece = scored._replace(raw=scored.raw[2:5, 1:4], context=tree_map(lambda x: x[2:5, 1:4], scored.context))
     columns = permuted(part(seen, 2, 5), torch.tensor([1, 2, 3]))
     some, _ = rnd(columns, unseen(columns), piece)
     torch.testing.assert_close(some, whole[2:5, 1:4], rtol=1e-3, atol=1e-5)

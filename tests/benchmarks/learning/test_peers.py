@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,6 +47,7 @@ def test_an_agent_that_is_no_ppo_meets_a_ppo_of_known_settings():
         "num_envs": 32,
         "gamma": 0.97,
         "entropy_cost": 0.006,
+        "final_entropy_cost": None,
         "unroll": 64,
         "epochs": 4,
         "minibatch": 512,
@@ -166,6 +168,24 @@ def test_the_settings_arrive():
     assert agent.policy.optimizer.defaults["eps"] == 3e-6
     assert isinstance(agent.policy.optimizer, torch.optim.Adam)
     assert harness.agent.lr_schedule(0.25) == 5e-4
+
+
+def test_the_entropy_cost_moves_as_ours_does():
+    pytest.importorskip("stable_baselines3")
+    from morello.benchmarks.learning import sb3
+
+    agent = SimpleNamespace(num_timesteps=0, _total_timesteps=1000, ent_coef=0.02)
+    falling = sb3.Updates(SimpleNamespace(steps=0), LearnerConfig(entropy_cost=0.02, final_entropy_cost=0.004))
+    falling.model, found = agent, []
+    for steps in (0, 250, 1000):
+        agent.num_timesteps = steps
+        falling._on_rollout_start()
+        found.append(agent.ent_coef)
+    assert found == pytest.approx([0.02, 0.016, 0.004])
+    constant = sb3.Updates(SimpleNamespace(steps=0), LearnerConfig(entropy_cost=0.02))
+    constant.model, agent.ent_coef = agent, 0.5
+    constant._on_rollout_start()
+    assert agent.ent_coef == 0.5
 
 
 def test_the_log_has_true_returns_where_the_learner_has_others(monkeypatch):

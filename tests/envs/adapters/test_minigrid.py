@@ -12,6 +12,7 @@ import torch
 pytest.importorskip("minigrid")
 
 import morello
+from morello.envs.adapters.gridworld import MULTI_ROOMS
 from morello.envs.adapters.minigrid import ROOMS_AND_SIZE, register
 from morello.envs.errors import UserError
 
@@ -75,6 +76,19 @@ def test_there_are_as_many_rooms_as_the_name_says_and_a_way_through_them(name):
             _, reward, terminated, truncated, _ = env.step(action)
             assert (terminated, truncated) == (step == len(actions), False)
             assert reward == pytest.approx(1 - 0.9 * step / (20 * rooms) if terminated else 0)
+
+
+@pytest.mark.parametrize("task", MULTI_ROOMS[:4])
+def test_every_level_can_be_solved_as_its_family_makes_it(task):
+    """In EnvPool's MultiRooms a third of the doors lead into a wall."""
+    env = morello.make(f"minigrid:{task}", 12, seed=5)
+    env.reset()
+    ways, paid = [shortest(one) for one in env._envs], torch.zeros(12)
+    for step in range(max(map(len, ways))):
+        now = env.step(torch.tensor([way[step] if step < len(way) else DONE for way in ways]))
+        paid += torch.where(torch.tensor([step + 1 == len(way) for way in ways]), now.reward, 0)
+    best = [1 - 0.9 * len(way) / env.spec.max_steps for way in ways]
+    assert torch.allclose(paid, torch.tensor(best))
 
 
 @pytest.mark.parametrize(("task", "best"), [("MultiRoom-N7-S4", 0.77), ("MultiRoom-N7-S8", 0.66)])

@@ -68,3 +68,15 @@ def test_a_trail_is_a_line_without_restarts(scene):
     assert (pixel(marked, tables, 0, 120, 50) != pixel(plain, tables, 0, 120, 50)).any()
     assert (pixel(marked, tables, 0, 400, 250) == pixel(plain, tables, 0, 400, 250)).all()
     np.testing.assert_array_equal(topdown(world, tables, 0, HEIGHT, WIDTH, trail[:1]), plain)
+
+
+def test_time_in_each_square_is_its_colour_and_no_line(scene):
+    world, tables = scene
+    trail = np.array([[50.0, 50], [130, 40], [120, 60], [150, 50], [150, 50], [650, 450]])
+    plain, heat = (topdown(world, tables, 0, HEIGHT, WIDTH, trail[:n], heat=True) for n in (0, 6))
+    once, often, far = (pixel(heat, tables, 0, x, y) for x, y in ((50, 80), (150, 80), (620, 480)))
+    assert (once == far).all()
+    assert once[2] > once[0] + 40  # blue
+    assert often[0] > often[2] + 40  # red
+    for x, y in ((250, 50), (400, 250), (50, 150)):
+        assert (pixel(heat, tables, 0, x, y) == pixel(plain, tables, 0, x, y)).all()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from morello.auxiliaries.intrinsic.parts.episodes import Episode, empty, episode_of, recall, remember
+from morello.auxiliaries.intrinsic.parts import episodes
+from morello.auxiliaries.intrinsic.parts.episodes import Episode, compared, empty, episode_of, recall, remember
 
 from ....support.rollouts import rollout, spec
 
@@ -111,3 +112,24 @@ def test_neither_call_changes_the_memory_and_scalars_are_remembered_too():
 def test_episodes_are_numbered_from_the_one_before_row_0():
     first = torch.tensor([[False, True], [False, False], [True, False], [False, True], [True, True]])
     assert episode_of(first).tolist() == [[0, 1], [0, 1], [1, 1], [1, 2], [2, 3]]
+
+
+@pytest.mark.parametrize("limit", [1, 10**3, 10**9])
+def test_comparing_some_environments_at_a_time_changes_nothing(monkeypatch, limit):
+    """Nor is more recalled at a time than the limit, unless of one environment."""
+    rows, first = experience(3)
+    memory, sizes = remember(empty(B, 7, rows, (2,)), rows[:12], first[:12]), []
+
+    def number(some, found):
+        sizes.append(found.earlier.numel())
+        same = (some.transpose(0, 1).unsqueeze(2) == found.keys.unsqueeze(1)).any(-1)
+        return torch.stack([found.earlier.sum(-1), (same & found.earlier).sum(-1)], -1).transpose(0, 1)
+
+    whole = number(rows[11:], recall(memory, rows[11:], first[11:]))
+    sizes.clear()
+    monkeypatch.setattr(episodes, "CPU_PAIRS", limit)
+    assert torch.equal(compared(number, memory, rows[11:], first[11:]), whole)
+    pairs = len(rows[11:]) * (7 + len(rows[11:]))
+    assert sum(sizes) == B * pairs
+    assert max(sizes) <= max(limit, pairs)
+    assert len(sizes) == {1: 5, 10**3: 3, 10**9: 1}[limit]

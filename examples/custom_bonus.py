@@ -1,7 +1,7 @@
 r"""An intrinsic reward of one's own: how badly the next observation is predicted from what the agent sees and does.
 
-    morello list intrinsic --import examples/custom_reward.py
-    morello train a2c --import examples/custom_reward.py --intrinsic.surprise.weight 0.01 \
+    morello list intrinsic --import examples/custom_bonus.py
+    morello train a2c --import examples/custom_bonus.py --intrinsic.surprise.weight 0.01 \
         --env labyrinth:my_way_home_sparse
 """
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from morello.auxiliaries import INTRINSIC_REWARDS, IntrinsicConfig, IntrinsicReward, Scored
+from morello.auxiliaries.reduction import average
 from morello.backbones import Features, Sizes
 from morello.envs.experience import Rollout, Spec
 
@@ -47,7 +48,9 @@ class Surprise(IntrinsicReward):
         return Scored(self.error(rollout, features))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
-        """(value, mask) [T, B] of the reward's own loss."""
+        """(value, mask) [T, B] of the reward's own loss. The metric is what predicting no change would cost."""
+        change = (features.vector[1:] - features.vector[:-1]).square().mean(-1)
+        self.metrics = {"change": average(change, rollout.valid)}
         return self.error(rollout, features), rollout.valid
 
 
