@@ -108,7 +108,7 @@ def tiny(words, steps):
         "eval": ["--episodes", "1"],
         "watch": ["--seconds", "0.2"],
         "bench throughput": ["--seconds", "0.01", "--repeats", "1", "--no-peers", "--num-envs", "2", "--threads", "1"],
-        "bench tv": ["count", "--rollouts", "1"],
+        "bench tv": ["--rollouts", "1"],
         "bench learning": ["--peers", "none", "--num-envs", "2", "--steps", "60", "--window", "20"],
     }
     run = value_of("--run", words)
