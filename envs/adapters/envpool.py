@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +30,8 @@ from ..rows import empty_timestep, leaves, matching_rows, write_rows
 from ..trees import tree_map
 
 Info = Mapping[str, NDArray[Any]]
+NICER = 5
+"""Nice value added for simulators (measured with ViZDoom on two cores: 7 % more steps a second with 5, 4 % with 15)."""
 
 
 class Rewards(Protocol):
@@ -149,7 +154,17 @@ class EnvPool(Pool):
         if self.task.prepare is not None and folder is not None:
             settings |= self.task.prepare(folder.path)
         with nullcontext() if folder is None else working_in(folder.path):
-            held.append(package().make(self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings))
+            held.append(self._made(settings))
+
+    def _made(self, settings: dict[str, Any]) -> Any:
+        """Make EnvPool's object. Simulators that are processes, and the threads that wait for them, let the agent go
+        first. They inherit that from the thread that makes them, whose priority cannot be raised again: one that ends.
+        """
+        make = functools.partial(package().make, self.task.id, env_type="gymnasium", num_envs=self.num_envs, **settings)
+        if not self.task.processes or sys.platform != "linux":  # where a thread has a priority of its own
+            return make()
+        with ThreadPoolExecutor(1, initializer=yielding) as apart:
+            return apart.submit(make).result()
 
     @property
     def pool(self) -> Any:
@@ -302,6 +317,11 @@ class EnvPool(Pool):
     def close(self) -> None:
         """End EnvPool's threads and simulators."""
         self._end()
+
+
+def yielding() -> None:
+    """Lower the priority of the calling thread, and of the threads and processes that it starts."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICER)
 
 
 def pools(

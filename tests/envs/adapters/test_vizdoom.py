@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import morello
-from morello.envs.adapters.envpool import EnvPool
+from morello.envs.adapters.envpool import NICER, EnvPool
 from morello.envs.adapters.vizdoom import SCENARIOS, ScenarioRewards, resolution, task
 from morello.envs.errors import UserError
 from morello.envs.rows import leaves
@@ -233,3 +233,15 @@ def test_an_image_shows_what_envpools_own_settings_show(side, monkeypatch, tmp_p
     a, b = (F.avg_pool2d(torch.stack(x).float(), side // 14) for x in (expected, found))
     assert (a - b).abs().mean() < 3
     assert (a - b.roll(1, 0)).abs().mean() > 6  # the frames of other moments are further away
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_simulators_let_the_agent_go_first():
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    env = morello.make("vizdoom:Basic", 2, frame_size=(5, 7))
+    env.reset()
+    processes = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    doom = [int(child) for children in processes for child in children.read_text().split()]
+    priorities = {os.getpriority(os.PRIO_PROCESS, p) for p in doom if "vizdoom" in Path(f"/proc/{p}/comm").read_text()}
+    assert priorities == {min(mine + NICER, 19)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
