@@ -132,7 +132,7 @@ class Adam(Gated):
             if not params:
                 continue
             updates = self.counts(params, gate, ordinary)
-            if params[0].device.type == "cpu":
+            if all(self._plain(p) for p in params):
                 self._fused(group, params, updates, gate)
                 continue
             grads = [p.grad for p in params]
@@ -152,6 +152,14 @@ class Adam(Gated):
                 step = tuple(torch.where(gate, s, 0.0) for s in step)
             torch._foreach_add_(params, step, alpha=-group["lr"])
 
+    def _plain(self, p: Tensor) -> bool:
+        """Return whether a CPU's kernel may read the parameter, its gradient and moments as rows of numbers: they have
+        no gaps in memory, and all the same order.
+        """
+        others = (p.grad, self.state[p]["mean"], self.state[p]["mean_square"])
+        dense = p.is_contiguous() or (p.dim() == 4 and p.is_contiguous(memory_format=torch.channels_last))
+        return p.device.type == "cpu" and dense and all(x is not None and x.stride() == p.stride() for x in others)
+
     def _fused(self, group: dict[str, Any], params: list[Tensor], updates: list[Any], gate: Tensor | None) -> None:
         """Do the same in one pass over the weights, of which torch has a kernel for CPUs: five times as fast for small
         networks. Its own correction of the bias is switched off by the number of the update.
@@ -164,7 +172,7 @@ class Adam(Gated):
             beta1, beta2 = (unbiased_decay(beta, number) for beta in group["betas"])
             torch._fused_adam_(
                 chosen,
-                [laid_out(p.grad, p) for p in chosen],
+                [p.grad for p in chosen if p.grad is not None],
                 mean,
                 mean_square,
                 [],
@@ -178,9 +186,4 @@ class Adam(Gated):
                 maximize=False,
                 found_inf=skip,
             )
-
-
-def laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor:
-    """Return ``gradient`` in the memory layout of ``parameter``, in which kernels read both as one row of numbers."""
-    assert gradient is not None
-    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
+            torch.autograd.graph.increment_version([*chosen, *mean, *mean_square])  # which the kernel leaves out

@@ -129,8 +129,6 @@ class Streams:
             before = self._memory(source, f"{name}/filter", start, name)
             reward, divisor, after = normaliser(scored.raw, rollout.valid, before)
             finite &= divisor.isfinite()
-            limit = module.config.clip
-            reward = reward if limit is None else reward.clamp(-limit, limit)
             found.reward[name], found.scored[name], found.divisor[name] = reward, scored, divisor
             self.memories[source] |= {
                 name: _kept(name, scored.state, (*rollout, features.map)),

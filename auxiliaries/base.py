@@ -54,9 +54,6 @@ class IntrinsicConfig(AuxiliaryConfig):
     normalise: Normalise = "return"
     """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
     or reward (its own standard deviation)."""
-    clip: Annotated[float, Meta(gt=0)] | None = None
-    """Limit of the reward after that division, of either sign.
-    RIDE, NovelD and E3B limit its sum with the environment's reward to 1."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value loss of this reward.
     Below the value head its gradient is scaled by the square of the reward's weight, at most 1."""

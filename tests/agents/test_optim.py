@@ -154,3 +154,27 @@ def test_skipped_steps_are_counted_by_parameter(kind, together):
     torch.testing.assert_close(mine, its, atol=1e-6, rtol=1e-6)
     gated.settle()
     assert [gated.state[p]["updates"] for p in mine] == [plain.state[p]["updates"] for p in its] == [3, 2]
+
+
+@pytest.mark.parametrize("of", ["parameter", "gradient", "moments", "view"])
+def test_adam_in_any_memory_layout(of):
+    torch.manual_seed(2)
+    base = torch.randn(3, 5, 4, 14)
+    start = base[..., ::2] if of == "view" else base[..., :7].contiguous()
+    mine = [torch.nn.Parameter(start.to(memory_format=torch.channels_last) if of == "parameter" else start)]
+    its = [torch.nn.Parameter(start.detach().clone().contiguous())]
+    between = base[..., 1::2].clone()
+    one, other = Adam(mine, lr=0.01), torch.optim.Adam(its, lr=0.01)
+    if of == "moments":
+        state = one.state[mine[0]]
+        state["mean"] = state["mean"].to(memory_format=torch.channels_last)
+    for _ in range(4):
+        gradient = torch.randn(3, 5, 4, 7)
+        layout = torch.channels_last if of == "gradient" else torch.contiguous_format
+        mine[0].grad, its[0].grad = gradient.to(memory_format=layout), gradient
+        before = mine[0]._version
+        one.step()
+        other.step()
+        assert mine[0]._version > before, "in-place changes are visible to autograd and to what was kept"
+    torch.testing.assert_close(mine[0].contiguous(), its[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(base[..., 1::2], between)
