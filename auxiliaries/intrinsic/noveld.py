@@ -28,10 +28,11 @@ class NovelDConfig(DistilledConfig):
     key: Literal["view", "cell"] = "view"
     """What a visit is told by: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged;
     the authors' code takes the whole grid, which is privileged too)."""
-    key_side: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Images are averaged down to at least this many pixels a side before they are compared."""
-    key_levels: Annotated[int, Meta(ge=2, le=256)] = 8
-    """Grey levels that are told apart in them."""
+    key_side: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Images are averaged down to at least this many pixels a side before they are compared (default: colour images to
+    one pixel, grey ones to 8x8)."""
+    key_levels: Annotated[int, Meta(ge=2, le=256)] | None = None
+    """Levels of each channel that are told apart in them (default: 16 of colours, 8 of grey)."""
     size: Annotated[int, Meta(ge=1, le=2**16)] = 128
     """Number of random features."""
     episodic: bool = True

@@ -42,10 +42,11 @@ class RIDEConfig(IntrinsicConfig):
     key: Literal["view", "cell"] = "view"
     """What is counted: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged; the
     authors' code counts the whole grid, which is privileged too)."""
-    key_side: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Images are averaged down to at least this many pixels a side before they are compared."""
-    key_levels: Annotated[int, Meta(ge=2, le=256)] = 8
-    """Grey levels that are told apart in them."""
+    key_side: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Images are averaged down to at least this many pixels a side before they are compared (default: colour images to
+    one pixel, grey ones to 8x8)."""
+    key_levels: Annotated[int, Meta(ge=2, le=256)] | None = None
+    """Levels of each channel that are told apart in them (default: 16 of colours, 8 of grey)."""
     episodic: bool = True
     """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
     normalise: Normalise = "none"

@@ -18,14 +18,16 @@ BITS = 31
 class Hash(nn.Module):
     """A random linear hash, modulo 2^64, of what the agent sees.
 
-    Grids of codes are hashed as they are. Larger images are first averaged to about ``side`` pixels each way and
-    rounded to ``levels`` grey levels (the cells of Go-Explore, Ecoffet et al. 2019); vectors are rounded to multiples
-    of ``step``.
+    Grids of codes are hashed as they are. Larger images are first averaged to about ``side`` pixels each way, of which
+    each channel is rounded to ``levels`` levels (the cells of Go-Explore, Ecoffet et al. 2019); by default a colour
+    image to one pixel of 16 levels, a grey one to 8x8 pixels of 8. Vectors are rounded to multiples of ``step``.
     """
 
-    def __init__(self, spec: Spec, side: int = 8, levels: int = 8, step: float = 0.1) -> None:
+    def __init__(self, spec: Spec, side: int | None = None, levels: int | None = None, step: float = 0.1) -> None:
         super().__init__()
-        self.view, self.levels, self.step = View(spec, side), levels, step
+        colour = "image" in spec.observation and spec.observation["image"][0][-1] // spec.stacked > 1
+        self.view = View(spec, side or (1 if colour else 8))
+        self.levels, self.step = levels or (16 if colour else 8), step
         generator = torch.Generator().manual_seed(20_19)
         for name, shape in self.view.shapes.items():
             count = int(torch.Size(shape).numel())
@@ -48,7 +50,7 @@ class Hash(nn.Module):
 
     def _hashed(self, name: str, x: Tensor) -> Tensor:
         if name == "image":
-            codes = x if self.view.small(name) else (x.mean(1) * self.levels / 256).floor()
+            codes = x if self.view.small(name) else (x * self.levels / 256).floor()
         else:
             codes = (x / self.step).round()
         factors = getattr(self, f"factors_{name}")[: codes[0].numel()]

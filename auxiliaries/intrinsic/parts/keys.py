@@ -26,10 +26,11 @@ class KeyConfig(IntrinsicConfig):
 
     key: Literal["view", "cell"] = "view"
     """What is counted: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged)."""
-    side: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Images are averaged down to at least this many pixels a side before they are compared."""
-    levels: Annotated[int, Meta(ge=2, le=256)] = 8
-    """Grey levels that are told apart in them."""
+    side: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """Images are averaged down to at least this many pixels a side before they are compared (default: colour images to
+    one pixel, grey ones to 8x8)."""
+    levels: Annotated[int, Meta(ge=2, le=256)] | None = None
+    """Levels of each channel that are told apart in them (default: 16 of colours, 8 of grey)."""
 
 
 class Key(torch.nn.Module):

@@ -118,7 +118,7 @@ def test_who_stays_is_paid_less_and_less_and_noise_for_ever(name):
 def test_small_noise_in_large_images_is_not_seen(name):
     world = spec(image=(84, 84, 3))
     seen, module = rollout(world, T, B, 9, 0.0), built(name, world)
-    image = torch.full((T + 1, B, 84, 84, 3), 112) + torch.randint(-10, 11, (T + 1, B, 84, 84, 3))
+    image = torch.full((T + 1, B, 84, 84, 3), 104) + torch.randint(-10, 11, (T + 1, B, 84, 84, 3))
     found = score(module, seen._replace(observation={"image": image.to(torch.uint8)}), module.initial_state(B)).raw
     assert (found == 1).sum() == (1 if name == "count" else 0)
 

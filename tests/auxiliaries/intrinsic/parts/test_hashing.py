@@ -76,8 +76,8 @@ def test_leading_axes_stay():
 
 
 @pytest.mark.parametrize("shape", [(36, 44, 3), (84, 84, 3), (90, 20, 1)])
-def test_large_images_are_compared_by_the_grey_levels_of_squares(shape):
-    """Small noise within a level is the same observation; a square that is another grey is another."""
+def test_large_images_are_compared_by_the_levels_of_squares(shape):
+    """Small noise within a level is the same observation; a square that is lighter is another."""
     H, W, _ = shape
     world = spec(image=shape)
     hashing = Hash(world, side=8, levels=8)
@@ -91,6 +91,24 @@ def test_large_images_are_compared_by_the_grey_levels_of_squares(shape):
     a, b, c, d = hashing({"image": torch.cat([image, noisy, square, other])}).tolist()
     assert a == b
     assert len({a, c, d}) == 3
+
+
+@pytest.mark.parametrize("stacked", [1, 2])
+def test_by_default_colour_images_are_compared_by_their_mean_and_grey_ones_by_squares(stacked):
+    def keys(images):
+        older = torch.zeros_like(images).repeat(1, 1, 1, stacked - 1)
+        shape = (*images.shape[1:3], images.shape[-1] * stacked)
+        world = spec(image=shape)._replace(stacked=stacked)
+        return Hash(world)({"image": torch.cat([older, images], -1)}).tolist()
+
+    plain = torch.full((4, 48, 48, 3), 100, dtype=torch.uint8)
+    plain[1, :24], plain[1, 24:] = 90, 110  # of the same mean
+    plain[2, ..., 0], plain[2, ..., 1] = 120, 80  # as bright, of another colour
+    plain[3] = 105  # in the level from 96 to 112
+    a, b, c, d = keys(plain)
+    assert a == b == d != c
+    a, b, c, d = keys(plain[..., :1])
+    assert a == c == d != b  # 8 levels: from 96 to 128
 
 
 def test_of_stacked_frames_the_newest_counts():
