@@ -29,8 +29,8 @@ class NovelDConfig(DistilledConfig):
     """What a visit is told by: view (a hash of what the agent sees) or cell (the cell of the map it is in: privileged;
     the authors' code takes the whole grid, which is privileged too)."""
     key_side: Annotated[int, Meta(ge=1, le=256)] | None = None
-    """Images are averaged down to at least this many pixels a side before they are compared (default: colour images to
-    one pixel, grey ones to 8x8)."""
+    """Images are averaged down to at least this many pixels a side before they are compared; 1 is the mean of an
+    image. By default it is 1 for colour images and 8 for grey ones."""
     key_levels: Annotated[int, Meta(ge=2, le=256)] | None = None
     """Levels of each channel that are told apart in them (default: 16 of colours, 8 of grey)."""
     size: Annotated[int, Meta(ge=1, le=2**16)] = 128

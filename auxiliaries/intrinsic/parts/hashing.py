@@ -15,17 +15,21 @@ BITS = 31
 """Bits of the random factors: their products with bytes never leave 64 bits."""
 
 
+RGB = 3
+"""Channels of a colour image; other numbers are most likely grey frames that were stacked without saying so."""
+
+
 class Hash(nn.Module):
     """A random linear hash, modulo 2^64, of what the agent sees.
 
     Grids of codes are hashed as they are. Larger images are first averaged to about ``side`` pixels each way, of which
     each channel is rounded to ``levels`` levels (the cells of Go-Explore, Ecoffet et al. 2019); by default a colour
-    image to one pixel of 16 levels, a grey one to 8x8 pixels of 8. Vectors are rounded to multiples of ``step``.
+    image to its mean colour in 16 levels, others to 8x8 pixels of 8. Vectors are rounded to multiples of ``step``.
     """
 
     def __init__(self, spec: Spec, side: int | None = None, levels: int | None = None, step: float = 0.1) -> None:
         super().__init__()
-        colour = "image" in spec.observation and spec.observation["image"][0][-1] // spec.stacked > 1
+        colour = "image" in spec.observation and spec.observation["image"][0][-1] // spec.stacked == RGB
         self.view = View(spec, side or (1 if colour else 8))
         self.levels, self.step = levels or (16 if colour else 8), step
         generator = torch.Generator().manual_seed(20_19)

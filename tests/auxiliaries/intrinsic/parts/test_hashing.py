@@ -101,7 +101,7 @@ def test_by_default_colour_images_are_compared_by_their_mean_and_grey_ones_by_sq
         world = spec(image=shape)._replace(stacked=stacked)
         return Hash(world)({"image": torch.cat([older, images], -1)}).tolist()
 
-    plain = torch.full((4, 48, 48, 3), 100, dtype=torch.uint8)
+    plain = torch.full((4, 48, 64, 3), 100, dtype=torch.uint8)
     plain[1, :24], plain[1, 24:] = 90, 110  # of the same mean
     plain[2, ..., 0], plain[2, ..., 1] = 120, 80  # as bright, of another colour
     plain[3] = 105  # in the level from 96 to 112
@@ -109,6 +109,8 @@ def test_by_default_colour_images_are_compared_by_their_mean_and_grey_ones_by_sq
     assert a == b == d != c
     a, b, c, d = keys(plain[..., :1])
     assert a == c == d != b  # 8 levels: from 96 to 128
+    a, b, *_ = keys(plain[..., [0, 0, 0, 0]])
+    assert a != b, "four channels are no colours, but frames stacked without saying so"
 
 
 def test_of_stacked_frames_the_newest_counts():

@@ -22,6 +22,8 @@ T, B = 3, 5
         ((90, 130, 3), 42, (3, 45, 65), False),
         ((97, 131, 3), 42, (3, 48, 65), False),
         ((84, 84, 3), 8, (3, 8, 8), False),
+        ((84, 84, 3), 1, (3, 1, 1), False),
+        ((20, 170, 2), 1, (2, 1, 1), False),
     ],
 )
 def test_sizes(shape, side, seen, small):
@@ -40,6 +42,14 @@ def test_images_are_averaged_over_squares_and_rows_stay_in_order():
     for t, b, c, y, x in [(0, 0, 0, 0, 0), (1, 4, 2, 47, 41), (2, 3, 1, 13, 29), (0, 1, 2, 5, 7)]:
         square = images[t, b, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2, c].float().mean()
         assert found[t * B + b, c, y, x] == pytest.approx(float(square))
+
+
+@pytest.mark.parametrize("shape", [(84, 84, 3), (60, 80, 3), (20, 170, 1)])
+def test_a_side_of_one_is_the_mean_of_the_image_to_its_edges(shape):
+    images = torch.randint(256, (T, B, *shape), dtype=torch.uint8)
+    found = View(spec(image=shape), 1)({"image": images})["image"]
+    expected = images.flatten(0, 1).double().mean((1, 2))
+    torch.testing.assert_close(found.flatten(1).double(), expected, atol=1e-4, rtol=0)
 
 
 def test_codes_are_not_averaged():
