@@ -18,6 +18,7 @@ CURVE = {"step": [float], "episode_return": [float], "episodes?": [float]}
 RECORD = {"env": str, "preset": str, "seeds": [{"curve": CURVE}]}
 """Fields that the figure reads from a record."""
 COLOURS = ("#555555", "#c2334d", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
+DASHES = ("-", "--", ":")
 
 
 def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
@@ -52,12 +53,14 @@ def _is_whole(curve: Mapping[str, Any]) -> bool:
 def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw the return over steps, interpolated linearly between a run's recorded steps."""
     figure, axes = blank()
-    for (name, record), colour in zip(records.items(), COLOURS * len(records), strict=False):
+    styles = [(colour, dash) for dash in DASHES for colour in COLOURS]
+    for (name, record), (colour, dash) in zip(records.items(), styles * len(records), strict=False):
         curves = [drawn(seed["curve"]) for seed in record["seeds"]]
         steps = np.unique(np.concatenate([one for one, _ in curves]))
         each = np.array([np.interp(steps, *curve) for curve in curves])
-        axes.plot(steps / 1e6, each.mean(0), color=colour, label=f"{name} ({len(curves)} seeds)")
-        axes.fill_between(steps / 1e6, each.min(0), each.max(0), color=colour, alpha=0.15, linewidth=0)
+        axes.plot(steps / 1e6, each.mean(0), color=colour, linestyle=dash, label=f"{name} ({len(curves)} seeds)")
+        band = min(0.15, 0.4 / len(records))  # many lie upon each other
+        axes.fill_between(steps / 1e6, each.min(0), each.max(0), color=colour, alpha=band, linewidth=0)
     env = next(iter(records.values()))["env"]
     axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{env}   mean and range of seeds")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
