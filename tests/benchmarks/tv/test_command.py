@@ -30,10 +30,8 @@ def test_the_record_holds_curves_of_what_was_asked_for(tmp_path, capsys):
     error = record["curves"]["prediction_error/random"]["fresh"]["elsewhere"]
     assert error[:16] == [None] * 16  # 4096 steps set statistics
     assert 0 < error[-1] < error[16]  # it learns
-    count = record["table"]["count"]
-    assert (
-        0.5 < count["fresh"]["end"] < 1.1 * count["fresh"]["rest"]
-    )  # noise changes the mean colour of a view too little
+    fresh = record["table"]["count"]["fresh"]
+    assert 0.5 < fresh["end"] < 1.1 * fresh["rest"]  # noise changes the mean colour of a view too little
 
 
 def test_what_a_reward_pays_does_not_depend_on_the_others():
