@@ -20,6 +20,9 @@ from .parts.keys import Key, KeyConfig, Visits, first_visits
 class CountConfig(KeyConfig):
     """Counts in the episode: 1 / sqrt(N) of the observation arrived at."""
 
+    once: bool = False
+    """Pay 1 for the first visit in the episode and nothing for later ones, as NovelD's gate does."""
+
 
 @dataclass(frozen=True)
 class LifelongConfig(KeyConfig):
@@ -54,13 +57,18 @@ class Count(IntrinsicReward):
 
 
 class EpisodicCount(IntrinsicReward):
-    """``1 / sqrt(N(o[t + 1]))``, N in the current episode, this visit included."""
+    """``1 / sqrt(N(o[t + 1]))``, N in the current episode, this visit included; with ``once`` 1 where N is 1, else 0.
+
+    Where an agent may stand or turn around, the roots of later visits add up: 150 visits to one place pay as much as
+    first visits to 23. Those of first visits do not (the gate of NovelD, Zhang et al. 2021, equation 3).
+    """
 
     Config = CountConfig
     paper = "one over the root of visits in the episode (the episodic term of RIDE, Raileanu & Rocktäschel 2020)"
 
     def __init__(self, config: CountConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
+        self.once = config.once
         self.visits = Visits(config, spec)
         self.needs = self.visits.needs
 
@@ -72,4 +80,5 @@ class EpisodicCount(IntrinsicReward):
         """Score T transitions."""
         number, memory = self.visits(rollout, state)
         self.metrics = first_visits(number, rollout)
-        return Scored(number.float().rsqrt(), memory)
+        bonus = (number == 1).float() if self.once else number.float().rsqrt()
+        return Scored(bonus, memory)

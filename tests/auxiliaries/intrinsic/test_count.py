@@ -64,6 +64,19 @@ def test_it_pays_1_over_the_root_of_the_visits_however_the_rollout_is_cut(name, 
     torch.testing.assert_close(found, by_loop(seen, life=name == "count"))
 
 
+@pytest.mark.parametrize("split", [(23,), (11, 12), (1,) * 23], ids=len)
+def test_once_pays_for_first_visits_in_the_episode_only(split):
+    seen, module = walk(3), built("episodic_count", once=True)
+    state, t, found = module.initial_state(B), 0, []
+    for length in split:
+        scored = score(module, part(seen, t, t + length), state)
+        found.append(scored.raw)
+        state, t = scored.state, t + length
+    paid = torch.cat(found)[seen.valid]
+    torch.testing.assert_close(paid, (by_loop(seen, life=False) == 1).float()[seen.valid])
+    assert 0 < paid.mean() < 1
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_the_share_of_first_visits_is_logged(name):
     seen, module = walk(4), built(name)
