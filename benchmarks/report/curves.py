@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ from ...flags import parse
 from ..picture import blank, save
 from ..records import output_folder
 from . import side_by_side
-from .smoothing import drawn, margin
+from .smoothing import RETURN, Floats, drawn, margin
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = (
     "step",
@@ -37,6 +40,9 @@ COLUMNS = (
     "success",
     "episode_length",
     "entropy",
+    "explore/cells_per_episode",
+    "explore/cells",
+    "explore/visit_entropy",
 )
 SCORE = {"mean": float, "low": float, "high": float, "episodes": int}
 EVALUATED = {"agent": SCORE, "random": SCORE, "oracle?": SCORE}
@@ -55,6 +61,8 @@ class CurvesFlags:
 
     runs: Positional[tuple[str, ...]]
     """Folders of finished runs of one environment, with the same settings and different seeds; or .json records."""
+    measure: str = RETURN
+    """What the figure shows over steps: a column of the record, such as success or explore/cells_per_episode."""
     out: str = "benchmarks/results"
     """Folder in which the record is written."""
 
@@ -63,21 +71,24 @@ def main(words: list[str]) -> int:
     """Collect, draw and write the record; raise UserError if the runs are not seeds of one experiment."""
     flags = parse(CurvesFlags, words, "morello bench curves")
     paths, folder = [named(run) for run in flags.runs], output_folder(str(named(flags.out)))
+    shown = "" if flags.measure == RETURN else f"-{flags.measure.replace('/', '-')}"
     if paths and all(path.suffix == ".json" for path in paths):
-        records = side_by_side.read(paths)
-        picture = folder / f"{_name(next(iter(records.values()))['env'])}.png"
+        records = side_by_side.read(paths, flags.measure)
+        picture = folder / f"{_name(next(iter(records.values()))['env'])}{shown}.png"
         with _written(picture):
-            side_by_side.draw(records, picture)
+            side_by_side.draw(records, picture, flags.measure)
         print(f"{picture}: {'; '.join(records)}")
         return 0
     record = collect(paths)
+    side_by_side.check(record, flags.measure)
     name = f"{_name(record['env'])}-{record['preset']}"
     with _written(folder / name):
         replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
-        draw(record, folder / f"{name}.png")
-    print(f"{folder / name}.json and .png: {len(record['seeds'])} runs")
+        draw(record, folder / f"{name}{shown}.png", flags.measure)
+    print(f"{folder / name}.json and {name}{shown}.png: {len(record['seeds'])} runs")
+    label = side_by_side.label(flags.measure)
     for seed in record["seeds"]:
-        print(f"  seed {seed['seed']}: last return {seed['curve']['episode_return'][-1]:.2f}{_evaluated(seed)}")
+        print(f"  seed {seed['seed']}: last {label} {drawn(seed['curve'], flags.measure)[1][-1]:.2f}{_evaluated(seed)}")
     return 0
 
 
@@ -187,25 +198,40 @@ def _name(env: str) -> str:
     return f"learning-{env.replace(':', '-').replace('/', '-')}"
 
 
-def draw(record: dict[str, Any], path: Path) -> None:
-    """Draw the return over steps: a line for each seed, with its evaluation at the end.
+def draw(record: dict[str, Any], path: Path, measure: str = RETURN) -> None:
+    """Draw a measure over steps, a line for each seed.
 
-    Each line has the 95 % interval of its window's mean, where that was kept; random and oracle play are horizontal
-    lines.
+    Returns have their evaluation at the end, and each line the 95 % interval of its window's mean, where that was kept;
+    random and oracle play are horizontal lines.
     """
     figure, axes = blank()
     colours = ("#c2334d", "#e58a9b", "#7a1f30", "#b07aa1", "#59a14f")
     for seed, colour in zip(record["seeds"], colours * len(record["seeds"]), strict=False):
-        curve = seed["curve"]
-        steps, returns = drawn(curve)
-        axes.plot(steps / 1e6, returns, color=colour, label=f"seed {seed['seed']}")
-        if (half := margin(curve)) is not None:
-            axes.fill_between(steps / 1e6, returns - half, returns + half, color=colour, alpha=0.15, linewidth=0)
-        if agent := seed["evaluation"].get("agent"):
-            # Where all returns are equal, mean, low and high may differ by rounding.
-            ends = [[max(0.0, agent["mean"] - agent["low"])], [max(0.0, agent["high"] - agent["mean"])]]
-            end = curve["step"][-1] / 1e6
-            axes.errorbar([end], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
+        steps, values = drawn(seed["curve"], measure)
+        axes.plot(steps / 1e6, values, color=colour, label=f"seed {seed['seed']}")
+        if measure == RETURN:
+            _uncertain(axes, seed, steps, values, colour)
+    if measure == RETURN:
+        _references(axes, record)
+    title = f"{record['env']}   {record['preset']}"
+    axes.set(xlabel="million agent steps", ylabel=side_by_side.label(measure), title=title)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    save(figure, path)
+
+
+def _uncertain(axes: Axes, seed: dict[str, Any], steps: Floats, returns: Floats, colour: str) -> None:
+    """Draw the interval of a seed's returns, and its evaluation."""
+    if (half := margin(seed["curve"])) is not None:
+        axes.fill_between(steps / 1e6, returns - half, returns + half, color=colour, alpha=0.15, linewidth=0)
+    if agent := seed["evaluation"].get("agent"):
+        # Where all returns are equal, mean, low and high may differ by rounding.
+        ends = [[max(0.0, agent["mean"] - agent["low"])], [max(0.0, agent["high"] - agent["mean"])]]
+        end = seed["curve"]["step"][-1] / 1e6
+        axes.errorbar([end], [agent["mean"]], ends, color=colour, fmt="o", markersize=4, capsize=3)
+
+
+def _references(axes: Axes, record: dict[str, Any]) -> None:
+    """Draw what random and oracle play score."""
     levels = {name: reference["mean"] for name, reference in record["references"].items()}
     played = [s["evaluation"]["random"]["mean"] for s in record["seeds"] if "random" in s["evaluation"]]
     if played and "random" not in levels:
@@ -217,9 +243,6 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 axes.axhline(mean, color="#555", linestyle=style, label=f"{name} {mean:.2f}")
             else:  # its line would flatten the curves
                 axes.plot([], [], " ", label=f"({name} {mean:.2f})")
-    axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{record['env']}   {record['preset']}")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, path)
 
 
 def _evaluated(seed: dict[str, Any]) -> str:

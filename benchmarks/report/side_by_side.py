@@ -12,7 +12,7 @@ from ...agents.storage.files import read_regular
 from ...agents.storage.read_json import LARGEST, parse
 from ...envs.errors import UserError
 from ..picture import blank, save
-from .smoothing import drawn
+from .smoothing import RETURN, drawn
 
 CURVE = {"step": [float], "episode_return": [float], "episodes?": [float]}
 RECORD = {"env": str, "preset": str, "seeds": [{"curve": CURVE}]}
@@ -21,10 +21,26 @@ COLOURS = ("#555555", "#c2334d", "#4e79a7", "#59a14f", "#f28e2b", "#b07aa1")
 DASHES = ("-", "--", ":")
 
 
-def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
+def label(measure: str) -> str:
+    """Return the name of a column in words."""
+    return measure.rpartition("/")[2].replace("_", " ")
+
+
+def check(record: Mapping[str, Any], measure: str, path: object = "") -> None:
+    """Raise UserError unless each seed of the record has numbers in the column ``measure``, as many as steps."""
+    for seed in record["seeds"]:
+        column = seed["curve"].get(measure, [])
+        whole = len(column) == len(seed["curve"]["step"]) and all(isinstance(x, float | int | None) for x in column)
+        if not whole or all(x is None for x in column):
+            known = ", ".join(name for name in record["seeds"][0]["curve"] if name != "step")
+            where = f"{path} has" if path else "The runs have"
+            raise UserError(f"{where} no numbers named '{measure}': give --measure one of {known}.")
+
+
+def read(paths: list[Path], measure: str = RETURN) -> dict[str, dict[str, Any]]:
     """Read records by name: their preset, with their folder where two have the same preset.
 
-    Raises UserError for files that are not records, or are of several environments.
+    Raises UserError for files that are not records, lack the column ``measure``, or are of several environments.
     """
     records = {}
     for path in paths:
@@ -36,6 +52,7 @@ def read(paths: list[Path]) -> dict[str, dict[str, Any]]:
         curves = [seed["curve"] for seed in records[path]["seeds"]]
         if not curves or not all(map(_is_whole, curves)):
             raise UserError(f"{path} is not a record of morello bench curves: it lacks a curve.")
+        check(records[path], measure, path)
     if len(envs := sorted({record["env"] for record in records.values()})) > 1:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
@@ -50,18 +67,18 @@ def _is_whole(curve: Mapping[str, Any]) -> bool:
     return len({len(c) for c in columns}) == 1 and bool(columns[0]) and min(curve.get("episodes", [0])) >= 0
 
 
-def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw the return over steps, interpolated linearly between a run's recorded steps."""
+def draw(records: Mapping[str, Mapping[str, Any]], path: Path, measure: str = RETURN) -> None:
+    """Draw a measure over steps, interpolated linearly between a run's recorded steps."""
     figure, axes = blank()
     styles = [(colour, dash) for dash in DASHES for colour in COLOURS]
     for (name, record), (colour, dash) in zip(records.items(), styles * len(records), strict=False):
-        curves = [drawn(seed["curve"]) for seed in record["seeds"]]
+        curves = [drawn(seed["curve"], measure) for seed in record["seeds"]]
         steps = np.unique(np.concatenate([one for one, _ in curves]))
         each = np.array([np.interp(steps, *curve) for curve in curves])
         axes.plot(steps / 1e6, each.mean(0), color=colour, linestyle=dash, label=f"{name} ({len(curves)} seeds)")
         band = min(0.15, 0.4 / len(records))  # many lie upon each other
         axes.fill_between(steps / 1e6, each.min(0), each.max(0), color=colour, alpha=band, linewidth=0)
     env = next(iter(records.values()))["env"]
-    axes.set(xlabel="million agent steps", ylabel="episode return", title=f"{env}   mean and range of seeds")
+    axes.set(xlabel="million agent steps", ylabel=label(measure), title=f"{env}   mean and range of seeds")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)

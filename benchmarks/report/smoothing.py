@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 from ...envs.statistics import EPISODES
 
 Floats = NDArray[np.float64]
+RETURN = "episode_return"
 
 
-def drawn(curve: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """Return steps and returns to draw for a stored curve.
+def drawn(curve: Mapping[str, Any], measure: str = RETURN) -> tuple[Floats, Floats]:
+    """Return the steps of a stored curve and its column ``measure``, where that was known.
+
+    Returns are smoothed if they need it.
 
     Current records hold means over a window of episodes, which are drawn unchanged. Earlier versions stored means over
     the episodes that ended in each interval, however many, which at the beginning are biased towards short episodes.
     Where their numbers were stored, each point is the mean over the last `EPISODES` episodes or more, starting at the
     first point that has as many; otherwise the stored means are drawn.
     """
-    steps, returns = (np.array(curve[name], dtype=np.float64) for name in ("step", "episode_return"))
+    steps, returns = (np.array(curve[name], dtype=np.float64) for name in ("step", measure))
+    if measure != RETURN:
+        known = ~np.isnan(returns)
+        return steps[known], returns[known]
     if "window_episodes" in curve or "episodes" not in curve:
         return steps, returns
     count = np.nan_to_num(np.array(curve["episodes"], dtype=np.float64))

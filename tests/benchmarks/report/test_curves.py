@@ -70,7 +70,7 @@ def test_records_before_every_environment_ended_an_episode_are_left_out(tmp_path
     assert curve["episode_return"][0] == curve["episode_return"][1]
     assert "success" not in curve
     assert record["seeds"][0]["commit"] is None
-    assert "last return" in capsys.readouterr().out
+    assert "last episode return" in capsys.readouterr().out
 
 
 def test_records_are_drawn_side_by_side(tmp_path, capsys):
@@ -88,6 +88,23 @@ def test_records_are_drawn_side_by_side(tmp_path, capsys):
     for wrong, said in ((other, "of a:b and a:c: name those of one"), (str(tmp_path / "none.json"), "is not a record")):
         assert main(["bench", "curves", one, wrong, "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_another_measure_is_drawn_and_kept(tmp_path, capsys):
+    train(SMALL, run=str(tmp_path / "a"), preset="a2c", env="labyrinth:rooms_chain_2")
+    name, measure = "learning-labyrinth-rooms_chain_2", "explore/cells_per_episode"
+    words = ["bench", "curves", "--measure", measure, "--out", str(tmp_path)]
+    assert main([*words, str(tmp_path / "a")]) == 0
+    record = json.loads((tmp_path / f"{name}-a2c.json").read_text())
+    cells = record["seeds"][0]["curve"][measure]
+    assert f"last cells per episode {cells[-1]:.2f}" in capsys.readouterr().out
+    assert (tmp_path / f"{name}-a2c-explore-cells_per_episode.png").stat().st_size > 5000
+    assert main([*words, str(tmp_path / f"{name}-a2c.json")]) == 0
+    assert (tmp_path / f"{name}-explore-cells_per_episode.png").stat().st_size > 5000
+    words[3] = "explore/doors"
+    for given in ("a", f"{name}-a2c.json"):
+        assert main([*words, str(tmp_path / given)]) == 2
+        assert "no numbers named 'explore/doors': give --measure one of" in capsys.readouterr().err
 
 
 def test_curves_of_each_task_are_kept(tmp_path, capsys):
