@@ -29,4 +29,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "lag": Benchmark("compare V-trace with no correction on rollouts of outdated weights", ".lag.command"),
     "tv": Benchmark("measure which intrinsic rewards a noisy television attracts", ".tv.command"),
     "curves": Benchmark("write a record and a figure of finished runs", ".report.curves"),
+    "reached": Benchmark("compare the steps that records need to reach a level, by environment", ".report.reached"),
 }

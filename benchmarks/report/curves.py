@@ -73,7 +73,7 @@ def main(words: list[str]) -> int:
     paths, folder = [named(run) for run in flags.runs], output_folder(str(named(flags.out)))
     shown = "" if flags.measure == RETURN else f"-{flags.measure.replace('/', '-')}"
     if paths and all(path.suffix == ".json" for path in paths):
-        records = side_by_side.read(paths, flags.measure)
+        records = side_by_side.of_one_environment(side_by_side.read(paths, flags.measure))
         picture = folder / f"{_name(next(iter(records.values()))['env'])}{shown}.png"
         with _written(picture):
             side_by_side.draw(records, picture, flags.measure)

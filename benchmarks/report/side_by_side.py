@@ -37,11 +37,8 @@ def check(record: Mapping[str, Any], measure: str, path: object = "") -> None:
             raise UserError(f"{where} no numbers named '{measure}': give --measure one of {known}.")
 
 
-def read(paths: list[Path], measure: str = RETURN) -> dict[str, dict[str, Any]]:
-    """Read records by name: their preset, with their folder where two have the same preset.
-
-    Raises UserError for files that are not records, lack the column ``measure``, or are of several environments.
-    """
+def read(paths: list[Path], measure: str = RETURN) -> dict[Path, dict[str, Any]]:
+    """Read records; raise UserError for files that are not records or lack the column ``measure``."""
     records = {}
     for path in paths:
         try:
@@ -53,6 +50,14 @@ def read(paths: list[Path], measure: str = RETURN) -> dict[str, dict[str, Any]]:
         if not curves or not all(map(_is_whole, curves)):
             raise UserError(f"{path} is not a record of morello bench curves: it lacks a curve.")
         check(records[path], measure, path)
+    return records
+
+
+def of_one_environment(records: Mapping[Path, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return records by name: their preset, with their folder where two have the same preset.
+
+    Raises UserError for records of several environments.
+    """
     if len(envs := sorted({record["env"] for record in records.values()})) > 1:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
