@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...auxiliaries.intrinsic.count import CountConfig
 from ...envs.errors import UserError
 from ...envs.processes import forked
 from ...envs.processes.workers import cores
@@ -60,6 +61,7 @@ NEWER_FIELDS: dict[type[Any], dict[str, Any]] = {
         "final_entropy_cost": None,
     },
     ReplayConfig: {"every": "epoch", "policy": 0.0},
+    CountConfig: {"once": False},
 }
 """The same for settings of parts of a run."""
 

@@ -22,6 +22,7 @@ from morello.agents.replay import ReplayConfig
 from morello.agents.storage import checkpoint
 from morello.agents.storage.run_folder import Run
 from morello.auxiliaries import AUXILIARY_LOSSES
+from morello.auxiliaries.intrinsic.count import CountConfig
 from morello.auxiliaries.losses.cpc import CPCConfig
 from morello.auxiliaries.losses.curl import CURLConfig
 from morello.auxiliaries.losses.value_replay import ValueReplayConfig
@@ -213,6 +214,12 @@ def test_a_machine_with_fewer_cores_takes_a_run_over(tmp_path, monkeypatch):
     for module in ("resolve", "saved"):
         monkeypatch.setattr(f"morello.agents.config.{module}.cores", lambda: 3)
     assert resolve(read_settings(tmp_path)[1]).threads == 3
+
+
+def test_a_setting_that_is_newer_than_the_run_has_the_value_that_reproduces_it(tmp_path):
+    count = dataclasses.asdict(CountConfig(weight=0.5))
+    begun(tmp_path, intrinsic={"episodic_count": {k: v for k, v in count.items() if k != "once"}})
+    assert read_settings(tmp_path)[1].intrinsic == {"episodic_count": CountConfig(weight=0.5, once=False)}
 
 
 def test_a_run_of_another_version_is_refused_by_the_settings_name(tmp_path):
