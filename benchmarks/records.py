@@ -7,7 +7,8 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,16 @@ def output_folder(out: str) -> Path:
         why = error.strerror or error
         raise UserError(f"Results cannot go to {folder}: {why}; name another folder with --out.") from error
     return folder
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Raise UserError where results cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{path} cannot be written: {why}; name another folder with --out.") from error
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:

@@ -59,8 +59,8 @@ class Count(IntrinsicReward):
 class EpisodicCount(IntrinsicReward):
     """``1 / sqrt(N(o[t + 1]))``, N in the current episode, this visit included; with ``once`` 1 where N is 1, else 0.
 
-    Where an agent may stand or turn around, the roots of later visits add up: 150 visits to one place pay as much as
-    first visits to 23. Those of first visits do not (the gate of NovelD, Zhang et al. 2021, equation 3).
+    Where an agent may stand or turn around, what later visits pay adds up: 150 visits to one place pay as much as first
+    visits to 23. With ``once`` they pay as much as one (the gate of NovelD, Zhang et al. 2021, equation 3).
     """
 
     Config = CountConfig

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from ...agents.storage.table import read_runs
 from ...envs.errors import UserError
 from ...flags import parse
 from ..picture import blank, save
-from ..records import output_folder
+from ..records import output_folder, written
 from . import side_by_side
 from .smoothing import RETURN, Floats, drawn, margin
 
@@ -57,6 +55,7 @@ PER_SEED = {"run", "seed", "resume", "quiet", "device", "spec"}
 class CurvesFlags:
     """Write learning-<environment>-<preset>.json and .png: curves, settings, commits, hardware, reference scores, and
     the results of ``morello eval``. Given several such records instead of runs, draw learning-<environment>.png.
+    The name of a picture ends in that of its --measure, if that is not the return.
     """
 
     runs: Positional[tuple[str, ...]]
@@ -75,14 +74,14 @@ def main(words: list[str]) -> int:
     if paths and all(path.suffix == ".json" for path in paths):
         records = side_by_side.of_one_environment(side_by_side.read(paths, flags.measure))
         picture = folder / f"{_name(next(iter(records.values()))['env'])}{shown}.png"
-        with _written(picture):
+        with written(picture):
             side_by_side.draw(records, picture, flags.measure)
         print(f"{picture}: {'; '.join(records)}")
         return 0
     record = collect(paths)
     side_by_side.check(record, flags.measure)
     name = f"{_name(record['env'])}-{record['preset']}"
-    with _written(folder / name):
+    with written(folder / name):
         replace_file(folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
         draw(record, folder / f"{name}{shown}.png", flags.measure)
     print(f"{folder / name}.json and {name}{shown}.png: {len(record['seeds'])} runs")
@@ -182,16 +181,6 @@ def evaluation(folder: Path, env: str, step: int) -> dict[str, Any]:
         return {}
     single = ("returns", "lengths", "task")
     return {k: {a: b for a, b in v.items() if a not in single} if isinstance(v, dict) else v for k, v in found.items()}
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Raise UserError where results cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or error
-        raise UserError(f"{path} cannot be written: {why}; name another folder with --out.") from error
 
 
 def _name(env: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...agents.storage.files import read_regular
-from ...agents.storage.read_json import LARGEST, parse
+from ...agents.storage.read_json import LARGEST, NUMBER, parse
 from ...envs.errors import UserError
 from ..picture import blank, save
 from .smoothing import RETURN, drawn
@@ -23,18 +23,25 @@ DASHES = ("-", "--", ":")
 
 def label(measure: str) -> str:
     """Return the name of a column in words."""
-    return measure.rpartition("/")[2].replace("_", " ")
+    return measure.removeprefix("explore/").replace("_", " ")
 
 
 def check(record: Mapping[str, Any], measure: str, path: object = "") -> None:
     """Raise UserError unless each seed of the record has numbers in the column ``measure``, as many as steps."""
-    for seed in record["seeds"]:
-        column = seed["curve"].get(measure, [])
-        whole = len(column) == len(seed["curve"]["step"]) and all(isinstance(x, float | int | None) for x in column)
-        if not whole or all(x is None for x in column):
-            known = ", ".join(name for name in record["seeds"][0]["curve"] if name != "step")
-            where = f"{path} has" if path else "The runs have"
-            raise UserError(f"{where} no numbers named '{measure}': give --measure one of {known}.")
+    curves = [seed["curve"] for seed in record["seeds"]]
+    if measure == "step" or not all(_has(curve, measure) for curve in curves):
+        known = [name for name in curves[0] if name != "step" and all(_has(curve, name) for curve in curves)]
+        where = f"{path} has" if path else "The runs have"
+        raise UserError(f"{where} no numbers named '{measure}': give --measure one of {', '.join(known)}.")
+
+
+def _has(curve: Mapping[str, Any], name: str) -> bool:
+    """Return whether a curve has a column of numbers, of which not all are missing (None)."""
+    column = curve.get(name)
+    if not isinstance(column, list) or len(column) != len(curve["step"]):
+        return False
+    known = [x for x in column if x is not None]
+    return bool(known) and all(type(x) in (int, float) and abs(x) < NUMBER for x in known)
 
 
 def read(paths: list[Path], measure: str = RETURN) -> dict[Path, dict[str, Any]]:
@@ -61,10 +68,15 @@ def of_one_environment(records: Mapping[Path, dict[str, Any]]) -> dict[str, dict
     if len(envs := sorted({record["env"] for record in records.values()})) > 1:
         raise UserError(f"These are records of {' and '.join(envs)}: name those of one environment.")
     presets = [record["preset"] for record in records.values()]
-    return {
-        r["preset"] if presets.count(r["preset"]) == 1 else f"{r['preset']}, {path.resolve().parent.name}": r
-        for path, r in records.items()
-    }
+    named: dict[str, dict[str, Any]] = {}
+    for path, record in records.items():
+        name = record["preset"]
+        if presets.count(name) > 1:
+            name = f"{name}, {path.resolve().parent.name}"
+        if name in named:
+            raise UserError(f"Two records would both be called '{name}', of which {path} is one: rename its folder.")
+        named[name] = record
+    return named
 
 
 def _is_whole(curve: Mapping[str, Any]) -> bool:
