@@ -92,10 +92,14 @@ def draw(records: Mapping[str, Mapping[str, Any]], path: Path, measure: str = RE
         curves = [drawn(seed["curve"], measure) for seed in record["seeds"]]
         steps = np.unique(np.concatenate([one for one, _ in curves]))
         each = np.array([np.interp(steps, *curve) for curve in curves])
-        axes.plot(steps / 1e6, each.mean(0), color=colour, linestyle=dash, label=f"{name} ({len(curves)} seeds)")
+        axes.plot(steps / 1e6, each.mean(0), color=colour, linestyle=dash, label=f"{name} ({_seeds(len(curves))})")
         band = min(0.15, 0.4 / len(records))  # many lie upon each other
         axes.fill_between(steps / 1e6, each.min(0), each.max(0), color=colour, alpha=band, linewidth=0)
     env = next(iter(records.values()))["env"]
     axes.set(xlabel="million agent steps", ylabel=label(measure), title=f"{env}   mean and range of seeds")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed" if number == 1 else f"{number} seeds"
