@@ -18,7 +18,7 @@ from ..pooling import Commonest
 from ..reduction import average
 from .parts.dynamics import ForwardModel, InverseModel
 from .parts.networks import Embedding
-from .parts.view import View, Views
+from .parts.view import View, Views, kept, taken
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,18 @@ class ICM(IntrinsicReward):
         """Score T transitions by the forward model's error; the context keeps the views [T + 1, B, ...]."""
         views = self.view(rollout.observation)
         with self.precision(rollout.reward.device):
-            phi = self._embed(views, rollout)
+            context = kept(views, rollout.first.shape)
+            phi = self._embed(taken(context), rollout)
             guess = self.dynamics(phi[:-1], torch.where(rollout.valid, rollout.action, 0))
-        kept = {name: x.view(*rollout.first.shape, *x.shape[1:]) for name, x in views.items()}
-        return Scored(squared_error(guess, phi[1:]), (), kept)
+        return Scored(squared_error(guess, phi[1:]), (), context)
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return ``(1 - beta) L_inverse + beta L_forward`` [T, B]; a row that crosses a reset is not a transition."""
         assert isinstance(scored.context, dict)
         valid = rollout.valid
         action = torch.where(valid, rollout.action, 0)
-        views = {name: x.flatten(0, 1) for name, x in scored.context.items()}
         with self.precision(rollout.reward.device):
-            phi = self._embed(views, rollout)
+            phi = self._embed(taken(scored.context), rollout)
             logits = self.inverse(phi[:-1], phi[1:])
             inputs = phi if self.config.shape_features else phi.detach()
             guess = self.dynamics(inputs[:-1], action)

@@ -18,12 +18,12 @@ from ...envs.trees import State
 from ..base import Scored
 from ..pooling import Commonest
 from ..reduction import average
-from .parts.distillation import Distilled, DistilledConfig, Known, kept
+from .parts.distillation import Distilled, DistilledConfig, Known
 from .parts.dynamics import InverseModel
 from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
-from .parts.view import Views
+from .parts.view import Views, kept
 
 
 @dataclass(frozen=True)

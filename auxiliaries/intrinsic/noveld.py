@@ -15,8 +15,9 @@ from ...envs.experience import Rollout, Spec
 from ...envs.trees import State, tree_map
 from ..base import Scored
 from ..reduction import average
-from .parts.distillation import Distilled, DistilledConfig, Known, kept
+from .parts.distillation import Distilled, DistilledConfig, Known
 from .parts.keys import KeyConfig, Visits, first_visits
+from .parts.view import kept, taken
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ class NovelD(Distilled):
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps what is known of the observations arrived at."""
         number, memory = self.visits(rollout, state)
-        views, shape = self.whitening(self.view(rollout.observation)), rollout.first.shape
+        white, shape = self.whitening(self.view(rollout.observation)), rollout.first.shape
         with self.precision(rollout.reward.device):
-            square, target = self.networks.error(views)
-            known = tree_map(lambda x: x[1:], Known(target.view(*shape, -1), kept(views, shape)))
+            views = kept(white, shape)
+            square, target = self.networks.error(taken(views))
+            known = tree_map(lambda x: x[1:], Known(target.view(*shape, -1), views))
         error = (square * self.config.size).sqrt().view_as(rollout.first)
         fresh = number == 1
         bonus = rises(error, fresh, self.config.alpha)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ...backbones import Features
 from ...envs.experience import Rollout
 from ..base import Scored
-from .parts.distillation import Distilled, DistilledConfig, Known, kept
+from .parts.distillation import Distilled, DistilledConfig, Known
+from .parts.view import kept, taken
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class RND(Distilled):
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the error at o[t + 1]; the context keeps what is known of them."""
-        shape, views = rollout.reward.shape, self.whitening(self.arrived(rollout))
+        shape, white = rollout.reward.shape, self.whitening(self.arrived(rollout))
         with self.precision(rollout.reward.device):
-            error, target = self.networks.error(views)
-            known = Known(target.view(*shape, -1), kept(views, shape))
-        return Scored(error.view(shape), (), known)
+            views = kept(white, shape)
+            error, target = self.networks.error(taken(views))
+        return Scored(error.view(shape), (), Known(target.view(*shape, -1), views))

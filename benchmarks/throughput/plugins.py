@@ -28,6 +28,8 @@ PLAIN = "plain"
 """Name of the part without a loss or reward."""
 HALF = " 1:2"
 """Suffix of the name of a loss that replays one step for every two new ones."""
+STILL = 1e-30
+"""Learning rate that leaves the policy as it is: what a step of the environment costs depends on what agents do."""
 
 
 def names_of(kind: str, asked: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -15,7 +15,7 @@ from ....backbones import Features, Sizes
 from ....envs.experience import Rollout, Spec
 from ...base import IntrinsicConfig, IntrinsicReward, Scored
 from .networks import Embedding, once, orthogonal, perceptron
-from .view import View, Views
+from .view import View, Views, taken
 from .whitening import MOST, Whitening
 
 
@@ -45,25 +45,6 @@ class Known(NamedTuple):
 
     target: Tensor  # [T, B, size]
     views: Views  # whitened: "image" [T, B, h, w, C], in the precision of the networks, and/or "vector" [T, B, V]
-
-
-def kept(views: Views, shape: Sequence[int]) -> Views:
-    """Return views [N, ...] as [*shape, ...], N = T x B: images channels last, as they lie in memory, and in the
-    precision of networks here.
-    """
-    found = {}
-    for name, x in views.items():
-        if x.dim() == 4:
-            x, device = x.permute(0, 2, 3, 1), x.device.type
-            x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
-        found[name] = x.view(*shape, *x.shape[1:])
-    return found
-
-
-def taken(views: Views, environments: slice) -> Views:
-    """Return the views [N, ...] of some environments out of what was ``kept``."""
-    some = {name: x[:, environments].flatten(0, 1) for name, x in views.items()}
-    return {name: x.permute(0, 3, 1, 2) if x.dim() == 4 else x for name, x in some.items()}
 
 
 @dataclass(frozen=True)

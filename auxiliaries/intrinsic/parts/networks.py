@@ -9,12 +9,13 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ....backbones.repeats import distinct, repeat
 from .view import CODES, View, Views
 
-CHUNK_VALUES = 2**19
-"""Values of a view per chunk on a CPU, whose caches then hold the activations too."""
+CHUNK_VALUES = 2**21
+"""Values of a view per chunk on a CPU, whose larger caches then hold the activations too."""
 
 
 def convolutions(shape: Sequence[int], small: bool, activation: Callable[[], nn.Module]) -> nn.Sequential:
@@ -73,7 +74,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.scale = scale
         self.inputs = {name: math.prod(shape) for name, shape in view.shapes.items()}
-        self.convolutions: nn.Module | None = None
+        self.convolutions: nn.Sequential | None = None
         size = self.inputs.get("vector", 0)
         if "image" in view.shapes:
             shape = view.shapes["image"]
@@ -97,12 +98,18 @@ class Embedding(nn.Module):
     def _embed(self, views: Views) -> Tensor:
         parts = []
         if self.convolutions is not None:
-            parts.append(self.convolutions(views["image"] / self.scale if self.scale != 1 else views["image"]))
+            first, *others = self.convolutions
+            assert isinstance(first, nn.Conv2d)
+            weight = first.weight / self.scale  # rather than each pixel
+            y = F.conv2d(views["image"], weight, first.bias, first.stride, first.padding)
+            for layer in others:
+                y = layer(y)
+            parts.append(y)
         if "vector" in views:
             parts.append(views["vector"])
         joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
-        y: Tensor = self.layers(joined)
-        return y.float()
+        found: Tensor = self.layers(joined)
+        return found.float()
 
 
 def random_features(view: View, size: int) -> Embedding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -94,3 +94,22 @@ class View:
     def small(self, name: str) -> bool:
         """Return whether the image ``name`` is a grid of codes."""
         return name == "image" and name in self.shapes and min(self.shapes[name][1:]) < CODES and self.factor == 1
+
+
+def kept(views: Views, shape: Sequence[int]) -> Views:
+    """Return views [N, ...] as [*shape, ...], N = T x B: images channels last, as they lie in memory, and in the
+    precision of networks here.
+    """
+    found = {}
+    for name, x in views.items():
+        if x.dim() == 4:
+            x, device = x.permute(0, 2, 3, 1), x.device.type
+            x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        found[name] = x.view(*shape, *x.shape[1:])
+    return found
+
+
+def taken(views: Views, environments: slice = slice(None)) -> Views:
+    """Return the views [N, ...] of some or all environments out of what was ``kept``."""
+    some = {name: x[:, environments].flatten(0, 1) for name, x in views.items()}
+    return {name: x.permute(0, 3, 1, 2) if x.dim() == 4 else x for name, x in some.items()}
