@@ -136,6 +136,7 @@ def _watch(words: list[str]) -> int:
 
 def _list(words: list[str]) -> int:
     from .agents.config.catalogue import CATALOGUES
+    from .benchmarks.throughput.recorded import costs
     from .envs.errors import UserError, suggest
 
     if {"-h", "--help"} & {*words}:
@@ -145,7 +146,8 @@ def _list(words: list[str]) -> int:
         raise UserError(f"Name what morello list is to show; {suggest(words[0] if words else '', CATALOGUES)}")
     if len(words) > 1 + (words[0] == "envs"):
         raise UserError(f"list {words[0]} takes no more words: leave '{words[-1]}' out.")
-    for name, about in CATALOGUES[words[0]](*words[1:]):
+    measured = (costs(),) if words[0] == "intrinsic" else ()
+    for name, about in CATALOGUES[words[0]](*words[1:], *measured):
         print(f"{name:44} {about}")
     return 0
 

@@ -166,10 +166,12 @@ class IntrinsicReward(Auxiliary):
     (possibly clipped). Row 0 was scored with the previous rollout, unless ``first[0]``. Episodic memories are cleared
     at ``first`` and then include that observation. Memories are kept for each ``rollout.source``, and cleared after a
     gap in ``rollout.sequence`` or the loss of an environment. ``needs``: entries of ``rollout.info`` that it reads,
-    which not every environment has.
+    which not every environment has. ``over`` what something is new and what it ``trains``, in words, are for lists.
     """
 
     needs: tuple[str, ...] = ()
+    over: ClassVar[str] = ""
+    trains: ClassVar[str] = ""
 
     Config: ClassVar[type[IntrinsicConfig]] = IntrinsicConfig
 

@@ -30,6 +30,8 @@ class Surprise(IntrinsicReward):
 
     Config = SurpriseConfig
     paper = "an example: how badly the next observation is predicted"
+    over = "life"
+    trains = "a forward model"
 
     def __init__(self, config: SurpriseConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
-from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
+from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS, IntrinsicReward
 from ...envs import FAMILIES
 from ...envs.errors import UserError, suggest
 from ..runners import RUNNERS
@@ -40,10 +41,23 @@ def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, st
     return lines
 
 
+def rewards(cost: Mapping[str, float] = MappingProxyType({})) -> Iterator[tuple[str, str]]:
+    """List every intrinsic reward: what it pays for, over what, what it trains, and the share of time that it added
+    when its ``cost`` was measured.
+    """
+    for name, about in classes(INTRINSIC_REWARDS)():
+        kind = INTRINSIC_REWARDS.get(name, IntrinsicReward)
+        facts = [about]
+        facts += [f"over {kind.over}"] if kind.over else []
+        facts += [f"trains {kind.trains}"] if kind.trains else []
+        facts += [f"+{cost[name]:.0%} time"] if name in cost else []
+        yield name, " | ".join(facts)
+
+
 CATALOGUES: dict[str, Callable[..., Iterator[tuple[str, str]]]] = {
     "envs": environments,
     "presets": presets,
     "losses": classes(AUXILIARY_LOSSES),
-    "intrinsic": classes(INTRINSIC_REWARDS),
+    "intrinsic": rewards,
     "runners": classes(RUNNERS),
 }

@@ -100,6 +100,8 @@ class BYOLExplore(IntrinsicReward):
 
     Config = BYOLExploreConfig
     paper = "error of predicting a slow copy of its own embedding (BYOL-Explore, Guo et al. 2022)"
+    over = "life"
+    trains = "a world model"
     moments: Tensor  # [3], number, sum and squares of the reward
     steps: Tensor
 

@@ -67,6 +67,8 @@ class CompressionProgress(IntrinsicReward):
 
     Config = CompressionProgressConfig
     paper = "bits that learning saves in coding the history (Schmidhuber 2008)"
+    over = "life"
+    trains = "a density model"
     views: Tensor
     log_prob: Tensor
     filled: Tensor

@@ -37,6 +37,7 @@ class Count(IntrinsicReward):
 
     Config = LifelongConfig
     paper = "one over the root of lifelong visits (Strehl & Littman 2008; hashed: Tang et al. 2017)"
+    over = "life"
 
     def __init__(self, config: LifelongConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -65,6 +66,7 @@ class EpisodicCount(IntrinsicReward):
 
     Config = CountConfig
     paper = "one over the root of visits in the episode (the episodic term of RIDE, Raileanu & Rocktäschel 2020)"
+    over = "episode"
 
     def __init__(self, config: CountConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

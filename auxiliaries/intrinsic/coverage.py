@@ -39,6 +39,7 @@ class Coverage(IntrinsicReward):
     needs = ("cell",)
     Config = CoverageConfig
     paper = "first visits of cells, privileged: the oracle that counts approximate"
+    over = "episode or life"
     place: Tensor
 
     def __init__(self, config: CoverageConfig, spec: Spec, sizes: Sizes) -> None:

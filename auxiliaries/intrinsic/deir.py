@@ -128,6 +128,8 @@ class DEIR(IntrinsicReward):
 
     Config = DEIRConfig
     paper = "novelty in the episode, relative to the trajectory's (DEIR, Wan et al. 2023)"
+    over = "episode"
+    trains = "a discriminator"
     max_grad_norm = 0.5
     mean: Tensor
 

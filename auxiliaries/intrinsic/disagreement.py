@@ -62,6 +62,8 @@ class Disagreement(IntrinsicReward):
 
     Config = DisagreementConfig
     paper = "disagreement of several forward models (Pathak et al. 2019)"
+    over = "life"
+    trains = "forward models"
 
     def __init__(self, config: DisagreementConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

@@ -77,6 +77,8 @@ class E3B(IntrinsicReward):
 
     Config = E3BConfig
     paper = "elliptical bonus of the episode (E3B, Henaff et al. 2022)"
+    over = "episode"
+    trains = "an inverse model"
 
     def __init__(self, config: E3BConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

@@ -103,6 +103,8 @@ class ETD(IntrinsicReward):
 
     Config = ETDConfig
     paper = "temporal distance from the nearest state of the episode (ETD, Jiang et al. 2025)"
+    over = "episode"
+    trains = "a quasimetric"
     length = 5  # in shorter unrolls little but the next step is learnt
 
     def __init__(self, config: ETDConfig, spec: Spec, sizes: Sizes) -> None:

@@ -46,6 +46,8 @@ class ICM(IntrinsicReward):
 
     Config = ICMConfig
     paper = "error of predicting controllable features (ICM, Pathak et al. 2017)"
+    over = "life"
+    trains = "an inverse and a forward model"
 
     def __init__(self, config: ICMConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

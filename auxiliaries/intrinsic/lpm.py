@@ -76,6 +76,8 @@ class LPM(IntrinsicReward):
 
     Config = LPMConfig
     paper = "progress over the expected error of the previous model (LPM, Hou et al. 2025)"
+    over = "life"
+    trains = "a forward model and one of its errors"
 
     def __init__(self, config: LPMConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

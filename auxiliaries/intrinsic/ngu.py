@@ -130,6 +130,8 @@ class NGU(Distilled):
     errors: Tensor
     Config = NGUConfig
     paper = "distance from the episode so far, times lifelong novelty (NGU, Badia et al. 2020)"
+    over = "episode and life"
+    trains = "an inverse model and a predictor"
 
     def __init__(self, config: NGUConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config, spec, sizes)

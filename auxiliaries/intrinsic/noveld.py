@@ -60,6 +60,8 @@ class NovelD(Distilled):
 
     Config = NovelDConfig
     paper = "rise of RND's error at first visits in the episode (NovelD, Zhang et al. 2021)"
+    over = "episode and life"
+    trains = "a predictor"
 
     def __init__(self, config: NovelDConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config, spec, sizes)

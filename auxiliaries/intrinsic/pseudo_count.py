@@ -79,6 +79,8 @@ class PseudoCount(IntrinsicReward):
 
     Config = PseudoCountConfig
     paper = "pseudo-counts of a density model (Bellemare et al. 2016; PixelCNN: Ostrovski et al. 2017)"
+    over = "life"
+    trains = "a density model"
     seen: Tensor
 
     def __init__(self, config: PseudoCountConfig, spec: Spec, sizes: Sizes) -> None:

@@ -91,6 +91,7 @@ class RE3(IntrinsicReward):
 
     Config = RE3Config
     paper = "distance to the nearest observations in random features (RE3, Seo et al. 2021)"
+    over = "the latest steps"
     ring: Tensor
     filled: Tensor
 

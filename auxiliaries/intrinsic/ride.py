@@ -71,6 +71,8 @@ class RIDE(IntrinsicReward):
 
     Config = RIDEConfig
     paper = "change of controllable features over the root of visits (RIDE, Raileanu & Rocktäschel 2020)"
+    over = "episode"
+    trains = "an inverse and a forward model"
 
     def __init__(self, config: RIDEConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

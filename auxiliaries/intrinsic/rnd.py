@@ -24,6 +24,8 @@ class RND(Distilled):
 
     Config = RNDConfig
     paper = "error of predicting a fixed random network (RND, Burda et al. 2018)"
+    over = "life"
+    trains = "a predictor"
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the error at o[t + 1]; the context keeps what is known of them."""

@@ -209,6 +209,8 @@ class VIME(IntrinsicReward):
 
     Config = VIMEConfig
     paper = "information gained about the dynamics (VIME, Houthooft et al. 2016)"
+    over = "life"
+    trains = "a Bayesian network"
     xi: Tensor
     medians: Tensor
 

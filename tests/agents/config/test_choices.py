@@ -1,6 +1,7 @@
 """Choices that are a registry's: a line there is a choice of the flag, and a setting that is refused names it."""
 
 import json
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from morello.agents.config.saved import read_settings
 from morello.agents.config.validation import fields_of
 from morello.agents.runners import RUNNERS, Sync
 from morello.agents.training.train import train
+from morello.auxiliaries import INTRINSIC_REWARDS
 from morello.backbones import MEMORIES, TORSOS
 from morello.envs.errors import UserError
 from morello.flags import parse
@@ -64,3 +66,11 @@ def test_a_run_from_before_there_were_runners_goes_on_in_sync(tmp_path):
     assert read_settings(tmp_path)[1].runner == "sync"
     assert main(["train", "--resume", "--run", str(tmp_path), "--steps", "96", "--quiet"]) == 0
     assert train("a2c", run=str(tmp_path), resume=True, **COUNTING | {"steps": 112}).config["steps"] == 112
+
+
+def test_the_list_of_rewards_tells_what_each_trains_and_costs(capsys):
+    assert main(["list", "intrinsic"]) == 0
+    found = {line.split()[0]: line.rstrip() for line in capsys.readouterr().out.splitlines()}
+    assert set(found) >= set(INTRINSIC_REWARDS)
+    assert re.search(r"\| over life \| trains a predictor \| \+[1-9]\d?% time$", found["rnd"])
+    assert re.search(r"\| over episode \| \+\d+% time$", found["episodic_count"])

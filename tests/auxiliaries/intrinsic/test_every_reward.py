@@ -69,6 +69,14 @@ def experience(world, number=3, seed=0, ends=0.15):
     return [part(long, i * T, (i + 1) * T)._replace(sequence=i) for i in range(number)]
 
 
+def test_lists_say_what_a_reward_trains_and_over_what_it_is_new():
+    for name, kind in INTRINSIC_REWARDS.items():
+        learns = any(p.requires_grad for p in built(name, cheap(name)).parameters())
+        densities = {"pseudo_count", "compression_progress"}  # these learn by counting, too
+        assert bool(kind.trains) == (learns or name in densities), name
+        assert bool(kind.over) == (name != "noise"), name
+
+
 def seen(rows, seed=0):
     """The agent's features of a rollout, by its observations alone: [rows, B, ...] without gradient."""
     given = features(SIZES, len(rows.action), rows.action.shape[1], A)
