@@ -20,7 +20,7 @@ TESTS = ROOT / "tests"
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
 SETUPTOOLS = TOOLS["setuptools"]
 NOT_PACKAGED = {"tests", "examples", "docs", "build", "dist", "runs"}
-RESULTS = ROOT / "benchmarks" / "results"  # recorded measurements: in the repository; few of them in the wheel
+RESULTS = ROOT / "benchmarks" / "results"  # recorded measurements: in the repository; one of them in the wheel
 
 MAY_IMPORT = {
     "envs": (),

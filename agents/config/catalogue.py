@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 
-from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS, IntrinsicReward
+from ...auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
 from ...envs import FAMILIES
 from ...envs.errors import UserError, suggest
 from ..runners import RUNNERS
@@ -41,16 +40,16 @@ def classes(registry: Mapping[str, type]) -> Callable[[], Iterator[tuple[str, st
     return lines
 
 
-def rewards(cost: Mapping[str, float] = MappingProxyType({})) -> Iterator[tuple[str, str]]:
+def rewards(cost: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """List every intrinsic reward: what it pays for, over what, what it trains, and the share of time that it added
     when its ``cost`` was measured.
     """
-    for name, about in classes(INTRINSIC_REWARDS)():
-        kind = INTRINSIC_REWARDS.get(name, IntrinsicReward)
-        facts = [about]
+    about = dict(classes(INTRINSIC_REWARDS)())
+    for name, kind in INTRINSIC_REWARDS.items():
+        facts = [about[name]]
         facts += [f"over {kind.over}"] if kind.over else []
         facts += [f"trains {kind.trains}"] if kind.trains else []
-        facts += [f"+{cost[name]:.0%} time"] if name in cost else []
+        facts += [f"{cost[name]:+.0%} time"] if name in cost else []
         yield name, " | ".join(facts)
 
 

@@ -77,7 +77,7 @@ class LPM(IntrinsicReward):
     Config = LPMConfig
     paper = "progress over the expected error of the previous model (LPM, Hou et al. 2025)"
     over = "life"
-    trains = "a forward model and one of its errors"
+    trains = "a forward model and a model of its errors"
 
     def __init__(self, config: LPMConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

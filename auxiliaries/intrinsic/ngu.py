@@ -23,7 +23,7 @@ from .parts.dynamics import InverseModel
 from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
-from .parts.view import Views, kept
+from .parts.view import Views, kept, taken
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ class NGU(Distilled):
         c, valid, views = self.config, rollout.valid, self.view(rollout.observation)
         with self.precision(rollout.reward.device):
             phi = self.embed(views, rollout)
-            white = self.whitening(arrivals(views, rollout))
-            error, target = self.networks.error(white)
-            known = Known(target.view(*valid.shape, -1), kept(white, valid.shape))
+            white = kept(self.whitening(arrivals(views, rollout)), valid.shape)
+            error, target = self.networks.error(taken(white))
+            known = Known(target.view(*valid.shape, -1), white)
         context = Context(known, error.view(valid.shape))
 
         def nearby(x: Tensor, recalled: Recalled) -> Tensor:

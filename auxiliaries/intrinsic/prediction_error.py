@@ -60,7 +60,7 @@ class PredictionError(IntrinsicReward):
     Config = PredictionErrorConfig
     paper = "error of predicting the next observation's features (Burda et al. 2018, large-scale study)"
     over = "life"
-    trains = "a forward model and its features"
+    trains = "a forward model"
 
     def __init__(self, config: PredictionErrorConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)

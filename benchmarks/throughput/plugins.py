@@ -76,9 +76,10 @@ def loss_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
 def reward_parts(config: Config, names: Sequence[str]) -> dict[str, Part]:
     """Return the parts: training without an intrinsic reward, and with each of ``names`` at its default settings, but
     without warming up. Controls that need what the environment does not tell are left out. Each has environments and a
-    model of its own, with a value head for the reward.
+    model of its own, with a value head for the reward; all policies stay as they are.
     """
     steps = config.unroll * config.num_envs
+    config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, learning_rate=STILL))
     _, _, actor, plain = build(config)
     parts = {PLAIN: _part("no intrinsic reward", steps, actor, plain)}
     for name in names:

@@ -3,8 +3,13 @@
 import json
 
 import pytest
+import torch
 
 from morello.__main__ import main
+from morello.agents.config.build import build
+from morello.agents.config.config import Config
+from morello.agents.config.resolve import resolve
+from morello.benchmarks.throughput import plugins
 
 TINY = [
     "--env",
@@ -48,6 +53,27 @@ def test_each_reward_is_measured_beside_training_without(tmp_path, capsys):
     assert list(found["parts"]) == ["plain", "rnd", "episodic_count"]
     assert found["overhead"].keys() == {"rnd", "episodic_count"}
     assert "episodic_count" in capsys.readouterr().out
+
+
+def test_policies_stay_as_they_are_while_rewards_are_measured(monkeypatch):
+    """What a step of the environment costs depends on what agents do, which is not a reward's cost."""
+    built = []
+
+    def kept(config):
+        built.append(build(config))
+        return built[-1]
+
+    monkeypatch.setattr(plugins, "build", kept)
+    config = resolve(Config(env="gym:CartPole-v1", num_envs=2, unroll=5, steps=10**6, device="cpu", threads=1))
+    parts = plugins.reward_parts(config, ["rnd"])
+    before = [[p.clone() for p in model.parameters()] for _, model, _, _ in built]
+    predictor = [p.clone() for p in built[1][3].plugins["rnd"].networks.trunk.parameters()]
+    for part in parts.values():
+        part.run(3)
+    for old, (_, model, _, _) in zip(before, built, strict=True):
+        torch.testing.assert_close(list(model.parameters()), old, rtol=0, atol=1e-20)
+    trunk = built[1][3].plugins["rnd"].networks.trunk.parameters()
+    assert not all(torch.equal(a, b) for a, b in zip(predictor, trunk, strict=True))
 
 
 @pytest.mark.parametrize(
