@@ -49,7 +49,7 @@ def rewards(cost: Mapping[str, float]) -> Iterator[tuple[str, str]]:
         facts = [about[name]]
         facts += [f"over {kind.over}"] if kind.over else []
         facts += [f"trains {kind.trains}"] if kind.trains else []
-        facts += [f"{cost[name]:+.0%} time"] if name in cost else []
+        facts += [f"+{max(0.0, cost[name]):.0%} time"] if name in cost else []
         yield name, " | ".join(facts)
 
 
