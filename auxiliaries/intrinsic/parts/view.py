@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ....backbones.numerics import running_dtype
 from ....envs.experience import Spec
 
 CODES = 20
@@ -103,8 +104,7 @@ def kept(views: Views, shape: Sequence[int]) -> Views:
     found = {}
     for name, x in views.items():
         if x.dim() == 4:
-            x, device = x.permute(0, 2, 3, 1), x.device.type
-            x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+            x = x.permute(0, 2, 3, 1).to(running_dtype(x.device))
         found[name] = x.view(*shape, *x.shape[1:])
     return found
 
