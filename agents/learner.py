@@ -86,6 +86,7 @@ class Learner:
         # A reward's own loss trains the reward at full strength; its weight is that of its stream.
         self.weights |= {k: 1.0 if k in intrinsic else m.config.weight for k, m in self.active.items()}
         self.shares = {stream.name: stream.encoder_share for stream in self.streams.all}
+        self.mapped = bool(self.active)  # only losses and rewards read the torso's map
         self.reads_rollout = self.active.keys() > self.replaying
         self.generator = torch.Generator(model.device).manual_seed(zlib.crc32(b"minibatches") + seed)
         self.steps = 0
@@ -118,7 +119,7 @@ class Learner:
             self.weights["entropy"] = self.entropy_cost
         single = c.updates == 1 and length == T
         with torch.set_grad_enabled(single):
-            out = self.model.unroll(rollout, self.shares, length)
+            out = self.model.unroll(rollout, self.shares, length, self.mapped)
         learnt = self._learnt(rollout)
         rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
@@ -139,7 +140,7 @@ class Learner:
         within = torch.ones_like(rewarded.finite)
         found: list[dict[str, Metric]] = []
         for part, replays in self._parts(batch, out.starts, length):
-            seen = out if single else self.model.unroll(part.rollout, self.shares)
+            seen = out if single else self.model.unroll(part.rollout, self.shares, mapped=self.mapped)
             terms, more = policy_terms(part, seen, self.streams)
             if past is not None:
                 terms = together(terms, policy_terms(*past, self.streams)[0])
@@ -258,10 +259,10 @@ class Learner:
         rollout, skip = self.replay.unrolls(reader, ratio), self.replay.config.burn_in
         if skip:
             with torch.no_grad():
-                memory = self.model.unroll(cut(rollout, 0, skip - 1, rollout.state)).memory
+                memory = self.model.unroll(cut(rollout, 0, skip - 1, rollout.state), mapped=False).memory
             state = AgentState(memory, rollout.action[skip - 1], rollout.reward[skip - 1])
             rollout = cut(rollout, skip, len(rollout.action), state)
-        return rollout, self.model.unroll(rollout, self.shares)
+        return rollout, self.model.unroll(rollout, self.shares, mapped=self.mapped)
 
     def _learnt(self, rollout: Rollout) -> Rollout:
         """Return the rollout with the extrinsic reward transformed as the settings ask."""

@@ -141,14 +141,16 @@ class ActorCritic(nn.Module):
         skill: Tensor | None = None,
         shares: Mapping[str, float] | None = None,
         segment: int | None = None,
+        mapped: bool = True,
     ) -> Output:
         """Unroll T rows: observation [T, B, ...], first [T, B], memory before row 0, and the *previous* action [T, B]
         (-1: none) and reward [T, B] of each row; ``skill`` [T, B, S] is zero if not given.
 
         ``shares``: fraction of each value head's gradient that passes below the head, by stream; 1 for streams not
         listed. ``segment``: number of rows in a segment; row T - 1, which only bootstraps, belongs to the last one.
+        ``mapped``: whether ``features.map`` is needed; otherwise it is None.
         """
-        maps, vector = self.encoder(observation)
+        maps, vector = self.encoder(observation, mapped)
         begun = first.unsqueeze(-1)
         done, paid = one_hot(action, self.num_actions), reward.unsqueeze(-1).clamp(-1, 1)
         inputs = [vector, done & ~begun, torch.where(begun, 0.0, paid)]
@@ -163,9 +165,15 @@ class ActorCritic(nn.Module):
         }
         return Output(Features(maps, vector, remembered, self.policy(remembered), value), memory, starts)
 
-    def unroll(self, rollout: Rollout, shares: Mapping[str, float] | None = None, segment: int | None = None) -> Output:
-        """Unroll all rows of a rollout, T + 1 or, if it lacks the last one, T, from its initial state. ``shares`` and
-        ``segment`` as in ``forward``.
+    def unroll(
+        self,
+        rollout: Rollout,
+        shares: Mapping[str, float] | None = None,
+        segment: int | None = None,
+        mapped: bool = True,
+    ) -> Output:
+        """Unroll all rows of a rollout, T + 1 or, if it lacks the last one, T, from its initial state. ``shares``,
+        ``segment`` and ``mapped`` as in ``forward``.
         """
         rows = len(rollout.first)
         return self.forward(
@@ -177,6 +185,7 @@ class ActorCritic(nn.Module):
             rollout.skill if rollout.skill.shape[-1] else None,
             shares,
             segment,
+            mapped,
         )
 
     def act(

@@ -13,7 +13,7 @@ from ..envs.trees import State
 class Features(NamedTuple):
     """Activations of one unroll, shared by all losses and rewards. N = (T + 1) B, row-major."""
 
-    map: Tensor | None  # [N, channels, height, width], the last convolutional map; None without an image
+    map: Tensor | None  # [N, channels, height, width], the last convolutional one; None without image or reader
     vector: Tensor  # [T + 1, B, E], the torso's output
     memory: Tensor  # [T + 1, B, D], the input of the heads
     logits: Tensor  # [T + 1, B, A], of the current policy
@@ -73,6 +73,11 @@ class Torso(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the convolutional map, or None, and the vector [N, E]."""
+
+    def unmapped(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return what ``forward`` does to those who do not read the map, which may be None to save its cost."""
+        found: tuple[Tensor | None, Tensor] = self(x)
+        return found
 
     def keep(self, on: bool) -> None:
         """Begin (``on``), or end, a time in which the weights do not change and, without gradient, nobody reads the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,10 @@ class Encoder(nn.Module):
         finally:
             kept.open = False
 
-    def forward(self, observation: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
-        """Map [T, B, ...] to the map [T B, channels, h, w], or None, and the vector [T, B, E] float32."""
+    def forward(self, observation: dict[str, Tensor], mapped: bool = True) -> tuple[Tensor | None, Tensor]:
+        """Map [T, B, ...] to the map [T B, channels, h, w], or None, and the vector [T, B, E] float32. ``mapped``:
+        whether the map is needed; otherwise it is None.
+        """
         T, B = next(iter(observation.values())).shape[:2]
         device = next(iter(observation.values())).device
         # On a CPU the activations of one chunk stay in cache. Chunks are of even size, so that none is very small.
@@ -69,9 +72,10 @@ class Encoder(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
             for key, torso in self.torsos.items():
                 x = observation[key]
-                encode = (self.kept.serving(x) if self.kept is not None and key == "image" else None) or torso
+                known = self.kept.serving(x) if self.kept is not None and key == "image" else None
+                encode: Any = known or (torso if mapped else torso.unmapped)
                 results = [encode(rows) for rows in x.flatten(0, 1).tensor_split(pieces)]
-                maps += [m for m, _ in results if m is not None]
+                maps += [m for m, _ in results if m is not None and mapped]
                 vectors.append(torch.cat([v for _, v in results]) if pieces > 1 else results[0][1])
         joined = torch.cat(vectors, dim=-1) if len(vectors) > 1 else vectors[0]
         return (torch.cat(maps) if len(maps) > 1 else maps[0] if maps else None), joined.float().unflatten(0, (T, B))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Torso
 from .convolutional import orthogonal
+from .numerics import running_dtype
 from .repeats import Remembered, distinct, repeat
 
 CODES = 256
@@ -45,16 +48,26 @@ class Grid(Torso):
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Map uint8 [N, H, W, C] to the map [N, 64, H - 2, W - 2] and the vector [N, E]."""
-        if x.device.type != "cpu":  # the number of distinct images would have to be known on the host
-            return self._each(x)
-        if self._known is not None and not torch.is_grad_enabled():
+        if x.device.type == "cpu" and self._known is not None and not torch.is_grad_enabled():
             return None, self._known(x)
-        if len(x) < MANY:
-            return self._each(x)
-        images, index = distinct(x)
+        images, index = self._distinct(x)
         maps, vector = self._each(images)
+        if index is None:
+            return maps, vector
         # In the order in which they lie in memory, channels last, maps are copied ten times faster.
         return repeat(maps.permute(0, 2, 3, 1), index).permute(0, 3, 1, 2), repeat(vector, index)
+
+    def unmapped(self, x: Tensor) -> tuple[None, Tensor]:
+        """Map uint8 [N, H, W, C] to the vector [N, E], without copies of the maps of equal images."""
+        images, index = self._distinct(x)
+        vector = self._each(images)[1]
+        return None, vector if index is None else repeat(vector, index)
+
+    @staticmethod
+    def _distinct(x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the images to compute and the index of those of ``x`` among them; None if they are the same."""
+        # For few images it does not pay, and on other devices the host would have to wait for their number.
+        return distinct(x) if x.device.type == "cpu" and len(x) >= MANY else (x, None)
 
     def _each(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the results of every image."""
@@ -62,8 +75,11 @@ class Grid(Torso):
         if x.device.type == "cpu" and torch.is_grad_enabled():
             sizes = [int(code) + 1 for code in x.flatten(0, 2).amax(0)]
         y = self._convolve_codes(x, sizes) if 0 < sum(sizes) <= FEW else self._convolve_cells(x)
-        maps = F.relu(self.second(F.relu(y)))
-        return maps, F.relu(self.linear(maps.flatten(1)))
+        maps = F.relu(self.second(F.relu(y, inplace=True)), inplace=True)
+        if maps.requires_grad and x.device.type == "cpu":
+            # The linear layer's gradient comes channels-first, in which the gradients before it would be slow.
+            maps.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+        return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
 
     def _convolve_cells(self, x: Tensor) -> Tensor:
         """Apply the first convolution to the vectors of the cells."""
@@ -77,11 +93,15 @@ class Grid(Torso):
 
         The gradient of a few filters costs less than that of every cell, added up by code.
         """
-        channel = torch.cat([torch.full((n,), c) for c, n in enumerate(sizes)])
-        code = torch.cat([torch.arange(n) for n in sizes])
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-        hot = (x.index_select(-1, channel) == code.to(torch.uint8)).to(dtype)
+        begins = torch.tensor([0, *itertools.accumulate(sizes[:-1])])
+        hot = torch.zeros(x[..., 0].numel(), sum(sizes), dtype=running_dtype(x.device))
+        hot = hot.scatter_(1, x.flatten(0, 2) + begins, 1.0).view(*x.shape[:3], -1)
+        used = torch.cat([CODES * c + torch.arange(n) for c, n in enumerate(sizes)])
         with torch.autocast("cpu", enabled=False):
-            vectors = self.embedding.weight.index_select(0, self.offset[channel] + code)
+            vectors = self.embedding.weight.index_select(0, used)
             filters = torch.einsum("sw,owij->osij", vectors, self.first.weight)
         return F.conv2d(hot.permute(0, 3, 1, 2), filters, self.first.bias)
+
+
+def _channels_last(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.contiguous(memory_format=torch.channels_last)

@@ -80,16 +80,11 @@ class Repeat(torch.autograd.Function):
     """`repeat` and its gradient."""
 
     @staticmethod
-    def forward(rows: Tensor, index: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
         """Return [N, ...] from ``rows`` [M, ...] and ``index`` [N]."""
-        return rows.index_select(0, index)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what the gradient needs."""
-        rows, index = inputs
         ctx.save_for_backward(index)
         ctx.shape, ctx.dtype = rows.shape, rows.dtype
+        return rows.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

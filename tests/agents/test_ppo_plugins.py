@@ -103,6 +103,21 @@ def test_a_loss_on_the_rollout_sees_segments_with_the_row_after_them():
             assert torch.equal(r.valid, goes_on)
 
 
+@pytest.mark.parametrize("kind", [None, Notes, Placed])
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_torsos_map_is_there_if_a_loss_or_reward_may_read_it(kind, weight):
+    plugin = kind and weighed(kind(), weight)
+    learner, actor = made({"it": plugin} if plugin else None)
+    outputs, unroll = [], learner.model.unroll
+    learner.model.unroll = lambda *a, **k: outputs.append(unroll(*a, **k)) or outputs[-1]
+    learner.step(actor.collect())
+    assert len(outputs) == 1 + EPOCHS * MINIBATCHES
+    read = bool(plugin and weight)
+    assert all((out.features.map is not None) == read for out in outputs)
+    if read:
+        assert all(seen[1].map is not None for seen in (plugin.seen if kind is Notes else plugin.learnt))
+
+
 def test_a_reward_is_scored_once_and_learns_in_every_update():
     reward = Placed()
     learner, actor = made({"bonus": weighed(reward, 0.5)})

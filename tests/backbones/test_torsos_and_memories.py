@@ -263,3 +263,22 @@ def test_side_information_and_a_memory_built_for_it_go_together(name):
 def test_memories_that_could_remember_nothing_are_refused(name, options):
     with pytest.raises(ValueError, match=r"1 or more|at least"):
         MEMORIES[name](**{"input_size": E, "size": D, **options})
+
+
+@pytest.mark.parametrize("name", TORSOS)
+def test_an_encoder_that_needs_no_map_gives_the_same_vector_and_gradient(name):
+    shape = {"mlp": (6,), "grid": (7, 7, 3)}.get(name, (36, 40, 3))
+    kind = torch.float32 if name == "mlp" else torch.uint8
+    encoder = Encoder(spec(**{"vector" if name == "mlp" else "image": (shape, kind)}), TORSOS[name], TORSOS["mlp"])
+    rows = torch.randint(4, (9, *shape)).to(kind)[torch.randint(9, (T, 30))]  # enough for equal ones to be sought
+    observation = dict.fromkeys(encoder.torsos, rows)
+    maps, vector = encoder(observation)
+    (vector * torch.linspace(-1, 1, vector.shape[-1])).sum().backward()
+    gradients = [p.grad.clone() for p in encoder.parameters()]
+    encoder.zero_grad()
+    none, again = encoder(observation, mapped=False)
+    (again * torch.linspace(-1, 1, vector.shape[-1])).sum().backward()
+    assert none is None
+    assert (maps is None) == (name == "mlp")
+    assert torch.equal(vector, again)
+    assert all(map(torch.equal, gradients, (p.grad for p in encoder.parameters())))
