@@ -17,7 +17,7 @@ from ...backbones.numerics import one_hot
 from ...backbones.recurrent import GRU
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..losses.parts.target_network import follow, frozen
 from ..reduction import average
 from .parts.networks import Embedding, orthogonal, perceptron
@@ -46,9 +46,6 @@ class BYOLExploreConfig(IntrinsicConfig):
     episodic: bool = True
     """End this reward's return where an episode ends, as if added to the environment's reward (the paper); otherwise it
     continues across resets."""
-    normalise: Normalise = "none"
-    """Further divisor of the reward, which is divided by its running standard deviation already: none, return (the
-    standard deviation of its discounted return over time) or reward (its own standard deviation)."""
 
     def fitted(self, unroll: int) -> BYOLExploreConfig:
         """Predict no further ahead than an unroll is long."""

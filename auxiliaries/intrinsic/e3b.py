@@ -15,7 +15,7 @@ from ...backbones import Features, Sizes
 from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..pooling import Commonest
 from ..reduction import average
 from .parts.dynamics import InverseModel
@@ -36,9 +36,6 @@ class E3BConfig(IntrinsicConfig):
     """Width of the inverse model's hidden layer (the paper: 1024)."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side."""
-    normalise: Normalise = "reward"
-    """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
-    or reward (its own standard deviation, as in the paper)."""
 
 
 def elliptical(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...backbones.contrastive.pairs import draw
 from ...envs.experience import Rollout, Spec
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..generators import Draws
 from ..reduction import average
 from .parts.episodes import Episode, Recalled, compared, empty, remember
@@ -44,9 +44,6 @@ class ETDConfig(IntrinsicConfig):
     """Newest observations of an episode that are compared with (the paper: all)."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side."""
-    normalise: Normalise = "reward"
-    """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
-    or reward (its own standard deviation, as in the paper, which also subtracts the mean)."""
     learning_rate: Annotated[float, Meta(gt=0)] = 3e-4
     """Learning rate of the reward's own networks (Adam)."""
 

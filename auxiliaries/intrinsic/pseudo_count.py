@@ -16,7 +16,7 @@ from torch import Tensor
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicReward, Scored
 from ..reduction import average
 from .parts.densities import DensityConfig, Learnt
 from .parts.switching import density_of
@@ -36,9 +36,6 @@ class PseudoCountConfig(DensityConfig):
     """Reward: count (one over the root of the pseudo-count) or prediction (the gain in log-probability, in nats)."""
     episodic: bool = True
     """End this reward's return where an episode ends (as in the papers); otherwise it continues across resets."""
-    normalise: Normalise = "none"
-    """Divisor of the reward: none (as in the papers, with weights of .01 to .05), return (the standard deviation of its
-    discounted return over time: advisable with gain prediction) or reward (its own standard deviation)."""
 
 
 def prediction_gain(before: Float[Tensor, "*N"], after: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...backbones import Features, Sizes
 from ...envs.experience import Rollout, Spec
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..reduction import average
 from .parts.networks import Embedding, orthogonal
 from .parts.view import View
@@ -38,10 +38,6 @@ class RE3Config(IntrinsicConfig):
     scaled: bool = True
     """Divide distances by their running standard deviation before the logarithm, as the authors do on MiniGrid;
     otherwise they are taken as they are."""
-    normalise: Normalise = "none"
-    """Divisor of the reward: none (no division, as in the paper: the logarithm is of a distance that is scaled
-    already), return (the standard deviation of its discounted return over time) or reward (its own standard
-    deviation)."""
 
 
 def bonus_of(distance: Tensor, scale: Tensor | float = 1.0) -> Tensor:

@@ -15,7 +15,7 @@ from ...backbones import Features, Sizes
 from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
 from ...envs.trees import State
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..pooling import Commonest
 from ..reduction import average
 from .parts.dynamics import ForwardModel, InverseModel
@@ -49,9 +49,6 @@ class RIDEConfig(IntrinsicConfig):
     """Levels of each channel that are told apart in them (default: 16 of colours, 8 of grey)."""
     episodic: bool = True
     """End this reward's return where an episode ends, as in the paper; otherwise it continues across resets."""
-    normalise: Normalise = "none"
-    """Divisor of the reward: none (no division, as in the paper), return (the standard deviation of its discounted
-    return over time) or reward (its own standard deviation)."""
 
 
 def impact(phi: Float[Tensor, "N B D"]) -> Float[Tensor, "T B"]:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ...backbones import Features, Sizes
 from ...backbones.numerics import one_hot
 from ...envs.experience import Rollout, Spec
-from ..base import IntrinsicConfig, IntrinsicReward, Normalise, Scored
+from ..base import IntrinsicConfig, IntrinsicReward, Scored
 from ..generators import Draws
 from ..pooling import ExplainedVariance
 from ..reduction import average
@@ -54,9 +54,6 @@ class VIMEConfig(IntrinsicConfig):
     episodic: bool = True
     """End this reward's return where an episode ends, as if added to the environment's reward (the paper); otherwise it
     continues across resets."""
-    normalise: Normalise = "none"
-    """Further divisor of the reward, which is in units of its recent median already: none, return (the standard
-    deviation of its discounted return over time) or reward (its own standard deviation)."""
 
 
 class Weights(NamedTuple):

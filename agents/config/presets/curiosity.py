@@ -100,7 +100,7 @@ CURIOUS: dict[str, Preset] = {
         "random network distillation, on PPO with two value heads (Burda et al. 2018)",
     ),
     "pseudo-count": Preset(
-        Config(torso="shallow", intrinsic={"pseudo_count": PseudoCountConfig(weight=0.01)}),
+        Config(torso="shallow", intrinsic={"pseudo_count": PseudoCountConfig(weight=0.01, normalise="none")}),
         "pseudo-counts of a density model, on an actor-critic: A3C+ (Bellemare et al. 2016)",
     ),
     "compression-progress": Preset(
@@ -108,7 +108,7 @@ CURIOUS: dict[str, Preset] = {
         "bits saved in coding the history as reward, on PPO (Schmidhuber 2008)",
     ),
     "vime": Preset(
-        ppo({"vime": VIMEConfig(weight=0.01)}),
+        ppo({"vime": VIMEConfig(weight=0.01, normalise="none")}),
         "information gained about the dynamics as reward, on PPO instead of TRPO (Houthooft et al. 2016)",
     ),
     "count": Preset(
@@ -123,7 +123,7 @@ CURIOUS: dict[str, Preset] = {
     ),
     "ride": impala(
         "the impact of actions on learnt features, on IMPALA's learner (Raileanu & Rocktäschel 2020)",
-        {"ride": RIDEConfig(weight=0.1)},
+        {"ride": RIDEConfig(weight=0.1, normalise="none")},
         100,
         entropy_cost=5e-4,
     ),
@@ -135,25 +135,29 @@ CURIOUS: dict[str, Preset] = {
     ),
     "e3b": impala(
         "elliptical bonuses of the episode, on IMPALA's learner (Henaff et al. 2022)",
-        {"e3b": E3BConfig(weight=1.0)},
+        {"e3b": E3BConfig(weight=1.0, normalise="reward")},
         80,
         entropy_cost=5e-3,
         constant_rate=True,
     ),
     "deir": Preset(
-        dataclasses.replace(ppo({"deir": DEIRConfig(weight=0.01)}, unroll=512, **MINIGRID), num_envs=16),
+        dataclasses.replace(
+            ppo({"deir": DEIRConfig(weight=0.01, normalise="reward")}, unroll=512, **MINIGRID), num_envs=16
+        ),
         "novelty in the episode relative to the trajectory's, on PPO (Wan et al. 2023)",
     ),
     "etd": Preset(
-        dataclasses.replace(ppo({"etd": ETDConfig(weight=0.01)}, unroll=512, **MINIGRID), num_envs=16),
+        dataclasses.replace(
+            ppo({"etd": ETDConfig(weight=0.01, normalise="reward")}, unroll=512, **MINIGRID), num_envs=16
+        ),
         "temporal distance from the episode so far, on PPO (Jiang et al. 2025)",
     ),
     "re3": Preset(
-        Config(intrinsic={"re3": RE3Config(weight=0.005)}),
+        Config(intrinsic={"re3": RE3Config(weight=0.005, normalise="none")}),
         "distance to the nearest observations in random features, on an actor-critic (Seo et al. 2021)",
     ),
     "byol-explore": Preset(
-        ppo({"byol_explore": BYOLExploreConfig(weight=0.1)}),
+        ppo({"byol_explore": BYOLExploreConfig(weight=0.1, normalise="none")}),
         "the error of predicting a slow copy of its own embedding, on PPO instead of V-MPO (Guo et al. 2022)",
     ),
 }
