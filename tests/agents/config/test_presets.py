@@ -7,6 +7,7 @@ import pytest
 from morello.__main__ import main
 from morello.agents.config.presets import PRESETS
 from morello.agents.training.train import train
+from morello.auxiliaries.intrinsic import INTRINSIC_REWARDS
 from morello.auxiliaries.losses.pixel_control import PixelControlConfig
 from morello.envs.errors import UserError
 
@@ -102,3 +103,14 @@ def test_settings_for_sums_over_time_are_divided_by_its_length(name, unroll):
     found = PRESETS[name].at(unroll).learner
     assert found.max_grad_norm == pytest.approx(40 / unroll)
     assert found.epsilon == pytest.approx(1e-5 / unroll)
+
+
+def test_rewards_are_divided_by_their_returns_deviation_unless_a_preset_has_the_divisor_of_its_paper():
+    assert {name: reward.Config().normalise for name, reward in INTRINSIC_REWARDS.items()} == dict.fromkeys(
+        INTRINSIC_REWARDS, "return"
+    )
+    papers = {"none": {"icm", "pseudo_count", "vime", "ride", "re3", "byol_explore"}, "reward": {"e3b", "deir", "etd"}}
+    for preset in PRESETS.values():
+        for name, config in preset.config.intrinsic.items():
+            assert config.normalise == next((kind for kind, names in papers.items() if name in names), "return")
+            assert config.weight <= 0.1 or config.normalise != "none"  # for values of any size
