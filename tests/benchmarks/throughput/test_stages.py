@@ -33,7 +33,7 @@ def test_each_part_is_what_it_says(config, monkeypatch):
 
     count(Labyrinth, "step", "stepped", lambda action, *out: len(action))
     count(ActorCritic, "act", "acted")
-    count(Encoder, "forward", "rows", lambda observation: observation["image"].shape[:2].numel())
+    count(Encoder, "forward", "rows", lambda observation, *others: observation["image"].shape[:2].numel())
     count(Learner, "step", "learned")
     count(torch.Tensor, "backward", "backward")
     parts = own_parts(config)
