@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -57,19 +58,28 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile() as complaints:
-            # A separate session: Ctrl-C reaches only this process, which ends ffmpeg.
-            ffmpeg = subprocess.Popen(
-                [_ffmpeg(), *command], stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
-            )
+            arguments = [_ffmpeg(), *command]
+            ffmpeg: subprocess.Popen[bytes] | None = None
             try:
+                # A separate session: Ctrl-C reaches only this process, which ends ffmpeg. It waits until ffmpeg has
+                # begun: one that nobody knew of would leave its file behind.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+                try:
+                    ffmpeg = subprocess.Popen(
+                        arguments, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
+                    )
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 assert ffmpeg.stdin is not None
                 with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:
                     for picture in itertools.chain([first], stream):
                         pipe.write(np.ascontiguousarray(picture).data)
                 ffmpeg.wait()
             finally:
-                ffmpeg.kill()
-                ffmpeg.wait()
+                if ffmpeg is not None:
+                    ffmpeg.kill()
+                    with ffmpeg:  # closes its input and waits
+                        pass
             if ffmpeg.returncode:
                 complaints.seek(0)
                 said = " ".join(complaints.read().decode(errors="replace").split())

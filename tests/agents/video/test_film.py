@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import re
+import signal
+import subprocess
 
 import imageio_ffmpeg
 import numpy as np
@@ -295,3 +297,18 @@ def test_a_film_that_can_lie_nowhere_is_refused(tmp_path, name):
     pictures = iter([np.zeros((16, 16, 3), np.uint8)])
     with pytest.raises(UserError, match=r"could not be written|could not write"):
         write_video(pictures, tmp_path / name)
+
+
+def test_ctrl_c_while_ffmpeg_starts_leaves_neither_a_process_nor_a_file(tmp_path, monkeypatch):
+    started, begin = [], subprocess.Popen
+
+    def interrupted(*arguments, **options):
+        started.append(begin(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_video([np.zeros((16, 16, 3), np.uint8)] * 3, tmp_path / "film.mp4")
+    assert started[0].returncode is not None
+    assert list(tmp_path.iterdir()) == []
