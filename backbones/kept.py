@@ -20,7 +20,7 @@ from .rectified import KnownConvolution, chain, convolve
 LEAST_ROWS = 4
 """Rows at a time from which outputs are kept. For one alone libraries have other kernels, which round differently."""
 
-Rows = Callable[[Tensor], tuple[Tensor | None, Tensor]]
+Rows = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Kept:

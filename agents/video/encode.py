@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -26,7 +25,6 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
     """
     stream = iter(pictures)
     first = next(stream)
-    scratch = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     command = [
         "-f",
         "rawvideo",
@@ -53,43 +51,35 @@ def write_video(pictures: Iterable[Pixels], out: Path, fps: int = FPS) -> None:
         "-y",
         "-f",
         "mp4",
-        str(scratch),
     ]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile() as complaints:
-            arguments = [_ffmpeg(), *command]
-            ffmpeg: subprocess.Popen[bytes] | None = None
+        # In a folder of its own: an ffmpeg that begins to write after this process has been stopped finds it gone.
+        scratch = tempfile.TemporaryDirectory(
+            prefix=f".tmp-{out.name}-", suffix=f"-{os.getpid()}", dir=out.parent, ignore_cleanup_errors=True
+        )
+        with scratch as folder, tempfile.TemporaryFile() as complaints:
+            film = Path(folder, out.name)
+            # A separate session: Ctrl-C reaches only this process, which ends ffmpeg.
+            ffmpeg = subprocess.Popen(
+                [_ffmpeg(), *command, str(film)], stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
+            )
             try:
-                # A separate session: Ctrl-C reaches only this process, which ends ffmpeg. It waits until ffmpeg has
-                # begun: one that nobody knew of would leave its file behind.
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
-                try:
-                    ffmpeg = subprocess.Popen(
-                        arguments, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
-                    )
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 assert ffmpeg.stdin is not None
                 with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:
                     for picture in itertools.chain([first], stream):
                         pipe.write(np.ascontiguousarray(picture).data)
                 ffmpeg.wait()
             finally:
-                if ffmpeg is not None:
-                    ffmpeg.kill()
-                    with ffmpeg:  # closes its input and waits
-                        pass
+                ffmpeg.kill()
+                ffmpeg.wait()
             if ffmpeg.returncode:
                 complaints.seek(0)
                 said = " ".join(complaints.read().decode(errors="replace").split())
                 raise UserError(f"ffmpeg could not write {out}: {said[:300] or f'exit code {ffmpeg.returncode}'}")
-        scratch.replace(out)
+            film.replace(out)
     except OSError as error:
         raise UserError(f"the video {out} could not be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # not created, or its parent is not a folder
-            scratch.unlink()
 
 
 def _ffmpeg() -> str:
