@@ -92,7 +92,7 @@ class Learner:
         self.steps = 0
         self.updates = 0
         self.intrinsic: dict[str, Tensor] = {}
-        """Normalised intrinsic rewards [T, B] of the latest rollout, by stream; none while one of them warms up."""
+        """Normalised intrinsic rewards [T, B] of the latest rollout, by stream, without those that still warm up."""
 
     def segments(self, T: int, B: int) -> tuple[int, int]:
         """Return the length of a segment and the least number of segments in a minibatch of a rollout [T, B].
@@ -123,7 +123,7 @@ class Learner:
         learnt = self._learnt(rollout)
         rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
-        self.intrinsic = {} if self.streams.warming else rollout.intrinsic
+        self.intrinsic = {k: r for k, r in rollout.intrinsic.items() if k not in self.streams.unpaid}
         if self.replay is not None:
             self.replay.add(rollout)
         log_rho = torch.zeros_like(rollout.reward) if self.on_policy else _log_rho(out, rollout)
@@ -132,6 +132,8 @@ class Learner:
         for name, scored in rewarded.scored.items():
             metrics[f"{name}/reward"] = average(scored.raw, rollout.valid)
             metrics[f"{name}/divisor"] = rewarded.divisor[name]
+        for name, reward in rollout.intrinsic.items():
+            metrics[f"{name}/normalised"] = average(reward, rollout.valid)
         past = self._past() if self.replay is not None and self.replay.config.policy else None
         # Every valid row counts equally, in whichever minibatch it is.
         counts: dict[str, Tensor] = {}

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..auxiliaries import Scored
-from ..auxiliaries.pooling import Metric
+from ..auxiliaries.pooling import Mean, Metric
 from ..auxiliaries.reduction import average, explained_variance
 from ..backbones.numerics import log_prob
 from ..envs.experience import Rollout
 from . import losses
 from .batch import Batch, standardised
-from .model import Output
+from .model import EXTRINSIC, Output
 from .streams import Streams
 
 Terms = dict[str, tuple[Tensor, Tensor]]
@@ -40,20 +40,25 @@ def prepared(
     value, target, mask = {}, {}, {}
     metrics: dict[str, Metric] = {}
     advantage = torch.zeros_like(rollout.reward)
+    size: dict[str, Tensor] = {}
     for stream in streams.all:
         name, seen = stream.name, out.value[stream.name].detach()
         target[name], part = streams.targets(stream, rollout, rewards[name], seen, log_rho)
         value[name] = seen[:rows]
         part = stream.weight * part
         advantage = advantage + part
-        if len(streams.all) > 1:
-            metrics[f"{name}/advantage"] = average(part.abs(), valid)
+        size[name] = part.abs()
         # A stream that continues across resets bootstraps from the last observation of an episode if a rollout ends
         # there, so its value is trained on the crossing rows too.
         mask[name] = valid if stream.episodic else torch.ones_like(valid)
         metrics[f"{name}/explained_variance"] = explained_variance(value[name], target[name], valid)
         metrics[f"{name}/value"] = average(value[name], valid)
     metrics["advantage"] = average(advantage.abs(), valid)
+    if streams.rewards:
+        metrics |= {f"{name}/advantage": average(part, valid) for name, part in size.items()}
+        total = torch.stack([torch.where(valid, part, 0.0).sum() for part in size.values()]).sum()
+        own = total - torch.where(valid, size[EXTRINSIC], 0.0).sum() if EXTRINSIC in size else total
+        metrics["intrinsic_share"] = Mean.of(own, total)
     if streams.config.advantage == "standardised":
         advantage = standardised(advantage, valid)
     elif streams.config.advantage == "running":

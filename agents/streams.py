@@ -100,6 +100,11 @@ class Streams:
         self.next: dict[str, int] = {}  # by source, the expected sequence number
         self._loaded: dict[str, dict[str, State]] = {}
 
+    @property
+    def unpaid(self) -> set[str]:
+        """Return the streams that are 0 because their reward, or a factor of theirs, still warms up."""
+        return {PRODUCT} if self.multiplied and self.warming else self.warming
+
     @torch.no_grad()
     def score(self, rollout: Rollout, features: Features, steps: int) -> Rewarded:
         """Score the rollout, normalise the rewards, and then update statistics. NonFiniteError for a reward that is not
@@ -110,7 +115,6 @@ class Streams:
         if self.next.get(source) != rollout.sequence:  # a gap in the sequence, or lost environments
             self.memories[source] = {}
             self._loaded.pop(source, None)
-        self.next[source] = rollout.sequence + 1
         finite = torch.ones((), dtype=torch.bool, device=rollout.reward.device)
         found = Rewarded({EXTRINSIC: rollout.reward}, {}, {}, finite)
         self.warming = {name for name, module in self.rewards.items() if steps < module.config.warmup_steps}
@@ -139,6 +143,7 @@ class Streams:
                 found.scored[name] = scored._replace(context=())
         if self.multiplied:
             found.reward[PRODUCT] = torch.stack([found.reward.pop(name) for name in self.rewards]).prod(0)
+        self.next[source] = rollout.sequence + 1
         return found
 
     def _memory(self, source: str, key: str, start: Callable[[], State], name: str) -> State:

@@ -50,14 +50,14 @@ class Exploration:
         self._ended = zeros(2)  # since the last report: episodes that ended, and the sum of their numbers of cells
         self._visits = zeros(num_tasks, num_cells)
         # Since the last `drain_heat`: arrivals by a transition, and the rewards paid for them.
-        self._arrivals = zeros(num_tasks, num_cells)
+        self._arrivals = zeros(len(self.rewards), num_tasks, num_cells)
         self._paid = zeros(len(self.rewards), num_tasks, num_cells, dtype=torch.float64)
         self._next = 0  # the expected sequence number: row 0 of that rollout was counted with the one before
 
     @torch.no_grad()
     def update(self, rollout: Rollout, rewards: Mapping[str, Tensor] | None = None) -> None:
-        """Add the next rollout of the same environments, with the normalised intrinsic rewards [T, B] by stream, if
-        there are any yet.
+        """Add the next rollout of the same environments, with the normalised intrinsic rewards [T, B] by stream: those
+        that are paid yet.
         """
         cell, first = rollout.info["cell"].long(), rollout.first
         self._count_episodes(cell, first, rollout.last[1:] & rollout.valid)
@@ -66,12 +66,12 @@ class Exploration:
         self._next = rollout.sequence + 1
         visited = place[begun:].flatten()
         self._visits.view(-1).index_add_(0, visited, torch.ones_like(visited))
-        if rewards:
-            arrived = place[1:].flatten()
-            self._arrivals.view(-1).index_add_(0, arrived, rollout.valid.flatten().long())
-            paid = torch.stack([rewards[name] for name in self.rewards]).double()
-            paid = torch.where(rollout.valid, paid, 0.0).flatten(1)
-            self._paid.flatten(1).index_add_(1, arrived, paid)
+        arrived, counted = place[1:].flatten(), rollout.valid.flatten().long()
+        for i, name in enumerate(self.rewards):
+            if rewards is not None and name in rewards:
+                self._arrivals[i].view(-1).index_add_(0, arrived, counted)
+                paid = torch.where(rollout.valid, rewards[name], 0.0).double().flatten()
+                self._paid[i].view(-1).index_add_(0, arrived, paid)
 
     def _count_episodes(self, cell: Tensor, first: Tensor, ended: Tensor) -> None:
         """Count the distinct cells [T + 1, B] of each episode; ``ended`` [T, B]: it ends with the row after."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from ...auxiliaries.reduction import reduce
 from ...backbones import Features, Sizes
 from ...envs.errors import UserError, suggest
 from ...envs.experience import AgentState, Rollout, Spec
+from ..config.load import MISFITS, in_short
 from ..config.validation import validated
 from ..finite import NonFiniteError
 from ..learner_config import LearnerConfig
@@ -24,6 +26,15 @@ from ..optim import Adam
 from ..plugins import refuse_too_small
 from ..streams import Streams
 from .spaces import spec_of
+
+
+class Unread(Features):
+    """The agent's features, for rewards that do not read them: other trainers have none. UserError for the others."""
+
+    def _read(self) -> Any:
+        raise UserError("this reward reads the features of morello's agent, which other trainers do not have")
+
+    vector = memory = logits = value = property(_read)
 
 
 class Bonus:
@@ -40,7 +51,7 @@ class Bonus:
         trained = [p for p in module.parameters() if p.requires_grad]
         self.trained = trained
         self.optimizer = (module.optimizer(trained) or Adam(trained, module.config.learning_rate)) if trained else None
-        self.steps = self.calls = 0
+        self.steps = self.calls = self.environments = 0
         self.metrics: dict[str, float] = {}
         """Figures of the latest rollout: the mean reward before normalising, its divisor, and the signal's own."""
 
@@ -52,7 +63,8 @@ class Bonus:
         ``observation``: [T + 1, B, ...], or a dict of such; images are uint8 [..., H, W, C]. ``action`` [T, B].
         ``first`` [T + 1, B]: whether an episode begins with that observation; the step before is then no transition,
         and its reward is 0. ``reward`` [T, B], the trainer's own, for signals that read it. ``info`` [T + 1, B, ...]
-        for privileged ones. UserError for shapes that do not fit.
+        for privileged ones. UserError for what does not fit, after which everything is as it was before;
+        NonFiniteError if the reward or the loss is not finite: then the networks are not updated.
         """
         rollout = self._rollout(observation, action, first, reward, info or {})
         T, B = rollout.action.shape
@@ -61,8 +73,11 @@ class Bonus:
         except ValueError as error:
             raise UserError(f"{error} (steps of a call)") from error
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
-        features = Features(None, nothing, nothing, nothing, {})
+        features = Unread(None, nothing, nothing, nothing, {})
         rewarded = self.streams.score(rollout, features, self.steps)
+        self.environments = B
+        self.steps += rollout.action.numel()
+        self.calls += 1
         scored = rewarded.scored[self.name]
         if self.optimizer is not None and self.name not in self.streams.warming:
             with torch.enable_grad():
@@ -79,8 +94,6 @@ class Bonus:
         self.metrics["divisor"] = float(rewarded.divisor[self.name])
         own = {k: value_of(v) for k, v in self.module.metrics.items()}
         self.metrics |= {k: float(v) for k, v in own.items() if v.dim() == 0}
-        self.steps += rollout.action.numel()
-        self.calls += 1
         return torch.where(rollout.valid, rewarded.reward[self.name], 0.0)
 
     def _rollout(self, observation: Any, action: Any, first: Any, reward: Any, info: Mapping[str, Any]) -> Rollout:
@@ -91,37 +104,57 @@ class Bonus:
         for name, (shape, dtype) in self.spec.observation.items():
             if name not in given:
                 raise UserError(f"the reward looks at {name!r}; the observations are {', '.join(map(repr, given))}")
-            x = torch.as_tensor(given[name])
+            x = self._tensor(name, given[name])
             if dtype == torch.uint8 and x.dtype != dtype:
                 raise UserError(f"{name!r} has to be bytes from 0 to 255 (uint8), not {x.dtype}")
-            seen[name] = x.to(self.device, dtype)
-            if tuple(seen[name].shape[2:]) != tuple(shape):
-                raise UserError(f"{name!r} has to be [T + 1, B, *{list(shape)}], not {list(seen[name].shape)}")
+            seen[name] = x.to(dtype)
+            if tuple(x.shape[2:]) != tuple(shape):
+                raise UserError(f"{name!r} has to be [T + 1, B, *{list(shape)}], not {list(x.shape)}")
+            if dtype.is_floating_point and not x.isfinite().all():
+                raise UserError(f"{name!r} has values that are not finite")
         rows = next(iter(seen.values())).shape[:2]
-        chosen = torch.as_tensor(action).to(self.device, torch.int64)
-        begins = torch.as_tensor(first).to(self.device, torch.bool)
         T, B = rows[0] - 1, rows[1]
-        if T < 1 or chosen.shape != (T, B) or begins.shape != rows:
+        if self.environments not in (0, B):
+            raise UserError(
+                f"there were {self.environments} environments, and now there are {B}: build one reward each"
+            )
+        taken, begins = self._tensor("action", action), self._tensor("first", first).bool()
+        if T < 1 or taken.shape != (T, B) or begins.shape != rows:
             raise UserError(
                 f"observations of {rows[0]} rows of {B} environments need action [{T}, {B}] and first [{T + 1}, {B}], "
-                f"not {list(chosen.shape)} and {list(begins.shape)}"
+                f"not {list(taken.shape)} and {list(begins.shape)}"
             )
+        chosen, last = taken.long(), self.spec.num_actions - 1
+        if (chosen != taken).any() or (chosen < 0).any() or (chosen > last).any():
+            raise UserError(f"actions have to be whole numbers from 0 to {last}; those here go from {_range(taken)}")
+        told = {k: self._tensor(k, v) for k, v in info.items()}
+        for name, x in told.items():
+            if x.shape[:2] != rows:
+                raise UserError(f"{name!r} has to be [{T + 1}, {B}, ...], not {list(x.shape)}")
         zeros = torch.zeros(T, B, device=self.device)
-        last = torch.cat([begins[1:], begins.new_zeros(1, B)])
+        own = zeros if reward is None else self._tensor("reward", reward).float()
+        if own.shape != (T, B) or not own.isfinite().all():
+            raise UserError(f"'reward' has to be finite numbers [{T}, {B}]; those here are {list(own.shape)}")
         return Rollout(
             observation=seen,
             first=begins,
-            last=last,
+            last=torch.cat([begins[1:], begins.new_zeros(1, B)]),
             task=torch.zeros(rows, dtype=torch.int64, device=self.device),
-            info={k: torch.as_tensor(v).to(self.device) for k, v in info.items()},
+            info=told,
             action=chosen,
             logits=zeros.new_zeros(T, B, self.spec.num_actions),
-            reward=zeros if reward is None else torch.as_tensor(reward).to(self.device, torch.float32),
+            reward=own,
             discount=torch.ones_like(zeros),
             skill=zeros.new_zeros(T + 1, B, 0),
             state=AgentState((), torch.full((B,), -1, device=self.device), torch.zeros(B, device=self.device)),
             sequence=self.calls,
         )
+
+    def _tensor(self, name: str, values: Any) -> Tensor:
+        try:
+            return torch.as_tensor(values).to(self.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise UserError(f"{name!r} has to be a tensor or an array, not {type(values).__name__}") from None
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to go on: weights, statistics, memories, optimiser and counters."""
@@ -132,17 +165,28 @@ class Bonus:
             "optimizer": self.optimizer.state_dict() if self.optimizer is not None else {},
             "steps": self.steps,
             "calls": self.calls,
+            "environments": self.environments,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state_dict``, which may be that of a reward that goes on too."""
-        state = copy.deepcopy(dict(state))
+        """Continue from ``state_dict``, which may be that of a reward that goes on too. UserError for the state of
+        another reward, of other settings or spaces; then everything is as it was before.
+        """
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._load(copy.deepcopy(dict(state)))
+        except MISFITS as error:
+            self._load(before)
+            why = in_short(error).rstrip(".")
+            raise UserError(f"this is not a state of '{self.name}' with the settings and spaces here: {why}") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.module.load_state_dict(state["module"])
         self.streams.normalisers[self.name].load_state_dict(state["normaliser"])
         self.streams.load_state_dict(state["memories"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.calls = state["steps"], state["calls"]
+        self.steps, self.calls, self.environments = state["steps"], state["calls"], state["environments"]
 
 
 def _plain(state: Any) -> Any:
@@ -150,6 +194,17 @@ def _plain(state: Any) -> Any:
     if isinstance(state, Mapping):
         return {k: _plain(v) for k, v in state.items()}
     return tuple(map(_plain, state)) if isinstance(state, tuple) else state
+
+
+def _range(x: Tensor) -> str:
+    return f"{x.min().item():g} to {x.max().item():g}"
+
+
+def weight_of(weight: Any) -> float:
+    """Return the weight of a reward in another trainer's. UserError unless it is a finite number, 0 or more."""
+    if isinstance(weight, (int, float)) and 0 <= weight < math.inf:
+        return float(weight)
+    raise UserError(f"weight has to be a finite number, 0 or more, not {weight!r}")
 
 
 def intrinsic(
@@ -165,7 +220,7 @@ def intrinsic(
 
     ``spec`` describes the environment: a `Spec`, or Gymnasium's observation space and action space of one environment,
     whose images hold ``stacked`` frames. ``settings`` are those of its flags, such as ``gamma=0.99,
-    normalise="return"``. UserError for an unknown name or setting, or an environment that it does not fit.
+    normalise="return"``. UserError for an unknown name, setting or device, or an environment that it does not fit.
     """
     if name not in INTRINSIC_REWARDS:
         raise UserError(f"Unknown intrinsic reward '{name}': {suggest(name, INTRINSIC_REWARDS)}")
@@ -174,12 +229,20 @@ def intrinsic(
     for key in settings:
         if key not in fields:
             raise UserError(f"'{name}' has no setting '{key}': {suggest(key, fields)}")
-    shown = spec if isinstance(spec, Spec) else spec_of(*spec, stacked)
+    if not isinstance(spec, Spec):
+        if not isinstance(spec, tuple) or len(spec) != 2:
+            raise UserError("spec has to be (observation_space, action_space) of one environment")
+        spec = spec_of(*spec, stacked)
     config = validated(dataclasses.replace(kind.Config(), weight=1.0, **settings))
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter: a PyTorch built without CUDA
+        raise UserError(f"the device {str(device)!r} is not to be had here: {in_short(error)}") from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + zlib.crc32(name.encode()))
         try:
-            module = kind(config, shown, Sizes(None, 0, 0))  # type: ignore[call-arg]
+            module = kind(config, spec, Sizes(None, 0, 0))  # type: ignore[call-arg]
         except ValueError as error:
-            raise UserError(f"{name}: {error}") from error
-    return Bonus(name, module, shown, device)
+            said = str(error)
+            raise UserError(said if said.startswith(name) else f"{name}: {said}") from error
+    return Bonus(name, module, spec, device)

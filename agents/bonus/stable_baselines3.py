@@ -1,4 +1,4 @@
-"""A callback for the on-policy algorithms of Stable-Baselines3 (PPO, A2C) that adds an intrinsic reward.
+"""A callback for on-policy algorithms of Stable-Baselines3 (PPO, A2C, those of sb3-contrib) that adds a reward.
 
 from stable_baselines3 import PPO
 from morello.agents.bonus.stable_baselines3 import BonusCallback
@@ -8,6 +8,7 @@ PPO("CnnPolicy", env).learn(100_000, callback=BonusCallback("rnd", weight=0.5))
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
 from ...envs.errors import UserError
-from .bonus import Bonus, intrinsic
+from .bonus import Bonus, intrinsic, weight_of
 
 
 class BonusCallback(BaseCallback):  # type: ignore[misc]
@@ -25,13 +26,23 @@ class BonusCallback(BaseCallback):  # type: ignore[misc]
     advantages anew. With one value function there is one return: of both rewards, with the trainer's discount.
 
     Further ``settings`` are those of the reward. The step at which an episode ends gets no intrinsic reward, because
-    the observation after it is already that of the next episode.
+    the observation after it is already that of the next episode. ``state``: what ``callback.bonus.state_dict()`` gave
+    in an earlier run, to go on from there.
     """
 
-    def __init__(self, name: str, weight: float = 1.0, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        weight: float = 1.0,
+        seed: int = 0,
+        state: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__()
-        self.name, self.weight, self.seed, self.settings = name, weight, seed, settings
+        self.name, self.weight, self.seed, self.settings = name, weight_of(weight), seed, settings
+        self.state = state
         self.bonus: Bonus | None = None
+        """The reward, from the beginning of training on."""
 
     def _on_training_start(self) -> None:
         if not hasattr(self.model, "rollout_buffer"):
@@ -45,6 +56,8 @@ class BonusCallback(BaseCallback):  # type: ignore[misc]
             self.bonus = intrinsic(
                 self.name, (space, self.model.action_space), seed=self.seed, device=device, **self.settings
             )
+            if self.state is not None:
+                self.bonus.load_state_dict(self.state)
 
     def _on_step(self) -> bool:
         return True
@@ -60,10 +73,9 @@ class BonusCallback(BaseCallback):  # type: ignore[misc]
         assert self.bonus is not None
         action = buffer.actions.reshape(buffer.rewards.shape)
         reward = self.bonus(observation, action, first, buffer.rewards.copy())
+        # Discounted, the value after the rollout, which not all algorithms predict alike; 0 where an episode ended.
+        after = np.where(done, 0.0, buffer.advantages[-1] - buffer.rewards[-1] + buffer.values[-1])
         buffer.rewards += self.weight * reward.cpu().numpy()
-        with torch.no_grad():  # of the observation after the rollout
-            tensor, _ = model.policy.obs_to_tensor(self.locals["new_obs"])
-            values = model.policy.predict_values(tensor)
-        buffer.compute_returns_and_advantage(last_values=values, dones=done)
+        buffer.compute_returns_and_advantage(last_values=torch.as_tensor(after / (buffer.gamma or 1.0)), dones=done)
         for key, value in self.bonus.metrics.items():
             self.logger.record(f"{self.name}/{key}", value)

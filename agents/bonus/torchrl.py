@@ -16,8 +16,9 @@ from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs.transforms import Transform
 
+from ...envs.errors import UserError
 from ...envs.experience import Spec
-from .bonus import Bonus, intrinsic
+from .bonus import Bonus, intrinsic, weight_of
 
 
 class BonusTransform(Transform):  # type: ignore[misc]
@@ -40,7 +41,7 @@ class BonusTransform(Transform):  # type: ignore[misc]
         **settings: Any,
     ) -> None:
         super().__init__(in_keys=[("next", "reward")], out_keys=[("next", "reward")])
-        self.weight, self.observation = weight, observation
+        self.weight, self.observation = weight_of(weight), observation
         self.begins: Tensor | None = None  # whether episodes begin with the next batch
         self.bonus: Bonus = intrinsic(name, spec, seed=seed, device=device, **settings)
 
@@ -56,6 +57,9 @@ class BonusTransform(Transform):  # type: ignore[misc]
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Score data [B, T], or [T] of one environment."""
         data = tensordict if tensordict.dim() > 1 else tensordict.unsqueeze(0)
+        entries = [*data.keys()]
+        if self.observation not in entries:
+            raise UserError(f"the data have no entry {self.observation!r}; they have {', '.join(map(repr, entries))}")
         seen = torch.cat([data[self.observation], data["next", self.observation][:, -1:]], 1).transpose(0, 1)
         action, done = data["action"], data["next", "done"].squeeze(-1).T
         if action.shape != data.shape:  # [..., 1], or one-hot

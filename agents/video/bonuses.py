@@ -113,7 +113,7 @@ def _together(a: Features, b: Features) -> Features:
 
 def restored_bonuses(agent: Agent, run: Path) -> Bonuses | None:
     """Return the intrinsic rewards that the agent of a run folder was paid, of those registered here; None if there
-    are none. Those that still warmed up are left out.
+    are none. Those that still warmed up are left out, and a product with all of its factors.
     """
     rewards, divisors = {}, {}
     for name in settings_of(agent, "intrinsic"):
@@ -121,9 +121,10 @@ def restored_bonuses(agent: Agent, run: Path) -> Bonuses | None:
         assert isinstance(module, IntrinsicReward)
         if module.config.weight and agent.step >= module.config.warmup_steps:
             rewards[name], divisors[name] = module, _divisor(name, module, run)
-    if not rewards:
-        return None
     learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
+    paid = {name for name, own in agent.config.get("intrinsic", {}).items() if own.get("weight")}
+    if not rewards or (learner.combine == "product" and paid - rewards.keys()):
+        return None
     return Bonuses(rewards, divisors, product=learner.combine == "product", how=learner.reward)
 
 

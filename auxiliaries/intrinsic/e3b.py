@@ -34,6 +34,9 @@ class E3BConfig(IntrinsicConfig):
     """Number of features (the paper: 1024 on MiniHack)."""
     hidden: Annotated[int, Meta(ge=1, le=2**16)] = 256
     """Width of the inverse model's hidden layer (the paper: 1024)."""
+    unit: bool = True
+    """Scale each observation's features to length 1, so that it is paid 1 / ridge at most. The paper does not; they
+    grow while the inverse model learns, and then move by more between updates than different views are apart."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side."""
 
@@ -99,8 +102,10 @@ class E3B(IntrinsicReward):
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""
         assert isinstance(state, Tensor)
-        first = rollout.first[:-1]
-        bonus, after = elliptical(state, self.embed(rollout)[:-1], episode_of(first), self.config.ridge)
+        first, phi = rollout.first[:-1], self.embed(rollout)[:-1].float()
+        if self.config.unit:
+            phi = F.normalize(phi, dim=-1)
+        bonus, after = elliptical(state, phi, episode_of(first), self.config.ridge)
         begins = first.clone()  # or goes on from a memory that was lost
         begins[0] |= (state == self.initial_state(1)).flatten(1).all(1)
         return Scored(torch.where(begins, 0.0, bonus), after)

@@ -57,6 +57,8 @@ def test_a_product_is_one_stream_that_learns_as_one_reward_would():
         torch.testing.assert_close(weights[name.replace("values.both", "values.product")], x)
     assert float(metrics["product/value"]) == pytest.approx(float(expected["both/value"]), rel=1e-5)
     assert {"bright/reward", "dark/reward", "bright/divisor"} <= metrics.keys()
+    assert float(metrics["product/normalised"]) == pytest.approx(float(expected["both/normalised"]), rel=1e-5)
+    assert 0 < float(metrics["product/normalised"]) < float(metrics["bright/reward"])
     summed, _, _ = learnt({"bright": weighed(Paid(), 0.5, **plain), "dark": weighed(Paid(True), 3.0, **plain)}, "sum")
     assert "values.dark.weight" in summed
 
@@ -64,7 +66,11 @@ def test_a_product_is_one_stream_that_learns_as_one_reward_would():
 def test_the_parts_of_the_advantage_are_logged():
     def sizes(weight):
         _, metrics, _ = learnt({"bright": weighed(Paid(), weight, normalise="none")}, "sum", updates=1)
-        return {k: float(v) for k, v in metrics.items() if k.endswith("advantage")}
+        share = metrics.pop("intrinsic_share")
+        sizes = {k: float(v) for k, v in metrics.items() if k.endswith("advantage")}
+        own, other = sizes["bright/advantage"], sizes["extrinsic/advantage"]
+        assert float(share) == pytest.approx(own / (own + other))
+        return sizes
 
     one, two = sizes(1.0), sizes(2.0)
     assert one.keys() == {"advantage", "extrinsic/advantage", "bright/advantage"}
@@ -72,6 +78,7 @@ def test_the_parts_of_the_advantage_are_logged():
     assert two["extrinsic/advantage"] == pytest.approx(one["extrinsic/advantage"])
     alone = learnt({}, "sum", updates=1)[1]
     assert "extrinsic/advantage" not in alone
+    assert "intrinsic_share" not in alone
 
 
 def test_rewards_of_weight_0_are_no_factors():

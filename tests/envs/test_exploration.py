@@ -112,6 +112,22 @@ def test_without_rewards_only_visits_are_counted():
     assert heat.reward["near"].isnan().all()
 
 
+def test_a_reward_that_warms_up_leaves_the_others_maps_alone():
+    data, cell, paid = played(seed=4)
+    whole, some = made(), made()
+    feed(whole, data, cell, paid)
+    near = {"near": paid["near"]}
+    feed(some, data, cell, near, rows=(0, 20))
+    feed(some, data, cell, paid, rows=(20, T))
+    expected, heat = whole.drain_heat().reward, some.drain_heat().reward
+    torch.testing.assert_close(heat["near"], expected["near"], equal_nan=True)
+    late = made()
+    feed(late, data, cell, paid, rows=(0, 20))
+    late.drain_heat()
+    feed(late, data, cell, paid, rows=(20, T))
+    torch.testing.assert_close(heat["far"], late.drain_heat().reward["far"], equal_nan=True)
+
+
 def test_lost_environments_begin_anew():
     """Their unfinished episodes are dropped; the rows they begin with are visits."""
     data, cell, paid = played(seed=5)

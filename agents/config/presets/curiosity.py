@@ -1,9 +1,13 @@
 """Agents with the intrinsic rewards of the literature, on PPO or on an actor-critic as their papers have them.
 
 Weights multiply a stream's advantage, which is what papers do that add rewards of equal discount: a bonus of weight w
-beside the extrinsic reward is a stream of weight w. Where a paper divides the bonus, the reward's normaliser does.
-Environments are as many as fit a CPU: 32, where RND has 128 and trains its predictor on a quarter of the steps, which
-is all steps of 32.
+beside the extrinsic reward is a stream of weight w whose return ends with the episode, as theirs does (`episodic`).
+Where a paper divides the bonus, the reward's normaliser does. Papers that clip the sum of both rewards to [-1, 1] clip
+the extrinsic one here. Where the paper's constants are for other units, ours are said beside them.
+
+Environments are as many as fit a CPU: 32 on PPO and IMPALA, 64 on the actor-critic, and 16 in DEIR and ETD as in the
+papers. RND has 128 and trains its predictor on a quarter of the steps, which is all steps of 32; it sets its whitening
+from 50 rollouts of random actions before training, which would be 205,000 steps here: 4,096 of the policy serve.
 """
 
 from __future__ import annotations
@@ -58,21 +62,29 @@ def sums_as_means(config: Config) -> Config:
 
 def impala(about: str, reward: dict[str, IntrinsicConfig], unroll: int, **learner: Any) -> Preset:
     """Return IMPALA's settings with 32 environments, a reward and changes to the learner's."""
-    config = Config(num_envs=32, unroll=unroll, intrinsic=reward, learner=LearnerConfig(learning_rate=1e-4, **learner))
+    learning = LearnerConfig(learning_rate=1e-4, reward="clip", **learner)
+    config = Config(num_envs=32, unroll=unroll, intrinsic=reward, learner=learning)
     return Preset(sums_as_means(config), about, follow=sums_as_means)
 
 
-LARGE_SCALE: dict[str, Any] = {"learning_rate": 1e-4, "entropy_cost": 1e-3, "epochs": 3, "minibatches": 8, "clip": 0.1}
+SLOW: dict[str, Any] = {"learning_rate": 1e-4, "constant_rate": True, "entropy_cost": 1e-3, "clip": 0.1}
+"""PPO as in RND and in the large-scale study of curiosity, but for their gradients, which are not clipped: at `ppo`'s 2
+only outliers are."""
+LARGE_SCALE: dict[str, Any] = SLOW | {"epochs": 3, "minibatches": 8}
 """PPO as in the large-scale study of curiosity, and in those that follow it."""
-MINIGRID: dict[str, Any] = {"learning_rate": 3e-4, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5}
-"""PPO as in DEIR and ETD: minibatches of 512 of 16 x 512 steps."""
+MINIGRID: dict[str, Any] = {
+    "learning_rate": 3e-4, "constant_rate": True, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5
+}  # fmt: skip
+"""PPO as in DEIR and ETD: minibatches of 512 of 16 x 512 steps. Without memory, which ETD has not, and DEIR has."""
 
 CURIOUS: dict[str, Preset] = {
     "icm": Preset(
-        Config(  # clipped at 40, for sums over the 20 steps of an unroll; raw errors, of weight 0.01
+        # Clipped at 40, for sums over the 20 steps of an unroll. Raw errors, half sums over the features: of weight
+        # 0.01 where those are 288, as in the paper at 42x42; here they are 576 at 42x42 and 84x84.
+        Config(
             memory="lstm",
-            intrinsic={"icm": ICMConfig(weight=0.01, normalise="none", episodic=True)},
-            learner=LearnerConfig(optimizer="adam", learning_rate=1e-4, max_grad_norm=40.0 / 20),
+            intrinsic={"icm": ICMConfig(weight=0.005, normalise="none", episodic=True)},
+            learner=LearnerConfig(optimizer="adam", learning_rate=1e-4, max_grad_norm=40.0 / 20, reward="clip"),
         ),
         "the error of a learnt model as reward, on an actor-critic with an LSTM (Pathak et al. 2017)",
     ),
@@ -92,10 +104,9 @@ CURIOUS: dict[str, Preset] = {
             {"rnd": RNDConfig(weight=1.0, value_cost=1.0, train_share=1.0)},
             extrinsic=2.0,
             gamma=0.999,
-            learning_rate=1e-4,
-            entropy_cost=1e-3,
-            clip=0.1,
+            advantage="raw",
             reward="clip",
+            **SLOW,
         ),
         "random network distillation, on PPO with two value heads (Burda et al. 2018)",
     ),
@@ -108,11 +119,12 @@ CURIOUS: dict[str, Preset] = {
         "bits saved in coding the history as reward, on PPO (Schmidhuber 2008)",
     ),
     "vime": Preset(
-        ppo({"vime": VIMEConfig(weight=0.01, normalise="none")}),
+        ppo({"vime": VIMEConfig(weight=1e-4, normalise="none")}),  # in units of the median, as in the script
         "information gained about the dynamics as reward, on PPO instead of TRPO (Houthooft et al. 2016)",
     ),
     "count": Preset(
-        ppo({"count": LifelongConfig(weight=0.3)}), "one over the root of lifelong visits, on PPO (Tang et al. 2017)"
+        ppo({"count": LifelongConfig(weight=0.01, normalise="none", episodic=True)}, reward="clip"),
+        "one over the root of lifelong visits, on PPO instead of TRPO (Tang et al. 2017)",
     ),
     "episodic-count": Preset(
         ppo({"episodic_count": CountConfig(weight=0.3)}), "one over the root of visits in the episode, on PPO"
@@ -135,25 +147,26 @@ CURIOUS: dict[str, Preset] = {
     ),
     "e3b": impala(
         "elliptical bonuses of the episode, on IMPALA's learner (Henaff et al. 2022)",
-        {"e3b": E3BConfig(weight=1.0, normalise="reward")},
+        {"e3b": E3BConfig(weight=1.0, normalise="reward", episodic=True, unit=False)},
         80,
         entropy_cost=5e-3,
         constant_rate=True,
     ),
     "deir": Preset(
         dataclasses.replace(
-            ppo({"deir": DEIRConfig(weight=0.01, normalise="reward")}, unroll=512, **MINIGRID), num_envs=16
+            ppo({"deir": DEIRConfig(weight=0.01, normalise="reward", episodic=True)}, unroll=512, **MINIGRID),
+            num_envs=16,
         ),
         "novelty in the episode relative to the trajectory's, on PPO (Wan et al. 2023)",
     ),
     "etd": Preset(
         dataclasses.replace(
-            ppo({"etd": ETDConfig(weight=0.01, normalise="reward")}, unroll=512, **MINIGRID), num_envs=16
+            ppo({"etd": ETDConfig(weight=0.01, normalise="reward", episodic=True)}, unroll=512, **MINIGRID), num_envs=16
         ),
         "temporal distance from the episode so far, on PPO (Jiang et al. 2025)",
     ),
     "re3": Preset(
-        Config(intrinsic={"re3": RE3Config(weight=0.005, normalise="none")}),
+        Config(intrinsic={"re3": RE3Config(weight=0.005, normalise="none", episodic=True)}),
         "distance to the nearest observations in random features, on an actor-critic (Seo et al. 2021)",
     ),
     "byol-explore": Preset(

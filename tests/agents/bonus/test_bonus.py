@@ -101,3 +101,69 @@ def test_wrong_input_is_one_sentence():
         morello.intrinsic("count", (image, SPACES[1]))(np.zeros((T + 1, B, 36, 36, 3)), action, first)
     with pytest.raises(UserError, match="images of bytes or vectors"):
         morello.intrinsic("rnd", (gymnasium.spaces.Discrete(3), SPACES[1]))
+
+
+@pytest.mark.parametrize("name", ["ngu", "episodic_count", "vime"])
+def test_a_refused_call_changes_nothing(name):
+    plain, tried = (morello.intrinsic(name, SPACES, warmup_steps=0) for _ in range(2))
+    seen, action, first = data()
+    broken = np.where(np.arange(V) == 1, np.nan, seen)
+    for bonus in (plain, tried):
+        bonus(seen, action, first)
+    refused = [
+        ((seen, action + A, first), f"from 0 to {A - 1}; those here go from 4 to 7"),
+        ((seen, action - 1, first), "go from -1"),
+        ((seen, action + 0.5, first), "whole numbers"),
+        ((broken, action, first), "'vector' has values that are not finite"),
+        ((seen[:, :2], action[:, :2], first[:, :2]), "there were 3 environments, and now there are 2"),
+        ((seen, None, first), "'action' has to be a tensor or an array, not NoneType"),
+        ((seen, action, first, np.zeros((T, B + 1))), r"'reward' has to be finite numbers \[11, 3\]"),
+        ((seen, action, first, None, {"cell": np.zeros((T, B))}), r"'cell' has to be \[12, 3, ...\]"),
+    ]
+    for given, said in refused:
+        with pytest.raises(UserError, match=said):
+            tried(*given)
+    for i in range(1, 4):
+        expected = plain(*data(seed=i))
+        assert tried(*data(seed=i)).equal(expected)
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    plain, tried = (morello.intrinsic("rnd", SPACES, warmup_steps=0) for _ in range(2))
+    for bonus in (plain, tried):
+        bonus(*data())
+    other = morello.intrinsic("rnd", SPACES, warmup_steps=0, normalise="none", seed=9)
+    other(*data())
+    for state in (other.state_dict(), morello.intrinsic("icm", SPACES).state_dict(), {}, {"module": 1}):
+        with pytest.raises(UserError, match="this is not a state of 'rnd'"):
+            tried.load_state_dict(state)
+    assert tried(*data(seed=1)).equal(plain(*data(seed=1)))
+
+
+def test_what_cannot_be_built_is_one_sentence():
+    grid, image = (gymnasium.spaces.Box(0, 255, shape, np.uint8) for shape in ((7, 7, 3), (3, 84, 84)))
+    refused = [
+        ({"spec": SPACES[0]}, "observation_space, action_space"),
+        ({"spec": (SPACES[0], gymnasium.spaces.MultiBinary(3))}, "discrete actions"),
+        ({"spec": (image, SPACES[1])}, r"\[height, width, channels\], and those here are \[3, 84, 84\]"),
+        ({"spec": (grid, SPACES[1]), "stacked": 0}, "stacked has to divide the 3 channels"),
+        ({"spec": (grid, SPACES[1]), "stacked": 2}, "stacked has to divide the 3 channels"),
+        ({"spec": SPACES, "device": "cud"}, "the device 'cud' is not to be had here"),
+    ]
+    for given, said in refused:
+        with pytest.raises(UserError, match=said):
+            morello.intrinsic("rnd", **given)
+
+
+def test_a_reward_that_reads_the_agents_features_says_so(monkeypatch):
+    from morello.auxiliaries import INTRINSIC_REWARDS
+    from morello.auxiliaries.base import Scored
+    from morello.auxiliaries.intrinsic.noise import Noise
+
+    class Reader(Noise):
+        def score(self, rollout, features, state):
+            return Scored(features.vector[:-1].mean(-1), state)
+
+    monkeypatch.setitem(INTRINSIC_REWARDS, "reader", Reader)
+    with pytest.raises(UserError, match="reads the features of morello's agent"):
+        morello.intrinsic("reader", SPACES)(*data())

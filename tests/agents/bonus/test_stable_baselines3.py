@@ -40,6 +40,9 @@ class Kept(BonusCallback):
         super()._on_rollout_end()
         buffer = self.model.rollout_buffer
         names = ("rewards", "values", "advantages", "returns", "episode_starts")
+        with torch.no_grad():
+            self.after = self.model.policy.predict_values(torch.as_tensor(self.locals["new_obs"])).flatten().numpy()
+        self.done = self.locals["dones"].copy()
         self.kept = {name: getattr(buffer, name).copy() for name in names}
 
 
@@ -73,10 +76,12 @@ def test_returns_and_advantages_are_those_of_both_rewards():
     kept = callback.kept
     assert (kept["rewards"] > 0).any()
     for b in range(ENVS):
-        for t in range(STEPS - 1):  # the value after the last step is not in the buffer
-            goes_on = 1 - kept["episode_starts"][t + 1, b]
-            delta = kept["rewards"][t, b] + 0.8 * goes_on * kept["values"][t + 1, b] - kept["values"][t, b]
-            ahead = 0.8 * 0.9 * goes_on * kept["advantages"][t + 1, b]
+        for t in range(STEPS):
+            last = t == STEPS - 1
+            goes_on = 1 - (callback.done[b] if last else kept["episode_starts"][t + 1, b])
+            after = callback.after[b] if last else kept["values"][t + 1, b]
+            delta = kept["rewards"][t, b] + 0.8 * goes_on * after - kept["values"][t, b]
+            ahead = 0.0 if last else 0.8 * 0.9 * goes_on * kept["advantages"][t + 1, b]
             assert kept["advantages"][t, b] == pytest.approx(delta + ahead, abs=1e-5)
     np.testing.assert_allclose(kept["returns"], kept["advantages"] + kept["values"], rtol=1e-5)
 
@@ -98,3 +103,30 @@ def test_stacked_frames_are_seen_as_such():
     env = sb3.common.env_util.make_vec_env(Stacked, ENVS)
     sb3.PPO("CnnPolicy", env, n_steps=STEPS, batch_size=STEPS * ENVS).learn(STEPS * ENVS, callback=callback)
     assert callback.bonus.module.view.shapes == {"image": (3, 36, 36)}
+
+
+def test_it_goes_on_in_another_run():
+    before, anew = BonusCallback("count", normalise="none"), BonusCallback("count", normalise="none")
+    trained(before)
+    steps = before.bonus.steps
+    on = BonusCallback("count", normalise="none", state=before.bonus.state_dict())
+    trained(anew, rollouts=1)
+    trained(on, rollouts=1)
+    assert on.bonus.steps == steps + STEPS * ENVS
+    assert on.bonus.metrics["reward"] < 0.7 * anew.bonus.metrics["reward"], "visits are remembered"
+
+
+def test_recurrent_agents_learn_too():
+    contrib = pytest.importorskip("sb3_contrib")
+    env = sb3.common.env_util.make_vec_env(Clock, ENVS)
+    callback = BonusCallback("count", normalise="none")
+    agent = contrib.RecurrentPPO("MlpLstmPolicy", env, n_steps=STEPS, batch_size=STEPS * ENVS)
+    agent.learn(2 * STEPS * ENVS, callback=callback)
+    assert callback.bonus.calls == 2
+    assert callback.bonus.metrics["reward"] > 0
+
+
+@pytest.mark.parametrize("weight", [float("nan"), -1.0, "a"])
+def test_a_weight_is_a_number(weight):
+    with pytest.raises(Exception, match="weight has to be a finite number, 0 or more"):
+        BonusCallback("count", weight=weight)

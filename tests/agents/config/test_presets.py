@@ -109,8 +109,18 @@ def test_rewards_are_divided_by_their_returns_deviation_unless_a_preset_has_the_
     assert {name: reward.Config().normalise for name, reward in INTRINSIC_REWARDS.items()} == dict.fromkeys(
         INTRINSIC_REWARDS, "return"
     )
-    papers = {"none": {"icm", "pseudo_count", "vime", "ride", "re3", "byol_explore"}, "reward": {"e3b", "deir", "etd"}}
+    raw = {"icm", "pseudo_count", "vime", "ride", "re3", "byol_explore", "count"}
+    papers = {"none": raw, "reward": {"e3b", "deir", "etd"}}
     for preset in PRESETS.values():
         for name, config in preset.config.intrinsic.items():
             assert config.normalise == next((kind for kind, names in papers.items() if name in names), "return")
             assert config.weight <= 0.1 or config.normalise != "none"  # for values of any size
+
+
+def test_bonuses_that_papers_add_to_the_reward_end_with_the_episode():
+    added = {"icm", "pseudo_count", "vime", "count", "ride", "noveld", "e3b", "deir", "etd", "re3", "ngu"}
+    own = {name: config for preset in PRESETS.values() for name, config in preset.config.intrinsic.items()}
+    assert {name for name in added if not own[name].episodic} == set()
+    assert not own["rnd"].episodic
+    for name in ("icm", "ride", "noveld", "e3b", "count", "rnd"):
+        assert PRESETS[name].config.learner.reward == "clip"

@@ -117,6 +117,14 @@ def test_a_film_of_another_agent_is_as_it_was(tmp_path):
     assert len(read(watch(run.path, seconds=0.2), 540, 960)[1]) == 3
 
 
+def test_a_product_without_one_of_its_factors_is_left_out(tmp_path, monkeypatch):
+    settings = {"intrinsic": {"count": 1.0, "noise": 1.0, "coverage": 0.0}, "combine": "product"}
+    run = train(run=str(tmp_path / "run"), **SMALL_ROOMS | settings)
+    assert restored_bonuses(load(run.path), run.path).names == (PRODUCT,)
+    monkeypatch.delitem(INTRINSIC_REWARDS, "noise")
+    assert restored_bonuses(load(run.path), run.path) is None
+
+
 def test_a_reward_that_still_warmed_up_is_left_out(tmp_path):
     settings = SMALL_ROOMS | {"intrinsic": {"count": INTRINSIC_REWARDS["count"].Config(weight=1.0, warmup_steps=1000)}}
     run = train(run=str(tmp_path / "run"), **settings)

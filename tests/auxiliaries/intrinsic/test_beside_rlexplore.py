@@ -109,7 +109,7 @@ def test_icms_error_is_half_of_a_sum_and_theirs_a_mean():
 
 def test_e3bs_bonus_is_the_same_but_where_episodes_begin():
     """Nothing is paid there, as in the authors' code; theirs pays ``|phi|^2 / ridge``."""
-    e3b, rows = E3B(E3BConfig(size=FEATURES), WORLD, NOWHERE), played()
+    e3b, rows = E3B(E3BConfig(size=FEATURES, unit=False), WORLD, NOWHERE), played()
     e3b.embedding = Weights("encoder")
     found = transitions(score(e3b, rows, e3b.initial_state(B)).raw, rows)
     begins = transitions(rows.first[:-1], rows)

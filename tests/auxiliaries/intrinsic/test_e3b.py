@@ -100,11 +100,14 @@ def test_a_thousand_steps_leave_it_exact_and_symmetric():
     torch.testing.assert_close(inverse, inverse.mT, rtol=1e-4, atol=1e-6, check_dtype=False)
 
 
+@pytest.mark.parametrize("unit", [True, False])
 @pytest.mark.parametrize("kind", WORLDS)
-def test_the_state_acted_from_is_scored_and_the_first_of_an_episode_gets_0(kind):
-    e3b, seen = built(kind), rollout(WORLDS[kind], T, B, 6, 0.15)
+def test_the_state_acted_from_is_scored_and_the_first_of_an_episode_gets_0(kind, unit):
+    e3b, seen = built(kind, unit=unit), rollout(WORLDS[kind], T, B, 6, 0.15)
     found = score(e3b, seen, e3b.initial_state(B))
     phi = e3b.embed(seen).detach()[:-1]
+    if unit:
+        phi = phi / phi.square().sum(-1, keepdim=True).sqrt()
     expected, after = by_loop(phi, seen.first[:-1], 0.1)
     assert (found.raw[seen.first[:-1]] == 0).all()
     assert seen.first[1:-1].any()
@@ -113,6 +116,24 @@ def test_the_state_acted_from_is_scored_and_the_first_of_an_episode_gets_0(kind)
     counted[0] = False
     torch.testing.assert_close(found.raw[counted], expected[counted], rtol=1e-3, atol=1e-4, check_dtype=False)
     torch.testing.assert_close(found.state, after, rtol=1e-3, atol=1e-4, check_dtype=False)
+
+
+def test_features_that_grow_and_move_look_new_unless_they_have_length_1():
+    """The same view throughout, in features a hundred times as large that an update has moved by a hundredth."""
+    paid = {}
+    for unit in (True, False):
+        e3b, seen = built("vector", unit=unit), rollout(WORLDS["vector"], T, B, 9, 0.0)
+        seen.observation["vector"][:] = 1.0
+        seen.first[:] = False
+        linear = e3b.embedding.layers[0]
+        with torch.no_grad():
+            linear.weight.mul_(100), linear.bias.mul_(100)
+        state = score(e3b, seen, e3b.initial_state(B)).state
+        with torch.no_grad():
+            linear.weight.mul_(1 + 0.01 * torch.randn(linear.weight.shape))
+        paid[unit] = float(score(e3b, seen, state).raw[0].mean())
+    assert paid[True] < 0.1
+    assert paid[False] > 1
 
 
 @pytest.mark.parametrize("split", [(8, 9), (1, 2, 3, 11)], ids=len)
