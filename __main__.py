@@ -89,7 +89,7 @@ def _train(words: list[str]) -> int:
 
     from .agents.config.config import Config
     from .agents.config.overrides import preset_named
-    from .agents.config.registered import with_all_registered
+    from .agents.config.registered import refuse_unknown, with_all_registered
     from .agents.config.resolve import resolve
     from .agents.config.saved import saved_settings
     from .agents.config.trust import allow_import
@@ -101,6 +101,7 @@ def _train(words: list[str]) -> int:
     typed = words.pop(0) if words and not words[0].startswith("-") else None
     preset = "a2c" if typed is None else typed
     defaults = preset_named(preset)
+    refuse_unknown(words)
     given = parse_alone(Config, "unroll", words, defaults.config.unroll)  # for the defaults that depend on it in --help
     config = parse(Config, words, f"morello train {preset}", with_all_registered(defaults.at(given)))
     saved = saved_settings(config, typed)

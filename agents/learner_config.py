@@ -86,7 +86,7 @@ class LearnerConfig:
     """Transformation of the extrinsic reward before learning: raw, clip (to [-1, 1]), sign,
     asymmetric (IMPALA's released code: 5 tanh(r / 5), times 0.3 where negative) or
     asymmetric-paper (IMPALA's paper: 5 tanh r, 0.3 tanh r where negative)."""
-    combine: Literal["sum", "product"] = "sum"
+    combine: Annotated[Literal["sum", "product"], tyro.conf.arg(name="intrinsic.combine")] = "sum"
     """How several intrinsic rewards act together: sum (a stream each, with its own discount and value)
     or product (one stream, whose reward is the product of the normalised rewards, such as a lifelong
     and an episodic one; its weight is the product of the weights, its discount that of the first by name)."""

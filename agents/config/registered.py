@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...auxiliaries import (
@@ -45,6 +45,7 @@ def known(kind: str, name: str) -> type[Auxiliary]:
     registry, parent, settings, word, called = KINDS[kind]
     if name not in registry:
         near = suggest(name, registry) if registry else "there is none yet."
+        near += "" if near[-1] in ".?" else "."
         raise UserError(f"Unknown {called} '{name}': {near} Add your own with --import FILE.")
     found: object = registry[name]
     if not (isinstance(found, type) and issubclass(found, parent)):
@@ -77,6 +78,20 @@ def copied(plugins: Mapping[str, Auxiliary] | None) -> dict[str, Auxiliary]:
             raise UserError(f"The {kind.word} '{name}' cannot be copied for the run: {what}.") from error
         found[name].config = validated(module.config, f"plugins.{name}.")
     return found
+
+
+def refuse_unknown(words: Sequence[str]) -> None:
+    """Raise UserError for flags of losses or rewards that are not registered."""
+    for word in words:
+        flag, *rest = word.partition("=")[0].split(".")
+        kind = flag.removeprefix("--")
+        if not flag.startswith("--") or kind not in KINDS or rest[:1] == ["combine"]:
+            continue
+        name = rest[0].replace("-", "_") if rest else ""
+        if not name:
+            near = next(iter(KINDS[kind].registry), "NAME").replace("_", "-")
+            raise UserError(f"{flag} needs the name of a {KINDS[kind].word}, such as {flag}.{near}.weight 1")
+        known(kind, name)
 
 
 def with_all_registered(config: Config) -> Config:
