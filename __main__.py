@@ -14,7 +14,7 @@ USAGE = """morello: reinforcement learning with many more cherries
 {benchmarks}
 
 RUN is the folder of a run. Each command explains its flags with --help. --import FILE first runs a Python file, which
-may register losses or levels."""
+may register losses, rewards or levels."""
 
 
 def usage() -> str:

@@ -77,11 +77,12 @@ def test_every_page_is_in_the_site():
     assert listed == own | {"CONTRIBUTING.md", "CHANGELOG.md"}
 
 
-def test_every_loss_is_in_the_reference():
-    from morello.auxiliaries import AUXILIARY_LOSSES
+def test_every_loss_and_reward_is_in_the_reference():
+    from morello.auxiliaries import AUXILIARY_LOSSES, INTRINSIC_REWARDS
 
     text = (ROOT / "docs" / "api" / "plugins.md").read_text(encoding="utf-8")
-    assert [c.__module__ for c in AUXILIARY_LOSSES.values() if f"::: {c.__module__}\n" not in text] == []
+    every = [*AUXILIARY_LOSSES.values(), *INTRINSIC_REWARDS.values()]
+    assert [c.__module__ for c in every if f"::: {c.__module__}\n" not in text] == []
 
 
 def spread(line):
