@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def resolve(path):
     for n in range(len(parts), 0, -1):
         try:
             found = import_module(".".join(parts[:n]))
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if not path.startswith(str(error.name)):  # a library that is not installed here
+                return find_spec(".".join(parts[:n]))
             continue
         for part in parts[n:]:
             found = getattr(found, part)
