@@ -21,6 +21,7 @@ from ..config.registered import copied
 from ..config.resuming import refuse_fewer_steps, refuse_other, to_save
 from ..config.saved import FREE_TO_CHANGE
 from ..config.trust import module_of
+from ..config.validation import flag_of
 from ..finite import NonFiniteError, refuse_non_finite
 from ..runners import RUNNERS, Runner
 from ..storage import checkpoint, rng_state
@@ -62,7 +63,12 @@ class Training:
         self.saved: int | None = None  # the step of the newest checkpoint
         self.alarmed = False  # an error occurred since: save the current state
         self.owed: dict[str, Any] | None = None  # a record whose evaluation was interrupted
-        self.notes: list[str] = []
+        self.notes: list[str] = [
+            f"the reward '{name}' is 0 throughout: it warms up for {module.config.warmup_steps:,} steps, and the run "
+            f"has {config.steps:,} ({flag_of(f'intrinsic.{name}.warmup_steps')})"
+            for name, module in self.parts.learner.streams.rewards.items()
+            if module.config.warmup_steps >= config.steps
+        ]
         try:
             if resumes:
                 self._resume(folder, settings)

@@ -21,7 +21,7 @@ from morello.agents.learner_config import LearnerConfig
 from morello.agents.storage import checkpoint
 from morello.agents.training.loop import Training
 from morello.agents.training.train import train
-from morello.auxiliaries import AuxiliaryLoss
+from morello.auxiliaries import INTRINSIC_REWARDS, AuxiliaryLoss
 from morello.envs.errors import UserError
 
 from ...support.plugins import weighed
@@ -331,3 +331,13 @@ def test_every_preset_builds_and_updates_once(tmp_path):
 def test_timeouts_may_terminate(tmp_path):
     run = train(SMALL, run=str(tmp_path / "run"), steps=40, timeout_terminates=True)
     assert LearnerConfig(**run.config["learner"]).timeout_terminates
+
+
+@pytest.mark.parametrize(("warmup", "said"), [(64, True), (32, False)])
+def test_a_reward_that_warms_up_throughout_is_said(tmp_path, capsys, warmup, said):
+    reward = INTRINSIC_REWARDS["noise"].Config(weight=1.0, warmup_steps=warmup)
+    small = {"num_envs": 2, "unroll": 8, "steps": 64, "threads": 1, "quiet": True}
+    train(env="counting:steps", run=str(tmp_path / "run"), intrinsic={"noise": reward}, **small)
+    shown = capsys.readouterr().err
+    note = "'noise' is 0 throughout: it warms up for 64 steps, and the run has 64 (--intrinsic.noise.warmup-steps)"
+    assert (note in " ".join(shown.split())) == said
