@@ -185,10 +185,11 @@ class Progress:
         return line.append("   ").append(_facts(facts))
 
     def _streams(self) -> RenderableType | None:
-        columns = ("reward", "value", "explained_variance")
         names = [k.removesuffix("/explained_variance") for k in self.record if k.endswith("/explained_variance")]
         if not names:
             return None
+        columns = ["reward", "normalised", "value", "explained_variance", "advantage"]
+        columns = [column for column in columns if any(f"{name}/{column}" in self.record for name in names)]
         streams = Table(box=None, padding=(0, 3, 0, 0), header_style=DIM, pad_edge=False)
         streams.add_column("stream")
         for column in columns:

@@ -29,7 +29,9 @@ RECORD = {
     "extrinsic/reward": 0.012,
     "extrinsic/value": 0.53,
     "extrinsic/explained_variance": 0.72,
+    "extrinsic/advantage": 0.041,
     "rnd/reward": 1.2,
+    "rnd/normalised": 0.31,
     "rnd/value": 20.4,
     "rnd/explained_variance": -0.3,
     "time/seconds": 4.0,
@@ -104,8 +106,9 @@ def test_the_panel_shows_all_of_a_record():
     ):
         assert shown in text, shown
     words = " ".join(text.split())
-    assert "extrinsic 0.012 0.530 0.720" in words
-    assert "rnd 1.20 20.40 -0.300" in words
+    assert "stream reward normalised value explained variance advantage" in words
+    assert "extrinsic 0.012 - 0.530 0.720 0.041" in words
+    assert "rnd 1.20 0.310 20.40 -0.300 -" in words
     for name in ("policy loss -0.012", "value loss 0.500", "rnd loss 0.200", "entropy 1.71", "learning rate 3.0e-04"):
         assert name in words
     assert "entropy loss" not in words
