@@ -51,7 +51,8 @@ class Bonus:
         trained = [p for p in module.parameters() if p.requires_grad]
         self.trained = trained
         self.optimizer = (module.optimizer(trained) or Adam(trained, module.config.learning_rate)) if trained else None
-        self.steps = self.calls = self.environments = 0
+        self.steps = self.calls = 0
+        self.action = torch.zeros(0, dtype=torch.int64, device=self.device)  # the latest of each environment
         self.metrics: dict[str, float] = {}
         """Figures of the latest rollout: the mean reward before normalising, its divisor, and the signal's own."""
 
@@ -75,7 +76,7 @@ class Bonus:
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Unread(None, nothing, nothing, nothing, {})
         rewarded = self.streams.score(rollout, features, self.steps)
-        self.environments = B
+        self.action = rollout.action[-1]
         self.steps += rollout.action.numel()
         self.calls += 1
         scored = rewarded.scored[self.name]
@@ -114,10 +115,8 @@ class Bonus:
                 raise UserError(f"{name!r} has values that are not finite")
         rows = next(iter(seen.values())).shape[:2]
         T, B = rows[0] - 1, rows[1]
-        if self.environments not in (0, B):
-            raise UserError(
-                f"there were {self.environments} environments, and now there are {B}: build one reward each"
-            )
+        if (known := len(self.action)) not in (0, B):
+            raise UserError(f"there were {known} environments, and now there are {B}: build one reward each")
         taken, begins = self._tensor("action", action), self._tensor("first", first).bool()
         if T < 1 or taken.shape != (T, B) or begins.shape != rows:
             raise UserError(
@@ -146,7 +145,7 @@ class Bonus:
             reward=own,
             discount=torch.ones_like(zeros),
             skill=zeros.new_zeros(T + 1, B, 0),
-            state=AgentState((), torch.full((B,), -1, device=self.device), torch.zeros(B, device=self.device)),
+            state=AgentState((), self.action if known else torch.full_like(chosen[0], -1), zeros[0]),
             sequence=self.calls,
         )
 
@@ -165,7 +164,7 @@ class Bonus:
             "optimizer": self.optimizer.state_dict() if self.optimizer is not None else {},
             "steps": self.steps,
             "calls": self.calls,
-            "environments": self.environments,
+            "action": self.action.clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -186,7 +185,7 @@ class Bonus:
         self.streams.load_state_dict(state["memories"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.calls, self.environments = state["steps"], state["calls"], state["environments"]
+        self.steps, self.calls, self.action = state["steps"], state["calls"], state["action"].to(self.device)
 
 
 def _plain(state: Any) -> Any:

@@ -139,13 +139,13 @@ class NGU(Distilled):
         self.embedding = Embedding(self.view, (config.embedding,), nn.ReLU, scale)
         self.inverse = InverseModel(config.embedding, spec.num_actions, config.hidden)
         self.register_buffer("errors", torch.zeros(3, dtype=torch.float64))  # their number, sum, and sum of squares
-        self.memory = min(config.memory, spec.max_steps + 1) if spec.max_steps else config.memory
+        self.entries = min(config.memory, spec.max_steps or config.memory) + 1  # and the observation that is compared
 
     def initial_state(self, batch: int) -> State:
         """Return memories of nothing."""
         like = next(self.embedding.parameters()).detach()
         nothing = like.new_zeros(2, batch, dtype=torch.float64)
-        return Memory(empty(batch, self.memory, like, (self.config.embedding,)), Running(*nothing.unbind()))
+        return Memory(empty(batch, self.entries, like, (self.config.embedding,)), Running(*nothing.unbind()))
 
     def embed(self, views: Views, rollout: Rollout) -> Tensor:
         """Return the embeddings [T + 1, B, D] of the rollout's views."""
@@ -175,7 +175,7 @@ class NGU(Distilled):
             "factor": average(factor, valid),
             "error": average(context.error, valid),
             "distance": average(mean, valid),
-            "memory": average(episode.length / self.memory, torch.ones_like(valid[0])),
+            "memory": average(episode.length / self.entries, torch.ones_like(valid[0])),
         }
         return Scored(torch.where(valid, bonus * factor, 0.0), Memory(episode, running), context)
 

@@ -237,7 +237,8 @@ class Novelty(IntrinsicReward):
 def test_intrinsic_rewards(parts_of, kind):
     shown = spec(image=(H, W, 3), actions=A)
     sizes = parts_of(Config()).model.sizes
-    update(parts_of(Config(), shown, {"own": weighed(kind(kind.Config(), shown, sizes), 1.0)}), times=2)
+    module = weighed(kind(kind.Config(warmup_steps=1), shown, sizes), 1.0)  # the first rollout is the warm-up
+    update(parts_of(Config(), shown, {"own": module}), times=3)
 
 
 SMALL = spec(vector=VECTOR, actions=A)

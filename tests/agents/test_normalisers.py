@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from morello.agents.normalisers import NORMALISERS, Moments, ReturnDeviation, RewardDeviation, running_returns
+from morello.agents.normalisers import FORGET, NORMALISERS, Moments, ReturnDeviation, RewardDeviation, running_returns
 
 T, B = 11, 5
 
@@ -77,6 +77,42 @@ def test_the_scale_of_a_bonus_does_not_matter(kind):
     rewards = [torch.rand(T, B, generator=generator) for _ in range(9)]
     for one, other in zip(normalised(kind, rewards), normalised(kind, [1000 * x for x in rewards]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def filtered(kind, gamma=0.9):
+    """The divisor after each of three rollouts with rows that cross resets, whose rewards are NaN, and a plain loop of
+    one filter per environment that only begins once, in float64.
+    """
+    generator = torch.Generator().manual_seed(8)
+    rewards = [torch.rand(T, B, generator=generator) * 3 for _ in range(3)]
+    there = [torch.rand(T, B, generator=generator) < 0.8 for _ in range(3)]
+    normaliser = NORMALISERS[kind](gamma)
+    state, found, expected = normaliser.initial_state(rewards[0]), [], []
+    f = weight = total = squares = sizes = None
+    for reward, valid in zip(rewards, there, strict=True):
+        _, divisor, state = normaliser(torch.where(valid, reward, math.nan), valid, state)
+        found.append(divisor.item())
+        rows = reward.double()
+        mean = rows[valid].mean()
+        f = mean.expand(B) / (1 - gamma) if f is None else f
+        spread = []
+        for t in range(T):
+            f = torch.where(valid[t], gamma * f + rows[t], f)
+            spread.append(f)
+        x = (torch.stack(spread) if kind == "return" else rows)[valid]
+        x, size = x - x.mean(), rows[valid].abs()
+        new = [torch.tensor(float(len(x))), x.sum(), x.square().sum(), size.sum()]
+        old = [0.0] * 4 if weight is None else [FORGET * y for y in (weight, total, squares, sizes)]
+        weight, total, squares, sizes = (a + b for a, b in zip(old, new, strict=True))
+        deviation = (squares / weight - (total / weight).square()).sqrt()
+        expected.append(max(deviation.item(), (sizes / weight).item()))
+    return found, expected
+
+
+@pytest.mark.parametrize("kind", ["return", "reward"])
+def test_divisors_are_those_of_a_loop_that_leaves_out_rows_that_cross_resets(kind):
+    found, expected = filtered(kind)
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_neither_start_up_nor_drift_swallows_the_bonus():

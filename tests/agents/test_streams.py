@@ -248,6 +248,23 @@ def test_without_extrinsic_reward_the_policy_follows_the_intrinsic_alone():
     assert torch.equal(learner.model.values["extrinsic"].weight, head)
 
 
+def test_an_extrinsic_stream_of_nothing_changes_no_gradient():
+    """Where it pays nothing and its value is 0, agents with it and without it learn the same."""
+    found = []
+    for extrinsic in (1.0, 0.0):
+        learner, actor = parts({"x": weighed(Paid(), 0.7)}, extrinsic=extrinsic)
+        for parameter in learner.model.values["extrinsic"].parameters():
+            torch.nn.init.zeros_(parameter)
+        before = {name: x.clone() for name, x in learner.model.state_dict().items()}
+        rollout = actor.collect()
+        rollout.reward.zero_()
+        learner.step(rollout)
+        found.append({name: x - before[name] for name, x in learner.model.state_dict().items()})
+    assert found[0]["policy.weight"].any()
+    for name, change in found[0].items():
+        torch.testing.assert_close(found[1][name], change, rtol=1e-5, atol=1e-8)
+
+
 def test_a_gradient_is_scaled_and_the_value_is_not():
     x = torch.randn(5, 3, requires_grad=True)
     for part in (0.0, 0.25, 1.0):

@@ -103,6 +103,30 @@ def test_wrong_input_is_one_sentence():
         morello.intrinsic("rnd", (gymnasium.spaces.Discrete(3), SPACES[1]))
 
 
+def test_the_action_before_a_call_is_remembered():
+    """BYOL-Explore reads it. Nothing learns here: a call in two pieces says the same as one in one piece."""
+    seen, action, first = data(20, ends=0.0)
+    found = []
+    for cuts in ((20,), (12, 8)):
+        bonus = morello.intrinsic("byol_explore", SPACES, steps=4, learning_rate=1e-30, momentum=0.0, warmup_steps=0)
+        contexts, at = [], 0
+        module = bonus.module
+
+        def heard(of, state, own=module.contexts, kept=contexts):
+            out, after = own(of, state)
+            kept.append(out)
+            return out, after
+
+        module.contexts = heard
+        for n in cuts:
+            bonus(seen[at : at + n + 1], action[at : at + n], first[at : at + n + 1])
+            saved = bonus.state_dict()
+            bonus.load_state_dict(saved)
+            at += n
+        found.append(contexts)
+    torch.testing.assert_close(found[1][-1][-1], found[0][-1][-1], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["ngu", "episodic_count", "vime"])
 def test_a_refused_call_changes_nothing(name):
     plain, tried = (morello.intrinsic(name, SPACES, warmup_steps=0) for _ in range(2))

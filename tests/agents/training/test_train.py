@@ -85,11 +85,20 @@ def command(folder, *more):
     return [sys.executable, "-m", "morello", "train", "a2c", *FLAGS, "--run", str(folder), *more]
 
 
-def test_kill_9_and_resume_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
+CURIOUS = {"ngu": 0.3, "e3b": 0.1, "rnd": 0.2}
+
+
+@pytest.mark.parametrize("rewards", [{}, CURIOUS], ids=["plain", "curious"])
+def test_kill_9_and_resume_is_the_uninterrupted_run_bit_for_bit(whole, tmp_path, rewards):
     folder, kills, chance = tmp_path / "run", 0, random.Random(time.time_ns())
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    flags = [word for name in rewards for word in (f"--intrinsic.{name.replace('_', '-')}.weight", str(rewards[name]))]
+    flags += ["--intrinsic.rnd.warmup-steps", "300", "--intrinsic.ngu.warmup-steps", "0"] if rewards else []
+    if rewards:
+        whole = tmp_path / "whole"
+        assert subprocess.run(command(whole, *flags), env=env, check=False).returncode == 0
     for _ in range(20):
-        process = subprocess.Popen(command(folder, "--resume"), env=env)
+        process = subprocess.Popen(command(folder, "--resume", *flags), env=env)
         if kills < 3:
             # Any moment from the first checkpoint on; the metrics grow while it trains.
             size = (folder / "metrics.jsonl").stat().st_size if (folder / "metrics.jsonl").exists() else 0

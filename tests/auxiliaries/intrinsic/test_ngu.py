@@ -101,9 +101,10 @@ def test_the_running_mean_is_in_the_order_of_time():
         assert after.number[b].item() == number
 
 
-def test_scores_are_those_of_a_loop():
+@pytest.mark.parametrize("memory", [40, 5, 1])
+def test_scores_are_those_of_a_loop(memory):
     """Over three rollouts, with more and fewer neighbours than are wanted, several episodes, and the factor."""
-    module = seen(build(), rollout(SPEC, T, B, seed=9))
+    module = seen(build(memory=memory), rollout(SPEC, T, B, seed=9))
     moments, networks, c = module.whitening.moments["vector"], module.networks, module.config
     deviation = (moments.squares / moments.count).sqrt().clamp(min=1e-3)
     count, total, squares = module.errors.tolist()
@@ -123,7 +124,7 @@ def test_scores_are_those_of_a_loop():
                 if t == 0 and past[b]:
                     continue  # known from the rollout before
                 point = phi[t, b].tolist()
-                near = sorted(math.dist(point, x) ** 2 for x in past[b])[: c.neighbours]
+                near = sorted(math.dist(point, x) ** 2 for x in past[b][-memory:])[: c.neighbours]
                 running[b] = (running[b][0] + sum(near), running[b][1] + len(near))
                 past[b].append(point)
                 if t == 0 or of.last[t - 1, b]:
@@ -223,12 +224,12 @@ def test_neighbours_do_not_matter():
 
 
 def test_the_memory_is_no_longer_than_an_episode():
-    assert build().memory == 41
-    assert build(memory=7).memory == 7
-    assert build(SPEC._replace(max_steps=None)).memory == 4096
+    assert build().entries == 41
+    assert build(memory=7).entries == 8
+    assert build(SPEC._replace(max_steps=None)).entries == 4097
     module = build(memory=7)
     state = scores(module, rollout(SPEC, T, B, ends=0.0)).state
-    assert state.episode.length.tolist() == [7] * B
+    assert state.episode.length.tolist() == [8] * B
     assert figures(module)["memory"] == 1
 
 
