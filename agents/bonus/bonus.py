@@ -76,7 +76,7 @@ class Bonus:
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Unread(None, nothing, nothing, nothing, {})
         rewarded = self.streams.score(rollout, features, self.steps)
-        self.action = rollout.action[-1]
+        self.action = rollout.action[-1].clone()  # the caller may use its memory again
         self.steps += rollout.action.numel()
         self.calls += 1
         scored = rewarded.scored[self.name]
