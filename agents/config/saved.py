@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...auxiliaries.intrinsic.count import CountConfig
+from ...auxiliaries.intrinsic.e3b import E3BConfig
 from ...envs.errors import UserError
 from ...envs.processes import forked
 from ...envs.processes.workers import cores
@@ -62,6 +63,7 @@ NEWER_FIELDS: dict[type[Any], dict[str, Any]] = {
     },
     ReplayConfig: {"every": "epoch", "policy": 0.0},
     CountConfig: {"once": False},
+    E3BConfig: {"unit": False},
 }
 """The same for settings of parts of a run."""
 

@@ -121,9 +121,11 @@ def restored_bonuses(agent: Agent, run: Path) -> Bonuses | None:
         assert isinstance(module, IntrinsicReward)
         if module.config.weight and agent.step >= module.config.warmup_steps:
             rewards[name], divisors[name] = module, _divisor(name, module, run)
+    if not rewards:
+        return None
     learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
-    paid = {name for name, own in agent.config.get("intrinsic", {}).items() if own.get("weight")}
-    if not rewards or (learner.combine == "product" and paid - rewards.keys()):
+    paid = {name for name, own in agent.config["intrinsic"].items() if own.get("weight")}
+    if learner.combine == "product" and paid - rewards.keys():
         return None
     return Bonuses(rewards, divisors, product=learner.combine == "product", how=learner.reward)
 
