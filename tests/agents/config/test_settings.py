@@ -222,8 +222,8 @@ def test_a_setting_that_is_newer_than_the_run_has_the_value_that_reproduces_it(t
     begun(tmp_path, intrinsic={"episodic_count": {k: v for k, v in count.items() if k != "once"}})
     assert read_settings(tmp_path)[1].intrinsic == {"episodic_count": CountConfig(weight=0.5, once=False)}
     e3b = dataclasses.asdict(E3BConfig(weight=0.5))
-    begun(tmp_path, intrinsic={"e3b": {k: v for k, v in e3b.items() if k != "unit"}})
-    assert read_settings(tmp_path)[1].intrinsic == {"e3b": E3BConfig(weight=0.5, unit=False)}
+    begun(tmp_path / "other", intrinsic={"e3b": {k: v for k, v in e3b.items() if k != "unit"}})
+    assert read_settings(tmp_path / "other")[1].intrinsic == {"e3b": E3BConfig(weight=0.5, unit=False)}
 
 
 def test_a_run_of_another_version_is_refused_by_the_settings_name(tmp_path):
