@@ -47,7 +47,8 @@ def prepared(
         value[name] = seen[:rows]
         part = stream.weight * part
         advantage = advantage + part
-        size[name] = part.abs()
+        if streams.rewards:
+            size[name] = part.abs()
         # A stream that continues across resets bootstraps from the last observation of an episode if a rollout ends
         # there, so its value is trained on the crossing rows too.
         mask[name] = valid if stream.episodic else torch.ones_like(valid)
@@ -56,9 +57,9 @@ def prepared(
     metrics["advantage"] = average(advantage.abs(), valid)
     if streams.rewards:
         metrics |= {f"{name}/advantage": average(part, valid) for name, part in size.items()}
-        total = torch.stack([torch.where(valid, part, 0.0).sum() for part in size.values()]).sum()
-        own = total - torch.where(valid, size[EXTRINSIC], 0.0).sum() if EXTRINSIC in size else total
-        metrics["intrinsic_share"] = Mean.of(own, total)
+        sums = {name: torch.where(valid, part, 0.0).sum() for name, part in size.items()}
+        own = torch.stack([x for name, x in sums.items() if name != EXTRINSIC]).sum()
+        metrics["intrinsic_share"] = Mean.of(own, own + sums.get(EXTRINSIC, 0.0))
     if streams.config.advantage == "standardised":
         advantage = standardised(advantage, valid)
     elif streams.config.advantage == "running":

@@ -7,8 +7,10 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,7 +77,11 @@ class Bonus:
             raise UserError(f"{error} (steps of a call)") from error
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Unread(None, nothing, nothing, nothing, {})
-        rewarded = self.streams.score(rollout, features, self.steps)
+        try:
+            rewarded = self.streams.score(rollout, features, self.steps)
+        except NonFiniteError:
+            self.calls += 1  # the next call does not go on from what was remembered
+            raise
         self.action = rollout.action[-1].clone()  # the caller may use its memory again
         self.steps += rollout.action.numel()
         self.calls += 1
@@ -111,9 +117,11 @@ class Bonus:
             seen[name] = x.to(dtype)
             if tuple(x.shape[2:]) != tuple(shape):
                 raise UserError(f"{name!r} has to be [T + 1, B, *{list(shape)}], not {list(x.shape)}")
-            if dtype.is_floating_point and not x.isfinite().all():
-                raise UserError(f"{name!r} has values that are not finite")
+            if dtype.is_floating_point and not seen[name].isfinite().all():
+                raise UserError(f"{name!r} has values that are not finite in {str(dtype).removeprefix('torch.')}")
         rows = next(iter(seen.values())).shape[:2]
+        if odd := next((name for name, x in seen.items() if x.shape[:2] != rows), None):
+            raise UserError(f"{odd!r} has {list(seen[odd].shape[:2])} rows and environments, others have {list(rows)}")
         T, B = rows[0] - 1, rows[1]
         if (known := len(self.action)) not in (0, B):
             raise UserError(f"there were {known} environments, and now there are {B}: build one reward each")
@@ -151,12 +159,18 @@ class Bonus:
 
     def _tensor(self, name: str, values: Any) -> Tensor:
         try:
-            return torch.as_tensor(values).to(self.device)
+            found = torch.as_tensor(np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values)
         except (TypeError, ValueError, RuntimeError):
             raise UserError(f"{name!r} has to be a tensor or an array, not {type(values).__name__}") from None
+        return found.to(self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to go on: weights, statistics, memories, optimiser and counters."""
+        """Return everything that is needed to go on, in tensors of its own: weights, statistics, memories, optimiser
+        and counters.
+        """
+        return copy.deepcopy(self._state())
+
+    def _state(self) -> dict[str, Any]:
         return {
             "module": self.module.state_dict(),
             "normaliser": self.streams.normalisers[self.name].state_dict(),
@@ -164,14 +178,14 @@ class Bonus:
             "optimizer": self.optimizer.state_dict() if self.optimizer is not None else {},
             "steps": self.steps,
             "calls": self.calls,
-            "action": self.action.clone(),
+            "action": self.action,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state_dict``, which may be that of a reward that goes on too. UserError for the state of
-        another reward, of other settings or spaces; then everything is as it was before.
+        """Continue from ``state_dict``, which may be that of a reward that goes on too. UserError where names or shapes
+        differ, as those of another reward or of other spaces do; then everything is as it was before.
         """
-        before = copy.deepcopy(self.state_dict())
+        before = self.state_dict()
         try:
             self._load(copy.deepcopy(dict(state)))
         except MISFITS as error:
@@ -201,7 +215,7 @@ def _range(x: Tensor) -> str:
 
 def weight_of(weight: Any) -> float:
     """Return the weight of a reward in another trainer's. UserError unless it is a finite number, 0 or more."""
-    if isinstance(weight, (int, float)) and 0 <= weight < math.inf:
+    if isinstance(weight, Real) and 0 <= float(weight) < math.inf:
         return float(weight)
     raise UserError(f"weight has to be a finite number, 0 or more, not {weight!r}")
 

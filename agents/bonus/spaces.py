@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def spec_of(observation_space: Any, action_space: Any, stacked: int = 1) -> Spec
         channels = shape[-1]
         if shape[0] <= 4 < min(shape[1:]):
             raise UserError(f"images have to be [height, width, channels], and those here are {list(shape)}")
-        if not isinstance(stacked, int) or stacked < 1 or channels % stacked:
+        if not isinstance(stacked, Integral) or stacked < 1 or channels % stacked:
             raise UserError(f"stacked has to divide the {channels} channels of an image, and is {stacked!r}")
         seen = {"image": (tuple(shape), torch.uint8)}
     elif shape is not None and len(shape) == 1 and shape[0]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
@@ -22,8 +21,8 @@ from .bonus import Bonus, intrinsic, weight_of
 
 
 class BonusCallback(BaseCallback):  # type: ignore[misc]
-    """Adds ``weight`` times the intrinsic reward ``name`` to the rewards of each rollout, and computes the returns and
-    advantages anew. With one value function there is one return: of both rewards, with the trainer's discount.
+    """Adds ``weight`` times the intrinsic reward ``name`` to the rewards of each rollout, and its part to the returns
+    and advantages. With one value function there is one return: of both rewards, with the trainer's discount.
 
     Further ``settings`` are those of the reward. The step at which an episode ends gets no intrinsic reward, because
     the observation after it is already that of the next episode. ``state``: what ``callback.bonus.state_dict()`` gave
@@ -46,7 +45,9 @@ class BonusCallback(BaseCallback):  # type: ignore[misc]
 
     def _on_training_start(self) -> None:
         if not hasattr(self.model, "rollout_buffer"):
-            raise UserError(f"{type(self.model).__name__} collects no rollouts: use PPO or A2C")
+            raise UserError(
+                f"{type(self.model).__name__} collects no rollouts: use PPO, A2C or one of sb3-contrib that does"
+            )
         space: Any = self.model.observation_space
         self.first = is_image_space(space) and is_image_space_channels_first(space)
         if self.first:  # Stable-Baselines3 moves the channels to the front
@@ -73,9 +74,14 @@ class BonusCallback(BaseCallback):  # type: ignore[misc]
         assert self.bonus is not None
         action = buffer.actions.reshape(buffer.rewards.shape)
         reward = self.bonus(observation, action, first, buffer.rewards.copy())
-        # Discounted, the value after the rollout, which not all algorithms predict alike; 0 where an episode ended.
-        after = np.where(done, 0.0, buffer.advantages[-1] - buffer.rewards[-1] + buffer.values[-1])
-        buffer.rewards += self.weight * reward.cpu().numpy()
-        buffer.compute_returns_and_advantage(last_values=torch.as_tensor(after / (buffer.gamma or 1.0)), dones=done)
+        extra = self.weight * reward.cpu().numpy()
+        # Advantages are linear in the rewards: those of the extra reward alone are added to those that there are.
+        advantage, after = np.zeros_like(extra), np.zeros_like(extra[0])
+        for t in reversed(range(len(extra))):
+            after = extra[t] + buffer.gamma * buffer.gae_lambda * np.where(first[t + 1], 0.0, after)
+            advantage[t] = after
+        buffer.rewards += extra
+        buffer.advantages += advantage
+        buffer.returns += advantage
         for key, value in self.bonus.metrics.items():
             self.logger.record(f"{self.name}/{key}", value)

@@ -85,9 +85,10 @@ def refuse_unknown(words: Sequence[str]) -> None:
     for word in words:
         flag, *rest = word.partition("=")[0].split(".")
         kind = flag.removeprefix("--")
-        if not flag.startswith("--") or kind not in KINDS or rest[:1] == ["combine"]:
+        if not flag.startswith("--") or kind not in KINDS or (kind, *rest) == ("intrinsic", "combine"):
             continue
-        name = rest[0].replace("-", "_") if rest else ""
+        typed = rest[0].replace("-", "_") if rest else ""
+        name = next((n for n in KINDS[kind].registry if n.replace("-", "_") == typed), typed)
         if not name:
             near = next(iter(KINDS[kind].registry), "NAME").replace("_", "-")
             raise UserError(f"{flag} needs the name of a {KINDS[kind].word}, such as {flag}.{near}.weight 1")

@@ -67,7 +67,7 @@ class Training:
             f"the reward '{name}' is 0 throughout: it warms up for {module.config.warmup_steps:,} steps, and the run "
             f"has {config.steps:,} ({flag_of(f'intrinsic.{name}.warmup_steps')})"
             for name, module in self.parts.learner.streams.rewards.items()
-            if module.config.warmup_steps >= config.steps
+            if module.config.warmup_steps > config.steps - config.num_envs * config.unroll
         ]
         try:
             if resumes:
@@ -297,6 +297,10 @@ class Training:
         del learner["generator"], learner["advantages"]  # which earlier versions lack
         if "exploration" not in state:
             fresh.pop("exploration", None)
+        elif (
+            "exploration" in fresh and (saved := state["exploration"].get("arrivals")) is not None and saved.dim() == 2
+        ):
+            fresh["exploration"]["arrivals"] = saved  # in earlier versions those of all rewards together
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 

@@ -113,7 +113,7 @@ def _together(a: Features, b: Features) -> Features:
 
 def restored_bonuses(agent: Agent, run: Path) -> Bonuses | None:
     """Return the intrinsic rewards that the agent of a run folder was paid, of those registered here; None if there
-    are none. Those that still warmed up are left out, and a product with all of its factors.
+    are none. Those that still warmed up are left out, and a product if any of its factors is.
     """
     rewards, divisors = {}, {}
     for name in settings_of(agent, "intrinsic"):

@@ -36,7 +36,7 @@ class E3BConfig(IntrinsicConfig):
     """Width of the inverse model's hidden layer (the paper: 1024)."""
     unit: bool = True
     """Scale each observation's features to length 1, so that it is paid 1 / ridge at most. The paper does not; they
-    grow while the inverse model learns, and then move by more between updates than different views are apart."""
+    grow while the inverse model learns, and one update then moves them further than different views are apart."""
     side: Annotated[int, Meta(ge=20, le=2**12)] = 42
     """Images are averaged down to at least this many pixels a side."""
 
@@ -102,7 +102,7 @@ class E3B(IntrinsicReward):
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions."""
         assert isinstance(state, Tensor)
-        first, phi = rollout.first[:-1], self.embed(rollout)[:-1].float()
+        first, phi = rollout.first[:-1], self.embed(rollout)[:-1]
         if self.config.unit:
             phi = F.normalize(phi, dim=-1)
         bonus, after = elliptical(state, phi, episode_of(first), self.config.ridge)

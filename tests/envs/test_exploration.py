@@ -128,6 +128,15 @@ def test_a_reward_that_warms_up_leaves_the_others_maps_alone():
     torch.testing.assert_close(heat["far"], late.drain_heat().reward["far"], equal_nan=True)
 
 
+def test_arrivals_of_earlier_versions_are_those_of_every_reward():
+    found, other = feed(made(), *played(seed=4)), made()
+    state = found.state_dict()
+    other.load_state_dict(state | {"arrivals": state["arrivals"][0]})
+    expected, heat = found.drain_heat().reward, other.drain_heat().reward
+    for name in REWARDS:
+        torch.testing.assert_close(heat[name], expected[name], equal_nan=True)
+
+
 def test_lost_environments_begin_anew():
     """Their unfinished episodes are dropped; the rows they begin with are visits."""
     data, cell, paid = played(seed=5)

@@ -3,7 +3,9 @@
 import pytest
 
 from morello.__main__ import main
+from morello.agents.config.config import Config
 from morello.agents.config.registered import refuse_unknown
+from morello.flags import parse
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,10 @@ def test_an_unknown_plugin_is_named(capsys, flag, said):
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_how_rewards_combine_is_a_flag_beside_them():
+    assert parse(Config, ["--intrinsic.combine", "product"], "p").learner.combine == "product"
 
 
 def test_known_ones_pass():

@@ -342,11 +342,13 @@ def test_timeouts_may_terminate(tmp_path):
     assert LearnerConfig(**run.config["learner"]).timeout_terminates
 
 
-@pytest.mark.parametrize(("warmup", "said"), [(64, True), (32, False)])
+@pytest.mark.parametrize(("warmup", "said"), [(64, True), (49, True), (48, False)])
 def test_a_reward_that_warms_up_throughout_is_said(tmp_path, capsys, warmup, said):
     reward = INTRINSIC_REWARDS["noise"].Config(weight=1.0, warmup_steps=warmup)
     small = {"num_envs": 2, "unroll": 8, "steps": 64, "threads": 1, "quiet": True}
     train(env="counting:steps", run=str(tmp_path / "run"), intrinsic={"noise": reward}, **small)
     shown = capsys.readouterr().err
-    note = "'noise' is 0 throughout: it warms up for 64 steps, and the run has 64 (--intrinsic.noise.warmup-steps)"
+    note = (
+        f"'noise' is 0 throughout: it warms up for {warmup} steps, and the run has 64 (--intrinsic.noise.warmup-steps)"
+    )
     assert (note in " ".join(shown.split())) == said
