@@ -72,7 +72,8 @@ def elliptical(
 
 class E3B(IntrinsicReward):
     """``phi[t]' C^-1 phi[t]``, C the second moments of the episode before row t, in features from which the action
-    between two observations can be told. The state that is acted from is scored; the first of an episode gets 0.
+    between two observations can be told, by default scaled to length 1. The state that is acted from is scored; the
+    first of an episode gets 0.
     """
 
     Config = E3BConfig
