@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...auxiliaries import Auxiliary
 from ...envs.errors import UserError
 from ...envs.observation_reader import one_line
@@ -297,10 +299,10 @@ class Training:
         del learner["generator"], learner["advantages"]  # which earlier versions lack
         if "exploration" not in state:
             fresh.pop("exploration", None)
-        elif (
-            "exploration" in fresh and (saved := state["exploration"].get("arrivals")) is not None and saved.dim() == 2
-        ):
-            fresh["exploration"]["arrivals"] = saved  # in earlier versions those of all rewards together
+        elif "exploration" in fresh and isinstance(state["exploration"], Mapping):
+            saved, counts = state["exploration"].get("arrivals"), fresh["exploration"]["arrivals"]
+            if isinstance(saved, Tensor) and saved.shape == counts.shape[1:]:
+                fresh["exploration"]["arrivals"] = saved  # in earlier versions those of all rewards together
         learner["optimizers"] = {k: {} for k in learner["optimizers"]}
         return fresh | {"actor": actor | {"generator": None}, "averages": {}, "replay": None}
 
