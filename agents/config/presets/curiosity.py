@@ -76,7 +76,7 @@ MINIGRID: dict[str, Any] = {
     "learning_rate": 3e-4, "constant_rate": True, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5
 }  # fmt: skip
 """PPO as in DEIR and ETD: minibatches of 512 of 16 x 512 steps. Without memory: ETD has none,
-DEIR has a GRU. Their bonuses less their mean are the same here, whose value learns a constant."""
+DEIR has a GRU. Their bonuses are divided by the deviation as in the papers, which also subtract the mean."""
 
 CURIOUS: dict[str, Preset] = {
     "icm": Preset(
