@@ -1,4 +1,4 @@
-"""Normalisers of reward streams: divisors that make a stream's weight independent of the scale of its reward."""
+"""Normalisers of reward streams, which make a stream's weight independent of the scale of its reward."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from ..envs.trees import State
 
 FORGET = 0.95
 """Factor by which each rollout scales the older running moments: they average over about the last twenty rollouts."""
+STANDARD = 0.9
+"""That of the mean and the deviation in DEIR and ETD."""
+ADVANTAGES = 0.99
+"""That of the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor, so that
+its noise is not scaled up."""
 
 
 def running_returns(
@@ -72,27 +77,51 @@ class Moments(nn.Module):
 
 class Normaliser(nn.Module):
     """Base class of normalisers; leaves the reward unchanged. In derived classes ``forward`` first includes a rollout
-    in its statistics and then divides that rollout by them.
+    in its statistics, and then subtracts the ``offset`` from that rollout and divides it by the ``divisor``.
     """
+
+    zero: Tensor
 
     def __init__(self, gamma: float) -> None:
         super().__init__()
         if not 0 <= gamma < 1:
             raise ValueError(f"an intrinsic reward's gamma has to be at least 0 and below 1, not {gamma}")
         self.gamma = gamma
+        self.register_buffer("zero", torch.zeros(()), persistent=False)
 
     def initial_state(self, reward: Tensor) -> State:
         """Return the state per environment before the first ``reward`` [T, B]."""
         return ()
 
+    def include(self, reward: Tensor, valid: Tensor, state: State) -> State:
+        """Include a rollout [T, B] in the statistics, where ``valid``, and return the state after it."""
+        return state
+
+    @property
+    def offset(self) -> Tensor:
+        """Return the number that is subtracted from a reward, a scalar."""
+        return self.zero
+
     @property
     def divisor(self) -> Tensor:
         """Return the latest divisor, a scalar; 0 before the first rollout with a reward."""
-        return torch.ones(())
+        return self.zero + 1
 
     def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Return the reward [T, B], the divisor (a scalar), and the state after the rollout."""
-        return reward, torch.ones((), device=reward.device), state
+        """Return the normalised reward [T, B], the divisor (a scalar), and the state after the rollout."""
+        state = self.include(reward, valid, state)
+        return torch.where(valid, self.normalised(reward), 0.0), self.divisor, state
+
+    def normalised(self, reward: Tensor) -> Tensor:
+        """Return the reward normalised by the statistics so far."""
+        offset, divisor = self.offset.to(reward.device), self.divisor.to(reward.device)
+        return (reward - offset) / torch.where(divisor > 0, divisor, 1.0)
+
+    def scaled(self, advantage: Tensor, valid: Tensor, *, fresh: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the stream's advantage [T, B], and its divisor (None if it is left as it is). Only a ``fresh`` rollout
+        counts in a running size.
+        """
+        return advantage, None
 
 
 class RewardDeviation(Normaliser):
@@ -113,14 +142,13 @@ class RewardDeviation(Normaliser):
         """Return the quantity whose standard deviation is to be 1 [T, B], and the state."""
         return reward, state
 
-    def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Return the reward [T, B], the divisor (a scalar), and the state after the rollout."""
+    def include(self, reward: Tensor, valid: Tensor, state: State) -> State:
+        """Include a rollout [T, B] in the statistics, where ``valid``, and return the state after it."""
         x, state = self.spread(reward, valid, state)
         mean = torch.where(valid, x, 0.0).sum() / valid.sum().clamp(min=1)
         self.moments.update(x - mean, valid)
         self.size.update(reward.abs(), valid)
-        divisor = self.divisor
-        return torch.where(divisor > 0, reward / divisor, reward), divisor, state
+        return state
 
 
 class ReturnDeviation(RewardDeviation):
@@ -144,8 +172,95 @@ class ReturnDeviation(RewardDeviation):
         return f, f[-1].clone()
 
 
+class AdvantageSize(ReturnDeviation):
+    """Divides the reward as `ReturnDeviation` does, which keeps values a few units, and then the stream's advantage by
+    its own running root mean square: a weight of w is an advantage of size w.
+
+    The divisor is at least ``least``, so that of a reward that is always 0 the noise of its values is not scaled up.
+    """
+
+    least = 0.1
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__(gamma)
+        self.advantages = Moments(ADVANTAGES)
+
+    def scaled(self, advantage: Tensor, valid: Tensor, *, fresh: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the stream's advantage [T, B] divided, and its divisor, a scalar."""
+        if fresh:
+            self.advantages.update(advantage, valid & advantage.isfinite().all())  # else NaN would stay
+        divisor = self.advantages.root_mean_square.float().clamp(min=self.least)
+        return advantage / divisor, divisor
+
+
+class Standard(Normaliser):
+    """Subtracts the running mean of the reward and divides by its running standard deviation (Wan et al. 2023, DEIR;
+    Jiang et al. 2025, ETD), or by a hundredth of its mean absolute value where it hardly varies.
+
+    The subtraction changes a return that continues across resets by a constant, which its value learns; where returns
+    end with the episode, it takes away what a longer episode earns by its length alone.
+    """
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__(gamma)
+        self.moments, self.size = Moments(STANDARD), Moments(STANDARD)
+
+    @property
+    def offset(self) -> Tensor:
+        """Return the running mean, a scalar."""
+        return self.moments.mean.float()
+
+    @property
+    def divisor(self) -> Tensor:
+        """Return the latest divisor, a scalar; 0 before the first rollout with a reward."""
+        return torch.maximum(self.moments.deviation, 0.01 * self.size.mean).float()
+
+    def include(self, reward: Tensor, valid: Tensor, state: State) -> State:
+        """Include a rollout [T, B] in the statistics, where ``valid``, and return the state after it."""
+        self.moments.update(reward, valid)
+        self.size.update(reward.abs(), valid)
+        return state
+
+
+class MinMax(Normaliser):
+    """Maps the range of the reward in recent rollouts to [0, 1]: its ends widen at once, and move towards the ends of
+    later rollouts as moments forget. A reward that does not vary is 0.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__(gamma)
+        self.register_buffer("low", torch.full((), torch.inf))
+        self.register_buffer("high", torch.full((), -torch.inf))
+
+    @property
+    def offset(self) -> Tensor:
+        """Return the lower end of the range, a scalar."""
+        return torch.where(self.low.isinf(), 0.0, self.low)
+
+    @property
+    def divisor(self) -> Tensor:
+        """Return the width of the range, a scalar; 0 before the first rollout with a reward."""
+        return (self.high - self.low).clamp(min=0)
+
+    def include(self, reward: Tensor, valid: Tensor, state: State) -> State:
+        """Include a rollout [T, B] in the statistics, where ``valid``, and return the state after it."""
+        low = torch.where(valid, reward, torch.inf).amin()
+        high = torch.where(valid, reward, -torch.inf).amax()
+        relaxed = FORGET * self.low + (1 - FORGET) * low, FORGET * self.high + (1 - FORGET) * high
+        seen = valid.any()
+        self.low.copy_(torch.where(seen, torch.minimum(low, relaxed[0]), self.low))
+        self.high.copy_(torch.where(seen, torch.maximum(high, relaxed[1]), self.high))
+        return state
+
+
 NORMALISERS: dict[str, type[Normaliser]] = {
     "none": Normaliser,
     "return": ReturnDeviation,
     "reward": RewardDeviation,
+    "standard": Standard,
+    "minmax": MinMax,
+    "advantage": AdvantageSize,
 }

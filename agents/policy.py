@@ -45,6 +45,9 @@ def prepared(
         name, seen = stream.name, out.value[stream.name].detach()
         target[name], part = streams.targets(stream, rollout, rewards[name], seen, log_rho)
         value[name] = seen[:rows]
+        part, divisor = streams.scaled(stream, part, valid, fresh=fresh)
+        if divisor is not None:
+            metrics[f"{name}/advantage_divisor"] = divisor
         part = stream.weight * part
         advantage = advantage + part
         if streams.rewards:
@@ -65,9 +68,9 @@ def prepared(
     elif streams.config.advantage == "running":
         if fresh:
             streams.advantages.update(advantage, valid & advantage.isfinite().all())  # else NaN would stay
-        divisor = streams.advantages.root_mean_square.float()
-        advantage = advantage / (divisor + 1e-8)
-        metrics["advantage_divisor"] = divisor
+        size_of_sum = streams.advantages.root_mean_square.float()
+        advantage = advantage / (size_of_sum + 1e-8)
+        metrics["advantage_divisor"] = size_of_sum
     return Batch(rollout, out.logits[:rows].detach(), value, target, mask, advantage, dict(scored)), metrics
 
 

@@ -18,12 +18,7 @@ from ..envs.trees import State, tree_map
 from .finite import NonFiniteError
 from .learner_config import LearnerConfig
 from .model import EXTRINSIC
-from .normalisers import NORMALISERS, Moments, Normaliser
-
-ADVANTAGES = 0.99
-"""Factor by which each rollout scales the older moments of the advantage: a rollout without reward, among some that had
-it, hardly changes the divisor, so that its noise is not scaled up."""
-
+from .normalisers import ADVANTAGES, NORMALISERS, Moments, Normaliser
 
 PRODUCT = "product"
 """Name of the stream of all intrinsic rewards multiplied."""
@@ -90,6 +85,11 @@ class Streams:
             if module.config.normalise not in NORMALISERS:
                 known = ", ".join(NORMALISERS)
                 raise ValueError(f"'{name}' has normalise {module.config.normalise!r}, which is not one of {known}.")
+            if self.multiplied and len(self.rewards) > 1 and module.config.normalise == "standard":
+                raise ValueError(
+                    f"'{name}' is to be multiplied and has normalise 'standard', which makes half of its rewards "
+                    "negative: the product of two negative ones would be a reward. Choose another normalise."
+                )
         self.normalisers: dict[str, Normaliser] = {
             name: NORMALISERS[module.config.normalise](module.config.gamma).to(device)
             for name, module in self.rewards.items()
@@ -165,6 +165,15 @@ class Streams:
         if not stream.episodic:
             log_rho, reward, discount, valid = across_resets(log_rho, reward, valid, gamma=stream.gamma)
         return vtrace(log_rho, reward, discount, value, valid, rho_bar=c.rho_bar, c_bar=c.c_bar, lambda_=c.lambda_)
+
+    def scaled(self, stream: Stream, advantage: Tensor, valid: Tensor, *, fresh: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the advantage [T, B] of one stream as its normaliser has it, and the divisor, None if there is none.
+        That of a product is the first reward's, like its other settings.
+        """
+        if stream.name == EXTRINSIC:
+            return advantage, None
+        name = next(iter(self.rewards)) if self.multiplied else stream.name
+        return self.normalisers[name].scaled(advantage, valid, fresh=fresh)
 
     def state_dict(self) -> dict[str, Any]:
         """Return memories and filters by source, with the expected sequence number of the next rollout."""

@@ -23,7 +23,7 @@ from ..envs.trees import State
 from .pooling import Metric
 
 Data = Literal["rollout", "sequence_replay", "transition_replay"]
-Normalise = Literal["none", "return", "reward"]
+Normalise = Literal["none", "return", "reward", "standard", "minmax", "advantage"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class IntrinsicConfig(AuxiliaryConfig):
     episodic: bool = False
     """End this reward's return where an episode ends; otherwise it continues across resets."""
     normalise: Normalise = "return"
-    """Divisor of the reward: none (no division), return (the standard deviation of its discounted return over time)
-    or reward (its own standard deviation)."""
+    """How the reward is scaled: divided by the standard deviation of its discounted return over time (return) or by its
+    own (reward); by its own after its mean is subtracted (standard); its recent range mapped to [0, 1] (minmax); like
+    return, and then its advantage divided by its own size (advantage); or not at all (none)."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value loss of this reward.
     Below the value head its gradient is scaled by the square of the reward's weight, at most 1."""

@@ -19,7 +19,7 @@ from ..agent import Agent
 from ..config.load import MISFITS, in_short
 from ..config.saved import from_saved
 from ..learner_config import LearnerConfig
-from ..normalisers import NORMALISERS
+from ..normalisers import NORMALISERS, Normaliser
 from ..streams import PRODUCT
 from .restored import restored, settings_of, weights_of
 
@@ -35,21 +35,21 @@ class Seen(NamedTuple):
 
 class Bonuses:
     """Scores the steps of B environments one by one, as training would have at the end of the run, and learns nothing
-    from them: episodic memories go on, while networks, lifelong counts and divisors stay as they were.
+    from them: episodic memories go on, while networks, lifelong counts and normalisers stay as they were.
 
-    ``divisors``: by reward, the numbers that normalise them. ``product``: they are one stream. ``how``: the
+    ``normalisers``: one by reward. ``product``: they are one stream. ``how``: the
     transformation of the environment's rewards, which some rewards read.
     """
 
     def __init__(
         self,
         rewards: Mapping[str, IntrinsicReward],
-        divisors: Mapping[str, float],
+        normalisers: Mapping[str, Normaliser],
         *,
         product: bool = False,
         how: str = "raw",
     ) -> None:
-        self.rewards, self.divisors, self.product, self.how = dict(rewards), dict(divisors), product, how
+        self.rewards, self.normalisers, self.product, self.how = dict(rewards), dict(normalisers), product, how
         self._before: Seen | None = None
         self._memory: dict[str, State] = {}
 
@@ -78,7 +78,7 @@ class Bonuses:
             start = tree_map(torch.clone, module.initial_state(len(action))) if memory is None else memory
             scored = module.score(rollout, both, start)
             self._memory[name] = scored.state
-            found[name] = torch.where(rollout.valid, scored.raw / self.divisors[name], 0.0)[0]
+            found[name] = torch.where(rollout.valid, self.normalisers[name].normalised(scored.raw), 0.0)[0]
         return {PRODUCT: torch.stack(list(found.values())).prod(0)} if self.product else found
 
     def _rollout(self, before: Seen, now: Timestep) -> Rollout:
@@ -115,23 +115,23 @@ def restored_bonuses(agent: Agent, run: Path) -> Bonuses | None:
     """Return the intrinsic rewards that the agent of a run folder was paid, of those registered here; None if there
     are none. Those that still warmed up are left out, and a product if any of its factors is.
     """
-    rewards, divisors = {}, {}
+    rewards, normalisers = {}, {}
     for name in settings_of(agent, "intrinsic"):
         module = restored("intrinsic", name, agent, run)
         assert isinstance(module, IntrinsicReward)
         if module.config.weight and agent.step >= module.config.warmup_steps:
-            rewards[name], divisors[name] = module, _divisor(name, module, run)
+            rewards[name], normalisers[name] = module, _normaliser(name, module, run)
     if not rewards:
         return None
     learner = from_saved(run, LearnerConfig, agent.config.get("learner"))
     paid = {name for name, own in agent.config["intrinsic"].items() if own.get("weight")}
     if learner.combine == "product" and paid - rewards.keys():
         return None
-    return Bonuses(rewards, divisors, product=learner.combine == "product", how=learner.reward)
+    return Bonuses(rewards, normalisers, product=learner.combine == "product", how=learner.reward)
 
 
-def _divisor(name: str, module: IntrinsicReward, run: Path) -> float:
-    """Return the number by which a reward was last divided."""
+def _normaliser(name: str, module: IntrinsicReward, run: Path) -> Normaliser:
+    """Return the normaliser of a reward as the run left it."""
     normaliser = NORMALISERS[module.config.normalise](module.config.gamma)
     if normaliser.state_dict():
         try:
@@ -139,5 +139,4 @@ def _divisor(name: str, module: IntrinsicReward, run: Path) -> float:
         except MISFITS as error:
             what = in_short(error).rstrip(".")
             raise UserError(f"the normaliser of '{name}' in {run} does not match the current one: {what}.") from error
-    found = float(normaliser.divisor)
-    return found if found > 0 else 1.0
+    return normaliser

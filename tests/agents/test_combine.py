@@ -81,6 +81,33 @@ def test_the_parts_of_the_advantage_are_logged():
     assert "intrinsic_share" not in alone
 
 
+def test_the_advantage_of_one_stream_is_divided_and_its_reward_is_that_of_return():
+    def metrics(normalise):
+        return learnt({"bright": weighed(Paid(), 0.3, normalise=normalise)}, "sum", updates=1)[1]
+
+    divided, plain = metrics("advantage"), metrics("return")
+    assert float(divided["bright/normalised"]) == float(plain["bright/normalised"])
+    divisor = float(divided["bright/advantage_divisor"])
+    assert divisor > 0.1
+    assert float(divided["bright/advantage"]) * divisor == pytest.approx(float(plain["bright/advantage"]), rel=1e-5)
+    assert float(divided["extrinsic/advantage"]) == float(plain["extrinsic/advantage"])
+
+
+def test_the_first_factors_normaliser_divides_the_advantage_of_a_product():
+    two = {"bright": weighed(Paid(), 1.0, normalise="advantage"), "dark": weighed(Paid(dark=True), 1.0)}
+    _, metrics, learner = learnt(two, "product")
+    assert learner.streams.normalisers["bright"].advantages.count > 0
+    assert "product/advantage_divisor" in metrics
+    assert "dark/advantage_divisor" not in metrics
+
+
+def test_rewards_below_0_are_not_multiplied():
+    two = {"bright": weighed(Paid(), 1.0, normalise="standard"), "dark": weighed(Paid(dark=True), 1.0)}
+    with pytest.raises(ValueError, match="'bright' is to be multiplied and has normalise 'standard'"):
+        learnt(two, "product")
+    learnt(two, "sum", updates=1)
+
+
 def test_rewards_of_weight_0_are_no_factors():
     both = {"bright": weighed(Paid(), 1.0), "dark": weighed(Paid(dark=True), 0.0)}
     with_it, _, _ = learnt(both, "product")

@@ -19,6 +19,7 @@ from morello.agents.gradients import Gradients
 from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import EXTRINSIC
+from morello.agents.normalisers import NORMALISERS
 from morello.agents.replay import ReplayConfig
 from morello.agents.runners import Sync
 from morello.agents.training.averages import Averages
@@ -243,6 +244,13 @@ def test_intrinsic_rewards(parts_of, kind):
 
 SMALL = spec(vector=VECTOR, actions=A)
 PPO = dataclasses.replace(PPO_CONFIG.learner, epochs=2, minibatches=2, value_clip=0.2, target_kl=0.01)
+
+
+@pytest.mark.parametrize("kind", NORMALISERS)
+def test_normalisers(parts_of, kind):
+    sizes = parts_of(Config(), SMALL).model.sizes
+    module = weighed(Novelty(Novelty.Config(), SMALL, sizes), 1.0, normalise=kind)
+    update(parts_of(Config(), SMALL, {"reward": module}), times=3)
 
 
 @pytest.mark.parametrize("plugged", [(), ("own", "reward")], ids="-".join)

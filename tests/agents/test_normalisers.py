@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from morello.agents.normalisers import FORGET, NORMALISERS, Moments, ReturnDeviation, RewardDeviation, running_returns
+from morello.agents.normalisers import ADVANTAGES, FORGET, NORMALISERS, STANDARD, Moments, running_returns
 
 T, B = 11, 5
 
@@ -71,7 +71,7 @@ def test_a_constant_bonus_does_not_explode(kind):
     assert all(x.eq(0).all() for x in normalised(kind, [torch.zeros(T, B)] * 3))
 
 
-@pytest.mark.parametrize("kind", ["return", "reward"])
+@pytest.mark.parametrize("kind", sorted({*NORMALISERS} - {"none"}))
 def test_the_scale_of_a_bonus_does_not_matter(kind):
     generator = torch.Generator().manual_seed(4)
     rewards = [torch.rand(T, B, generator=generator) for _ in range(9)]
@@ -115,6 +115,97 @@ def test_divisors_are_those_of_a_loop_that_leaves_out_rows_that_cross_resets(kin
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def with_resets(rollouts=4, scale=3.0, shift=2.0):
+    """Rewards that drift, NaN where they cross a reset, and where they do not."""
+    generator = torch.Generator().manual_seed(9)
+    valid = [torch.rand(T, B, generator=generator) < 0.8 for _ in range(rollouts)]
+    rewards = [torch.rand(T, B, generator=generator) * scale + shift * i for i in range(rollouts)]
+    return [torch.where(v, r, math.nan) for r, v in zip(rewards, valid, strict=True)], valid
+
+
+def test_standard_rewards_are_those_of_all_rollouts_weighted_by_age():
+    rewards, valid = with_resets()
+    normaliser, seen = NORMALISERS["standard"](0.99), []
+    for age, (reward, there) in enumerate(zip(rewards, valid, strict=True)):
+        found, divisor, _ = normaliser(reward, there, ())
+        seen.append(reward[there].double())
+        x = torch.cat(seen)
+        weight = torch.cat([torch.full_like(r, STANDARD ** (age - i)) for i, r in enumerate(seen)])
+        mean = (weight * x).sum() / weight.sum()
+        deviation = ((weight * (x - mean).square()).sum() / weight.sum()).sqrt()
+        assert divisor.item() == pytest.approx(deviation.item(), rel=1e-5)
+        torch.testing.assert_close(found[there].double(), (seen[-1] - mean) / deviation, rtol=1e-4, atol=1e-5)
+        assert not found[~there].any()
+
+
+def test_a_standard_reward_that_hardly_varies_is_not_scaled_up():
+    reward = torch.full((T, B), 5.0)
+    reward[0, 0] = 5.001
+    found = normalised("standard", [reward] * 3)[-1]
+    assert 0 < found[0, 0] < 0.03
+
+
+def test_the_range_of_recent_rewards_is_0_to_1():
+    rewards, valid = with_resets()
+    normaliser = NORMALISERS["minmax"](0.99)
+    low, high = None, None
+    for reward, there in zip(rewards, valid, strict=True):
+        found, divisor, _ = normaliser(reward, there, ())
+        least, most = reward[there].min().item(), reward[there].max().item()
+        low = least if low is None else min(least, FORGET * low + (1 - FORGET) * least)
+        high = most if high is None else max(most, FORGET * high + (1 - FORGET) * most)
+        assert divisor.item() == pytest.approx(high - low, rel=1e-5)
+        torch.testing.assert_close(found[there], (reward[there] - low) / (high - low))
+        assert found.min() >= 0
+        assert found.max() <= 1
+        assert not found[~there].any()
+    nothing = torch.zeros(T, B, dtype=torch.bool)
+    after, same, _ = normaliser(torch.full((T, B), math.nan), nothing, ())
+    assert same == divisor
+    assert not after.any()
+
+
+def test_an_outlier_widens_the_range_and_is_forgotten():
+    usual = torch.linspace(0, 1, T * B).view(T, B)
+    found = normalised("minmax", [usual, 100 * usual, *[usual] * 200])
+    assert [x.max().item() for x in (found[0], found[1])] == [1, 1]
+    assert found[2].max() < 0.02
+    assert found[-1].max() > 0.99
+
+
+def test_an_advantage_is_divided_by_its_own_size():
+    generator = torch.Generator().manual_seed(10)
+    advantages = [torch.randn(T, B, generator=generator) * 3 + 1 for _ in range(3)]
+    valid = [torch.rand(T, B, generator=generator) < 0.8 for _ in range(3)]
+    normaliser, squares, count = NORMALISERS["advantage"](0.99), 0.0, 0.0
+    for advantage, there in zip(advantages, valid, strict=True):
+        found, divisor = normaliser.scaled(torch.where(there, advantage, 0.0), there, fresh=True)
+        squares = ADVANTAGES * squares + advantage[there].double().square().sum().item()
+        count = ADVANTAGES * count + there.sum().item()
+        assert divisor.item() == pytest.approx(math.sqrt(squares / count), rel=1e-5)
+        torch.testing.assert_close(found[there], advantage[there] / divisor)
+    replayed, same = normaliser.scaled(100 * advantages[0], valid[0], fresh=False)
+    assert same == divisor
+    torch.testing.assert_close(replayed, 100 * advantages[0] / divisor)
+    bad = torch.full((T, B), math.nan)
+    normaliser.scaled(bad, everywhere(bad), fresh=True)
+    assert normaliser.scaled(advantages[0], valid[0], fresh=False)[1].isfinite()
+
+
+def test_the_advantage_of_a_reward_of_nothing_is_not_scaled_up():
+    normaliser = NORMALISERS["advantage"](0.99)
+    noise = torch.full((T, B), 0.001)
+    assert normaliser.scaled(noise, everywhere(noise), fresh=True)[0].max().item() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("kind", sorted({*NORMALISERS} - {"advantage"}))
+def test_others_leave_advantages_alone(kind):
+    advantage = torch.ones(T, B)
+    found, divisor = NORMALISERS[kind](0.99).scaled(advantage, everywhere(advantage), fresh=True)
+    assert found is advantage
+    assert divisor is None
+
+
 def test_neither_start_up_nor_drift_swallows_the_bonus():
     """A bonus that falls a hundredfold, with noise a fifth of it. The plain filter, which begins at 0 and never
     forgets, ends by dividing it away.
@@ -133,7 +224,7 @@ def test_neither_start_up_nor_drift_swallows_the_bonus():
 def test_they_go_on_from_their_state():
     generator = torch.Generator().manual_seed(6)
     rewards = [torch.rand(T, B, generator=generator) for _ in range(4)]
-    for kind in (ReturnDeviation, RewardDeviation):
+    for kind in NORMALISERS.values():
         one, other = kind(0.9), kind(0.9)
         state = one.initial_state(rewards[0])
         for reward in rewards[:2]:

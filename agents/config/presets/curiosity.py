@@ -76,7 +76,7 @@ MINIGRID: dict[str, Any] = {
     "learning_rate": 3e-4, "constant_rate": True, "entropy_cost": 0.01, "minibatches": 16, "max_grad_norm": 0.5
 }  # fmt: skip
 """PPO as in DEIR and ETD: minibatches of 512 of 16 x 512 steps. Without memory: ETD has none,
-DEIR has a GRU. Their bonuses are divided by the deviation as in the papers, which also subtract the mean."""
+DEIR has a GRU."""
 
 CURIOUS: dict[str, Preset] = {
     "icm": Preset(
@@ -155,14 +155,15 @@ CURIOUS: dict[str, Preset] = {
     ),
     "deir": Preset(
         dataclasses.replace(
-            ppo({"deir": DEIRConfig(weight=0.01, normalise="reward", episodic=True)}, unroll=512, **MINIGRID),
+            ppo({"deir": DEIRConfig(weight=0.01, normalise="standard", episodic=True)}, unroll=512, **MINIGRID),
             num_envs=16,
         ),
         "novelty in the episode relative to the trajectory's, on PPO (Wan et al. 2023)",
     ),
     "etd": Preset(
         dataclasses.replace(
-            ppo({"etd": ETDConfig(weight=0.01, normalise="reward", episodic=True)}, unroll=512, **MINIGRID), num_envs=16
+            ppo({"etd": ETDConfig(weight=0.01, normalise="standard", episodic=True)}, unroll=512, **MINIGRID),
+            num_envs=16,
         ),
         "temporal distance from the episode so far, on PPO (Jiang et al. 2025)",
     ),

@@ -105,12 +105,12 @@ def test_settings_for_sums_over_time_are_divided_by_its_length(name, unroll):
     assert found.epsilon == pytest.approx(1e-5 / unroll)
 
 
-def test_rewards_are_divided_by_their_returns_deviation_unless_a_preset_has_the_divisor_of_its_paper():
+def test_rewards_are_divided_by_their_returns_deviation_unless_a_preset_has_the_normaliser_of_its_paper():
     assert {name: reward.Config().normalise for name, reward in INTRINSIC_REWARDS.items()} == dict.fromkeys(
         INTRINSIC_REWARDS, "return"
     )
     raw = {"icm", "pseudo_count", "vime", "ride", "re3", "byol_explore", "count"}
-    papers = {"none": raw, "reward": {"e3b", "deir", "etd"}}
+    papers = {"none": raw, "reward": {"e3b"}, "standard": {"deir", "etd"}}
     for preset in PRESETS.values():
         for name, config in preset.config.intrinsic.items():
             assert config.normalise == next((kind for kind, names in papers.items() if name in names), "return")

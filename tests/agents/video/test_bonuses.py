@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from morello.agents.config.load import load
+from morello.agents.normalisers import RewardDeviation
 from morello.agents.streams import PRODUCT
 from morello.agents.training.train import train
 from morello.agents.video.bonuses import Bonuses, restored_bonuses
@@ -58,12 +59,19 @@ def step_by_step(bonus, of, seen):
     return {name: torch.stack([row[name] for row in found]) for name in bonus.names}
 
 
+def by(divisor):
+    """A normaliser that divides by this number."""
+    found = RewardDeviation(0.99)
+    found.include(torch.full((2, 2), divisor), torch.ones(2, 2, dtype=torch.bool), ())
+    return found
+
+
 @pytest.mark.parametrize("B", [1, 3])
 @pytest.mark.parametrize("name", INTRINSIC_REWARDS)
 def test_every_reward_is_scored_step_by_step_and_learns_nothing(name, B):
     module, (of, seen) = built(name), played(B)
     before = snapshot(module)
-    paid = step_by_step(Bonuses({name: module}, {name: 4.0}), of, seen)[name]
+    paid = step_by_step(Bonuses({name: module}, {name: by(4.0)}), of, seen)[name]
     assert same(snapshot(module), before)
     assert paid.isfinite().all()
     assert not paid[of.first].any()
@@ -78,8 +86,8 @@ def test_every_reward_is_scored_step_by_step_and_learns_nothing(name, B):
 def test_rewards_that_are_multiplied_are_one_stream():
     of, seen = played()
     modules = {name: built(name) for name in ("episodic_count", "rnd")}
-    each = step_by_step(Bonuses(modules, {"episodic_count": 2.0, "rnd": 3.0}), of, seen)
-    both = Bonuses(modules, {"episodic_count": 2.0, "rnd": 3.0}, product=True)
+    each = step_by_step(Bonuses(modules, {"episodic_count": by(2.0), "rnd": by(3.0)}), of, seen)
+    both = Bonuses(modules, {"episodic_count": by(2.0), "rnd": by(3.0)}, product=True)
     assert both.names == (PRODUCT,)
     torch.testing.assert_close(step_by_step(both, of, seen)[PRODUCT], each["episodic_count"] * each["rnd"])
 
@@ -87,7 +95,7 @@ def test_rewards_that_are_multiplied_are_one_stream():
 def test_an_environment_that_does_not_tell_what_a_reward_reads_is_refused():
     of, seen = played()
     with pytest.raises(UserError, match="'coverage' reads the 'cell'"):
-        step_by_step(Bonuses({"coverage": built("coverage")}, {"coverage": 1.0}), of._replace(info={}), seen)
+        step_by_step(Bonuses({"coverage": built("coverage")}, {"coverage": by(1.0)}), of._replace(info={}), seen)
 
 
 def test_a_film_of_a_curious_agent_shows_what_its_run_would_pay(tmp_path):
@@ -96,7 +104,8 @@ def test_a_film_of_a_curious_agent_shows_what_its_run_would_pay(tmp_path):
     found = restored_bonuses(load(run.path), run.path)
     assert set(found.names) == {"icm", "episodic_count"}
     record = json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])  # of one update
-    assert found.divisors == pytest.approx({name: record[f"{name}/divisor"] for name in found.names})
+    divisors = {name: float(normaliser.divisor) for name, normaliser in found.normalisers.items()}
+    assert divisors == pytest.approx({name: record[f"{name}/divisor"] for name in found.names})
     film = watch(run.path, seconds=0.4)
     assert len(read(film, 540 + 3 * 78 + 12, 960)[1]) == 6
 
