@@ -216,3 +216,25 @@ def test_noise_is_worth_nothing_and_what_can_be_learnt_is_as_long_as_it_is_being
     assert late[0] > late[1] + 1.5  # the noise is still there
     assert figures(reward)["expectation"] > 0.5
     assert figures(reward)["ring"] == 1
+
+
+def test_the_more_there_is_to_learn_the_more_is_paid():
+    """Of actions whose outcome is noise, half noise and half a turn, or a turn alone, in total over the learning."""
+
+    def worlds(update):
+        seen, own = rollout(VECTOR, 1, N, update, ends=0), torch.Generator().manual_seed(update)
+        before, noise = torch.randn(2, N, V, generator=own)
+        action = torch.randint(3, (1, N), generator=own)
+        known = torch.arange(V) < torch.tensor([0, 3, V])[action[0]].unsqueeze(-1)
+        after = torch.where(known, before.roll(1, -1), noise)
+        return seen._replace(action=action, observation={"vector": torch.stack([before, after])})
+
+    reward = built(VECTOR, hidden=48, ring=1013)
+    reward.warm_up(worlds(10**6))
+    live, paid = Life(reward, worlds, rate=3e-3), torch.zeros(3)
+    for update in range(200):
+        seen, raw = worlds(update), live(update).raw
+        paid += torch.stack([raw[seen.action == a].mean() for a in range(3)])
+    assert paid[0] < 0  # learning of the others disturbs what was best for noise
+    assert paid[1] > paid[0] + 5
+    assert paid[2] > paid[1] + 10
