@@ -15,6 +15,7 @@ from ..envs.errors import UserError
 RESERVED = {
     "extrinsic",
     "product",
+    "combine",
     "policy",
     "value",
     "entropy",

@@ -247,6 +247,8 @@ def intrinsic(
             raise UserError("spec has to be (observation_space, action_space) of one environment")
         spec = spec_of(*spec, stacked)
     config = validated(dataclasses.replace(kind.Config(), weight=1.0, **settings))
+    if config.normalise == "advantage":
+        raise UserError("normalise='advantage' divides advantages, which other trainers do not show: take 'return'")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter: a PyTorch built without CUDA

@@ -173,6 +173,7 @@ def test_what_cannot_be_built_is_one_sentence():
         ({"spec": (grid, SPACES[1]), "stacked": 0}, "stacked has to divide the 3 channels"),
         ({"spec": (grid, SPACES[1]), "stacked": 2}, "stacked has to divide the 3 channels"),
         ({"spec": SPACES, "device": "cud"}, "the device 'cud' is not to be had here"),
+        ({"spec": SPACES, "normalise": "advantage"}, "take 'return'"),
     ]
     for given, said in refused:
         with pytest.raises(UserError, match=said):
