@@ -87,7 +87,7 @@ class Streams:
                 raise ValueError(f"'{name}' has normalise {module.config.normalise!r}, which is not one of {known}.")
             if self.multiplied and len(self.rewards) > 1 and module.config.normalise == "standard":
                 raise ValueError(
-                    f"'{name}' is to be multiplied and has normalise 'standard', which makes half of its rewards "
+                    f"'{name}' is to be multiplied and has normalise 'standard', which makes many of its rewards "
                     "negative: the product of two negative ones would be a reward. Choose another normalise."
                 )
         self.normalisers: dict[str, Normaliser] = {
