@@ -11,9 +11,9 @@ from ..envs.trees import State
 FORGET = 0.95
 """Factor by which each rollout scales the older running moments: they average over about the last twenty rollouts."""
 STANDARD = 0.9
-"""That of the mean and the deviation in DEIR and ETD."""
+"""The factor for the mean and the deviation of `Standard`, as in DEIR and ETD."""
 ADVANTAGES = 0.99
-"""That of the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor, so that
+"""The factor for the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor, so that
 its noise is not scaled up."""
 
 
