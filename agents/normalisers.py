@@ -13,8 +13,8 @@ FORGET = 0.95
 STANDARD = 0.9
 """The factor for the mean and the deviation of `Standard`, as in DEIR and ETD."""
 ADVANTAGES = 0.99
-"""The factor for the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor, so that
-its noise is not scaled up."""
+"""The factor for the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor,
+so that its noise is not scaled up."""
 
 
 def running_returns(

@@ -25,7 +25,6 @@ from ..config.validation import validated
 from ..finite import NonFiniteError
 from ..learner_config import LearnerConfig
 from ..optim import Adam
-from ..plugins import refuse_too_small
 from ..streams import Streams
 from .spaces import spec_of
 
@@ -71,10 +70,12 @@ class Bonus:
         """
         rollout = self._rollout(observation, action, first, reward, info or {})
         T, B = rollout.action.shape
-        try:
-            refuse_too_small({self.name: self.module}, T, B)
-        except ValueError as error:
-            raise UserError(f"{error} (steps of a call)") from error
+        for what, least, given in (
+            ("steps in a call", self.module.length, T),
+            ("environments", self.module.environments, B),
+        ):
+            if given < least:
+                raise UserError(f"'{self.name}' needs at least {least} {what}, and there are {given}")
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Unread(None, nothing, nothing, nothing, {})
         try:

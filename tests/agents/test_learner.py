@@ -194,7 +194,9 @@ def test_a_stream_that_runs_across_resets_learns_the_value_of_reward_for_ever():
     assert value.mean().item() == pytest.approx(2.0, abs=0.1)  # 1 / (1 - gamma), though episodes last one step
 
 
-@pytest.mark.parametrize("name", ["policy", "value", "entropy", "extrinsic", "combine", "loss", "time", "keys", "my.bonus", ""])
+@pytest.mark.parametrize(
+    "name", ["policy", "value", "entropy", "extrinsic", "combine", "loss", "time", "keys", "my.bonus", ""]
+)
 def test_a_plugin_cannot_take_the_learners_own_names(name):
     _, model, _ = parts()
     with pytest.raises(ValueError, match=f"cannot be called '{name}'"):

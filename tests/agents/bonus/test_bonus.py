@@ -94,7 +94,7 @@ def test_wrong_input_is_one_sentence():
         morello.intrinsic("rnd", SPACES, side=-1)
     with pytest.raises(UserError, match="Unknown key 'cel'"):
         morello.intrinsic("count", SPACES, key="cel")
-    with pytest.raises(UserError, match="'etd' needs"):
+    with pytest.raises(UserError, match="'etd' needs at least 5 steps in a call, and there are 1"):
         morello.intrinsic("etd", SPACES)(seen[:2], action[:1], first[:2])
     image = gymnasium.spaces.Box(0, 255, (36, 36, 3), np.uint8)
     with pytest.raises(UserError, match="bytes from 0 to 255"):
