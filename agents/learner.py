@@ -314,6 +314,9 @@ class Learner:
             except RuntimeError as error:
                 what = str(error).splitlines()[-1].strip().rstrip(".")
                 raise ValueError(f"the '{name}' of the checkpoint does not match the current one: {what}") from error
+        for name, normaliser in self.streams.normalisers.items():
+            if not normaliser.sound:
+                raise ValueError(f"the normaliser of '{name}' in the checkpoint is invalid")
         self.gradients.load_state_dict(state)
         self.streams.load_state_dict(state["memories"])
         if "advantages" in state:  # earlier versions kept none

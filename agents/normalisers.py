@@ -12,9 +12,6 @@ FORGET = 0.95
 """Factor by which each rollout scales the older running moments: they average over about the last twenty rollouts."""
 STANDARD = 0.9
 """The factor for the mean and the deviation of `Standard`, as in DEIR and ETD."""
-ADVANTAGES = 0.99
-"""The factor for the size of advantages: a rollout without reward, among some that had it, hardly changes the divisor,
-so that its noise is not scaled up."""
 
 
 def running_returns(
@@ -107,6 +104,11 @@ class Normaliser(nn.Module):
         """Return the latest divisor, a scalar; 0 before the first rollout with a reward."""
         return self.zero + 1
 
+    @property
+    def sound(self) -> bool:
+        """Return whether these can be statistics of anything; the host waits for the device."""
+        return all(part.sound for part in self.modules() if isinstance(part, Moments))
+
     def forward(self, reward: Tensor, valid: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Return the normalised reward [T, B], the divisor (a scalar), and the state after the rollout."""
         state = self.include(reward, valid, state)
@@ -174,7 +176,7 @@ class ReturnDeviation(RewardDeviation):
 
 class AdvantageSize(ReturnDeviation):
     """Divides the reward as `ReturnDeviation` does, which keeps values a few units, and then the stream's advantage by
-    its own running root mean square: a weight of w is an advantage of size w.
+    its own running root mean square, so that its size is about the stream's weight once its value is learnt.
 
     The divisor is at least ``least``, so that of a reward that is always 0 the noise of its values is not scaled up.
     """
@@ -183,7 +185,7 @@ class AdvantageSize(ReturnDeviation):
 
     def __init__(self, gamma: float) -> None:
         super().__init__(gamma)
-        self.advantages = Moments(ADVANTAGES)
+        self.advantages = Moments()
 
     def scaled(self, advantage: Tensor, valid: Tensor, *, fresh: bool) -> tuple[Tensor, Tensor | None]:
         """Return the stream's advantage [T, B] divided, and its divisor, a scalar."""
@@ -224,7 +226,8 @@ class Standard(Normaliser):
 
 class MinMax(Normaliser):
     """Maps the range of the reward in recent rollouts to [0, 1]: its ends widen at once, and move towards the ends of
-    later rollouts as moments forget. A reward that does not vary is 0.
+    later rollouts as moments forget. The range is at least a hundredth of its larger end, so that a reward that hardly
+    varies becomes one near 0.
     """
 
     low: Tensor
@@ -232,23 +235,29 @@ class MinMax(Normaliser):
 
     def __init__(self, gamma: float) -> None:
         super().__init__(gamma)
-        self.register_buffer("low", torch.full((), torch.inf))
-        self.register_buffer("high", torch.full((), -torch.inf))
+        self.register_buffer("low", torch.full((), torch.inf, dtype=torch.float64))
+        self.register_buffer("high", torch.full((), -torch.inf, dtype=torch.float64))
 
     @property
     def offset(self) -> Tensor:
         """Return the lower end of the range, a scalar."""
-        return torch.where(self.low.isinf(), 0.0, self.low)
+        return torch.where(self.low.isinf(), 0.0, self.low).float()
 
     @property
     def divisor(self) -> Tensor:
         """Return the width of the range, a scalar; 0 before the first rollout with a reward."""
-        return (self.high - self.low).clamp(min=0)
+        least = 0.01 * torch.maximum(self.low.abs(), self.high.abs())
+        return torch.where(self.low.isinf(), 0.0, torch.maximum(self.high - self.low, least)).float()
+
+    @property
+    def sound(self) -> bool:
+        """Return whether these can be the ends of a range; the host waits for the device."""
+        return not bool(self.low.isnan() | self.high.isnan())
 
     def include(self, reward: Tensor, valid: Tensor, state: State) -> State:
         """Include a rollout [T, B] in the statistics, where ``valid``, and return the state after it."""
-        low = torch.where(valid, reward, torch.inf).amin()
-        high = torch.where(valid, reward, -torch.inf).amax()
+        low = torch.where(valid, reward, torch.inf).amin().double()
+        high = torch.where(valid, reward, -torch.inf).amax().double()
         relaxed = FORGET * self.low + (1 - FORGET) * low, FORGET * self.high + (1 - FORGET) * high
         seen = valid.any()
         self.low.copy_(torch.where(seen, torch.minimum(low, relaxed[0]), self.low))

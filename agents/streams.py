@@ -18,7 +18,11 @@ from ..envs.trees import State, tree_map
 from .finite import NonFiniteError
 from .learner_config import LearnerConfig
 from .model import EXTRINSIC
-from .normalisers import ADVANTAGES, NORMALISERS, Moments, Normaliser
+from .normalisers import NORMALISERS, Moments, Normaliser
+
+ADVANTAGES = 0.99
+"""Factor by which each rollout scales the older moments of the advantage: a rollout without reward, among some that had
+it, hardly changes the divisor, so that its noise is not scaled up."""
 
 PRODUCT = "product"
 """Name of the stream of all intrinsic rewards multiplied."""
@@ -89,6 +93,11 @@ class Streams:
                 raise ValueError(
                     f"'{name}' is to be multiplied and has normalise 'standard', which makes many of its rewards "
                     "negative: the product of two negative ones would be a reward. Choose another normalise."
+                )
+            if self.multiplied and name != next(iter(self.rewards)) and module.config.normalise == "advantage":
+                raise ValueError(
+                    f"'{name}' is to be multiplied and has normalise 'advantage', which a product takes from its first "
+                    f"reward, '{next(iter(self.rewards))}': give it to that one."
                 )
         self.normalisers: dict[str, Normaliser] = {
             name: NORMALISERS[module.config.normalise](module.config.gamma).to(device)
@@ -168,9 +177,10 @@ class Streams:
 
     def scaled(self, stream: Stream, advantage: Tensor, valid: Tensor, *, fresh: bool) -> tuple[Tensor, Tensor | None]:
         """Return the advantage [T, B] of one stream as its normaliser has it, and the divisor, None if there is none.
-        That of a product is the first reward's, like its other settings.
+        That of a product is the first reward's, like its other settings. As long as a stream is not paid, its
+        advantage, which is an error of its value, is left as it is.
         """
-        if stream.name == EXTRINSIC:
+        if stream.name == EXTRINSIC or stream.name in self.unpaid:
             return advantage, None
         name = next(iter(self.rewards)) if self.multiplied else stream.name
         return self.normalisers[name].scaled(advantage, valid, fresh=fresh)

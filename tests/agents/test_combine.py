@@ -97,8 +97,18 @@ def test_the_first_factors_normaliser_divides_the_advantage_of_a_product():
     two = {"bright": weighed(Paid(), 1.0, normalise="advantage"), "dark": weighed(Paid(dark=True), 1.0)}
     _, metrics, learner = learnt(two, "product")
     assert learner.streams.normalisers["bright"].advantages.count > 0
+    with pytest.raises(ValueError, match="give it to that one"):
+        learnt({"bright": two["bright"], "dark": weighed(Paid(dark=True), 1.0, normalise="advantage")}, "product")
     assert "product/advantage_divisor" in metrics
     assert "dark/advantage_divisor" not in metrics
+
+
+def test_the_advantage_of_a_stream_that_warms_up_is_left_alone():
+    bonus = {"bright": weighed(Paid(), 1.0, normalise="advantage", warmup_steps=2 * B * T)}
+    _, metrics, learner = learnt(bonus, "sum", updates=2)
+    assert "bright/advantage_divisor" not in metrics
+    assert learner.streams.normalisers["bright"].advantages.count == 0
+    assert "bright/advantage_divisor" in learnt(bonus, "sum", updates=3)[1]
 
 
 def test_rewards_below_0_are_not_multiplied():

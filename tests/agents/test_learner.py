@@ -15,6 +15,7 @@ from morello.agents.model import ActorCritic
 from morello.agents.optim import RMSProp
 from morello.agents.runners import Sync
 from morello.auxiliaries import AuxiliaryLoss, IntrinsicConfig, IntrinsicReward, LossConfig, Scored
+from morello.auxiliaries.intrinsic.noise import Noise
 
 from ..support.oracles import episodes
 from ..support.plugins import weighed
@@ -268,6 +269,18 @@ def test_a_size_of_advantages_that_cannot_be_is_refused(value):
     learner.load_state_dict(state)
     state["advantages"] = state["advantages"] | {"squares": torch.tensor(value, dtype=torch.float64)}
     with pytest.raises(ValueError, match="its running size of advantages is invalid"):
+        learner.load_state_dict(state)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_normaliser_that_cannot_be_is_refused(value):
+    env, model, _ = parts(BOTH)
+    plugins = {"bonus": weighed(Noise(Noise.Config(), env.spec, model.sizes), 1.0)}
+    learner = Learner(model, CONFIG, 10**6, plugins=plugins)
+    state = learner.state_dict()
+    learner.load_state_dict(state)
+    state["plugins"]["bonus/normaliser"]["moments.squares"] = torch.tensor(value, dtype=torch.float64)
+    with pytest.raises(ValueError, match="the normaliser of 'bonus' in the checkpoint is invalid"):
         learner.load_state_dict(state)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from morello.agents.normalisers import ADVANTAGES, FORGET, NORMALISERS, STANDARD, Moments, running_returns
+from morello.agents.normalisers import FORGET, NORMALISERS, STANDARD, Moments, running_returns
 
 T, B = 11, 5
 
@@ -180,8 +180,8 @@ def test_an_advantage_is_divided_by_its_own_size():
     normaliser, squares, count = NORMALISERS["advantage"](0.99), 0.0, 0.0
     for advantage, there in zip(advantages, valid, strict=True):
         found, divisor = normaliser.scaled(torch.where(there, advantage, 0.0), there, fresh=True)
-        squares = ADVANTAGES * squares + advantage[there].double().square().sum().item()
-        count = ADVANTAGES * count + there.sum().item()
+        squares = FORGET * squares + advantage[there].double().square().sum().item()
+        count = FORGET * count + there.sum().item()
         assert divisor.item() == pytest.approx(math.sqrt(squares / count), rel=1e-5)
         torch.testing.assert_close(found[there], advantage[there] / divisor)
     replayed, same = normaliser.scaled(100 * advantages[0], valid[0], fresh=False)
@@ -223,14 +223,37 @@ def test_neither_start_up_nor_drift_swallows_the_bonus():
 
 def test_they_go_on_from_their_state():
     generator = torch.Generator().manual_seed(6)
-    rewards = [torch.rand(T, B, generator=generator) for _ in range(4)]
+    rewards = [torch.rand(T, B, generator=generator) * scale for scale in (1.0, 1.0, 0.5, 0.5)]  # the range narrows
     for kind in NORMALISERS.values():
         one, other = kind(0.9), kind(0.9)
         state = one.initial_state(rewards[0])
         for reward in rewards[:2]:
             _, _, state = one(reward, everywhere(reward), state)
+            one.scaled(3 * reward, everywhere(reward), fresh=True)
         other.load_state_dict(one.state_dict())
         for reward in rewards[2:]:
             expected, divided = one(reward, everywhere(reward), state), other(reward, everywhere(reward), state)
             assert torch.equal(expected[0], divided[0])
             state = expected[2]
+            scaled = [each.scaled(reward, everywhere(reward), fresh=True)[0] for each in (one, other)]
+            assert torch.equal(*scaled)
+
+
+@pytest.mark.parametrize(
+    ("kind", "buffer"),
+    [("return", "moments.squares"), ("standard", "size.total"), ("minmax", "low"), ("advantage", "advantages.count")],
+)
+def test_statistics_that_cannot_be_are_not_sound(kind, buffer):
+    normaliser = NORMALISERS[kind](0.99)
+    assert normaliser.sound
+    normaliser.get_buffer(buffer).fill_(math.nan)
+    assert not normaliser.sound
+
+
+def test_the_range_of_a_reward_that_hardly_varies_is_not_scaled_up():
+    jitter = 1 + 1e-7 * torch.randint(3, (T, B), generator=torch.Generator().manual_seed(7))
+    assert normalised("minmax", [jitter] * 3)[-1].max() < 1e-4
+    constant = torch.full((T, B), 0.7)
+    found = normalised("minmax", [torch.linspace(0, 1, T * B).view(T, B), *[constant] * 400])
+    assert found[1].max() > 0.5
+    assert found[-1].max() < 1e-4

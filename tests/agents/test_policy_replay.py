@@ -82,6 +82,16 @@ def test_a_replay_of_the_fresh_rollout_changes_nothing(memory, advantage):
         torch.testing.assert_close(mine.grad, its.grad, atol=1e-6, rtol=1e-3)
 
 
+def test_a_replayed_rollout_does_not_count_in_the_size_of_a_streams_advantages():
+    actor, bonus, _, _ = parts(Everything, "none", policy=0.5)
+    bonus = weighed(Aging(), WEIGHT, gamma=BONUS_GAMMA, normalise="advantage")
+    learner = Learner(actor.model, CONFIG, 10**6, plugins={"bonus": bonus}, replay=parts(Everything, policy=0.5)[2])
+    rollout = actor.collect()
+    learner.step(rollout)
+    assert not rollout.valid.all()
+    assert learner.streams.normalisers["bonus"].advantages.count == rollout.valid.sum()
+
+
 def terms(model, rollout, rewards, log_rho, out):
     """Sums over the valid rows, one environment and episode at a time, and the number of these rows."""
     total, rows = 0.0, 0

@@ -88,7 +88,7 @@ def test_a_rewards_own_loss_never_trains_the_encoder_and_its_metrics_are_logged(
     assert not torch.equal(learner.plugins["x"].head.weight, before), "it trains itself at full strength"
 
 
-@pytest.mark.parametrize("normalise", ["none", "return", "reward", "standard", "minmax"])
+@pytest.mark.parametrize("normalise", ["none", "return", "reward", "standard", "minmax", "advantage"])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_a_small_weight_leaves_the_policy_the_encoder_whatever_the_bonus(scale, normalise):
     bonus = Paid(lambda rollout: scale * rollout.observation["image"][1:].float().mean((2, 3, 4)) / 127)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from morello.agents.config.load import load
-from morello.agents.normalisers import RewardDeviation
+from morello.agents.normalisers import RewardDeviation, Standard
 from morello.agents.streams import PRODUCT
 from morello.agents.training.train import train
 from morello.agents.video.bonuses import Bonuses, restored_bonuses
@@ -81,6 +81,16 @@ def test_every_reward_is_scored_step_by_step_and_learns_nothing(name, B):
         expected = torch.where(of.valid, raw / 4, 0.0)
         torch.testing.assert_close(paid[1:], expected, rtol=1e-4, atol=1e-6)
         assert expected.any()
+
+
+def test_the_mean_is_subtracted_where_training_does():
+    module, (of, seen) = built("episodic_count"), played()
+    normaliser = Standard(0.99)
+    normaliser.include(torch.tensor([[1.0, 4.0]]), torch.ones(1, 2, dtype=torch.bool), ())
+    paid = step_by_step(Bonuses({"episodic_count": module}, {"episodic_count": normaliser}), of, seen)
+    with torch.no_grad():
+        raw = module.score(of, seen, module.initial_state(of.action.shape[1])).raw
+    torch.testing.assert_close(paid["episodic_count"][1:], torch.where(of.valid, (raw - 2.5) / 1.5, 0.0))
 
 
 def test_rewards_that_are_multiplied_are_one_stream():
