@@ -89,7 +89,7 @@ class LearnerConfig:
     combine: Annotated[Literal["sum", "product"], tyro.conf.arg(name="intrinsic.combine")] = "sum"
     """How several intrinsic rewards act together: sum (a stream each, with its own discount and value)
     or product (one stream, whose reward is the product of the normalised rewards, such as a lifelong
-    and an episodic one; its weight is the product of the weights, its discount that of the first by name)."""
+    and an episodic one; its weight is the product of the weights, its other settings are the first's by name)."""
     timeout_terminates: bool = False
     """Treat time limits as terminations, as most papers do,
     instead of bootstrapping from the value of the last state."""

@@ -52,9 +52,9 @@ class IntrinsicConfig(AuxiliaryConfig):
     episodic: bool = False
     """End this reward's return where an episode ends; otherwise it continues across resets."""
     normalise: Normalise = "return"
-    """How the reward is scaled: divided by the standard deviation of its discounted return over time (return) or by its
-    own (reward); by its own after its mean is subtracted (standard); its recent range mapped to [0, 1] (minmax); like
-    return, and then its advantage divided by its own size (advantage); or not at all (none)."""
+    """Scaling of the reward: none; return (divided by the standard deviation of its discounted return over time);
+    reward (divided by its own standard deviation); standard (its mean subtracted, then as reward);
+    minmax (its recent range mapped to [0, 1]); or advantage (as return, then its advantage divided by its own size)."""
     value_cost: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value loss of this reward.
     Below the value head its gradient is scaled by the square of the reward's weight, at most 1."""
