@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .base import Torso
 from .convolutional import orthogonal
 from .numerics import running_dtype
+from .rectified import flattened
 from .repeats import Remembered, distinct, repeat
 
 CODES = 256
@@ -76,10 +77,7 @@ class Grid(Torso):
             sizes = [int(code) + 1 for code in x.flatten(0, 2).amax(0)]
         y = self._convolve_codes(x, sizes) if 0 < sum(sizes) <= FEW else self._convolve_cells(x)
         maps = F.relu(self.second(F.relu(y, inplace=True)), inplace=True)
-        if maps.requires_grad and x.device.type == "cpu":
-            # The linear layer's gradient comes channels-first, in which the gradients before it would be slow.
-            maps.register_hook(_channels_last)  # type: ignore[no-untyped-call]
-        return maps, F.relu(self.linear(maps.flatten(1)), inplace=True)
+        return maps, F.relu(self.linear(flattened(maps)), inplace=True)
 
     def _convolve_cells(self, x: Tensor) -> Tensor:
         """Apply the first convolution to the vectors of the cells."""
@@ -101,7 +99,3 @@ class Grid(Torso):
             vectors = self.embedding.weight.index_select(0, used)
             filters = torch.einsum("sw,owij->osij", vectors, self.first.weight)
         return F.conv2d(hot.permute(0, 3, 1, 2), filters, self.first.bias)
-
-
-def _channels_last(gradient: Tensor | None) -> Tensor | None:
-    return None if gradient is None else gradient.contiguous(memory_format=torch.channels_last)

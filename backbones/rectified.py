@@ -33,15 +33,15 @@ def foldable(x: Tensor, weight: Tensor, stride: Pair, padding: Pair | str) -> bo
     return across > 1 and padding == (0, 0) and x.shape[3] % across == 0 and weight.shape[3] % across == 0
 
 
-def folded(x: Tensor, across: int) -> Tensor:
-    """View [N, C, H, W], channels-last, as [N, across C, H, W / across]: neighbouring columns become channels.
+def folded(x: Tensor, across: int, down: int = 1) -> Tensor:
+    """View [N, C, H, W], channels-last, as [N, down x across x C, H / down, W / across]: neighbours become channels.
 
-    A convolution with a stride of ``across`` is one with a stride of 1 of what is so folded. It copies nothing, and CPU
-    libraries, which work on blocks of 16 channels and skip no columns well, are faster at it.
+    A convolution with these strides is one with a stride of 1 of what is so folded. CPU libraries, which work on
+    blocks of 16 channels and skip no pixels well, are faster at it. Columns alone are folded without a copy.
     """
     n, channels, height, width = x.shape
-    columns = x.permute(0, 2, 3, 1).reshape(n, height, width // across, across * channels)
-    return columns.permute(0, 3, 1, 2)
+    rows = x.permute(0, 2, 3, 1).reshape(n, height // down, down, width // across, across * channels)
+    return rows.transpose(2, 3).flatten(3).permute(0, 3, 1, 2)
 
 
 def unfolded(x: Tensor, across: int) -> Tensor:
@@ -49,6 +49,19 @@ def unfolded(x: Tensor, across: int) -> Tensor:
     n, channels, height, width = x.shape
     columns = x.permute(0, 2, 3, 1).reshape(n, height, width * across, channels // across)
     return columns.permute(0, 3, 1, 2)
+
+
+def flattened(maps: Tensor) -> Tensor:
+    """Flatten maps [N, C, H, W], channels-last, to [N, D] for a linear layer. On a CPU its gradient, which comes in the
+    order of D, is brought into that of the maps, for in the former all that follows is slow.
+    """
+    if maps.requires_grad and maps.device.type == "cpu":
+        maps.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+    return maps.flatten(1)
+
+
+def _channels_last(gradient: Tensor | None) -> Tensor | None:
+    return None if gradient is None else gradient.contiguous(memory_format=torch.channels_last)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair | str) -> Tensor:

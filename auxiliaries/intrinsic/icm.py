@@ -18,7 +18,7 @@ from ..pooling import Commonest
 from ..reduction import average
 from .parts.dynamics import ForwardModel, InverseModel
 from .parts.networks import Embedding
-from .parts.view import View, Views, kept, taken
+from .parts.view import View, Views, taken
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,8 @@ class ICM(IntrinsicReward):
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the forward model's error; the context keeps the views [T + 1, B, ...]."""
-        views = self.view(rollout.observation)
         with self.precision(rollout.reward.device):
-            context = kept(views, rollout.first.shape)
+            context = self.view.kept(rollout.observation)
             phi = self._embed(taken(context), rollout)
             guess = self.dynamics(phi[:-1], torch.where(rollout.valid, rollout.action, 0))
         return Scored(squared_error(guess, phi[1:]), (), context)
@@ -82,11 +81,13 @@ class ICM(IntrinsicReward):
         action = torch.where(valid, rollout.action, 0)
         with self.precision(rollout.reward.device):
             phi = self._embed(taken(scored.context), rollout)
-            logits = self.inverse(phi[:-1], phi[1:])
-            inputs = phi if self.config.shape_features else phi.detach()
-            guess = self.dynamics(inputs[:-1], action)
+            before, after = phi[:-1], phi[1:]
+            logits = self.inverse(before, after)
+            if not self.config.shape_features:
+                before, after = before.detach(), after.detach()
+            guess = self.dynamics(before, action)
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
-        error = squared_error(guess, inputs[1:])
+        error = squared_error(guess, after)
         self.metrics = {
             "accuracy": average((logits.detach().argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),

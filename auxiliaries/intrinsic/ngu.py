@@ -23,7 +23,7 @@ from .parts.dynamics import InverseModel
 from .parts.episodes import Episode, Recalled, compared, empty, remember
 from .parts.neighbours import nearest, squared_distances
 from .parts.networks import Embedding
-from .parts.view import Views, kept, taken
+from .parts.view import taken
 
 
 @dataclass(frozen=True)
@@ -147,18 +147,18 @@ class NGU(Distilled):
         nothing = like.new_zeros(2, batch, dtype=torch.float64)
         return Memory(empty(batch, self.entries, like, (self.config.embedding,)), Running(*nothing.unbind()))
 
-    def embed(self, views: Views, rollout: Rollout) -> Tensor:
-        """Return the embeddings [T + 1, B, D] of the rollout's views."""
-        phi: Tensor = self.embedding(views)
+    def embed(self, rollout: Rollout) -> Tensor:
+        """Return the embeddings [T + 1, B, D] of the observations."""
+        phi: Tensor = self.embedding(taken(self.view.kept(rollout.observation)))
         return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps RND's errors and what is known of the observations."""
         assert isinstance(state, Memory)
-        c, valid, views = self.config, rollout.valid, self.view(rollout.observation)
+        c, valid = self.config, rollout.valid
         with self.precision(rollout.reward.device):
-            phi = self.embed(views, rollout)
-            white = kept(self.whitening(arrivals(views, rollout)), valid.shape)
+            phi = self.embed(rollout)
+            white = self.whitened({name: x[1:] for name, x in rollout.observation.items()})
             error, target = self.networks.error(taken(white))
             known = Known(target.view(*valid.shape, -1), white)
         context = Context(known, error.view(valid.shape))
@@ -189,10 +189,10 @@ class NGU(Distilled):
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the inverse model's loss in nats plus RND's error [T, B]."""
         assert isinstance(scored.context, Context)
-        valid, views = rollout.valid, self.view(rollout.observation)
+        valid = rollout.valid
         action = torch.where(valid, rollout.action, 0)
         with self.precision(rollout.reward.device):
-            phi = self.embed(views, rollout)
+            phi = self.embed(rollout)
             logits = self.inverse(phi[:-1], phi[1:])
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
         error, mask = super().forward(rollout, features, scored._replace(context=scored.context.known))
@@ -201,8 +201,3 @@ class NGU(Distilled):
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),
         }
         return inverse + torch.where(mask, error, 0.0), valid
-
-
-def arrivals(views: Views, rollout: Rollout) -> Views:
-    """Return the views of rows 1 to T out of those of all rows."""
-    return {name: x[rollout.first.shape[1] :] for name, x in views.items()}

@@ -17,7 +17,7 @@ from ..base import Scored
 from ..reduction import average
 from .parts.distillation import Distilled, DistilledConfig, Known
 from .parts.keys import KeyConfig, Visits, first_visits
-from .parts.view import kept, taken
+from .parts.view import taken
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class NovelD(Distilled):
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps what is known of the observations arrived at."""
         number, memory = self.visits(rollout, state)
-        white, shape = self.whitening(self.view(rollout.observation)), rollout.first.shape
+        shape = rollout.first.shape
         with self.precision(rollout.reward.device):
-            views = kept(white, shape)
+            views = self.whitened(rollout.observation)
             square, target = self.networks.error(taken(views))
             known = tree_map(lambda x: x[1:], Known(target.view(*shape, -1), views))
         error = (square * self.config.size).sqrt().view_as(rollout.first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -24,13 +24,14 @@ class Distillation(nn.Module):
 
     def __init__(self, view: View, size: int, activation: Callable[[], nn.Module] = nn.LeakyReLU) -> None:
         super().__init__()
+        self.small = view.small("image")
         self.target = orthogonal(Embedding(view, (size,), activation)).requires_grad_(False)
         self.trunk = orthogonal(Embedding(view, (size,), activation))
         self.head = orthogonal(nn.Sequential(nn.ReLU(), perceptron((size, size, size))))
 
     def predict(self, views: Views) -> Tensor:
         """Predict the target [N, size]."""
-        return once(lambda some: self.head(self.trunk(some)).float(), views)
+        return once(lambda some: self.head(self.trunk(some)).float(), views, self.small)
 
     def error(self, views: Views, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean squared error over features [N], and the target [N, size], computed if not given."""
@@ -44,7 +45,7 @@ class Known(NamedTuple):
     """What scoring computed of the observations arrived at, for the predictor to learn from."""
 
     target: Tensor  # [T, B, size]
-    views: Views  # whitened: "image" [T, B, h, w, C], in the precision of the networks, and/or "vector" [T, B, V]
+    views: Views  # whitened, and kept as networks read them
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,10 @@ class Distilled(IntrinsicReward, abc.ABC):
     def arrived(self, rollout: Rollout, environments: slice = slice(None)) -> Views:
         """Return the views of the observations arrived at, rows 1 to T, of some environments."""
         return self.view({name: x[1:, environments] for name, x in rollout.observation.items()})
+
+    def whitened(self, observation: Mapping[str, Tensor]) -> Views:
+        """Return whitened views [T, B, ...] of observations, as networks read them in the precision here."""
+        return self.view.kept(observation, self.whitening, at_once=not self.whitening.known)
 
     def warm_up(self, rollout: Rollout) -> None:
         """Learn the statistics of observations."""

@@ -11,27 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....backbones.rectified import flattened, folded
 from ....backbones.repeats import distinct, repeat
-from .view import CODES, View, Views
+from .view import FOLD, View, Views
 
-CHUNK_VALUES = 2**21
-"""Values of a view per chunk on a CPU, whose larger caches then hold the activations too."""
+CHUNK_VALUES = 2**23
+"""Values of views per chunk on a CPU, so that the activations of large rollouts do not fill its memory."""
 
 
 def convolutions(shape: Sequence[int], small: bool, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Build convolutions for views [C, h, w], flattened: 32 8x8/4 and 64 4x4/2, the first two of the Nature CNN (the
+    """Build convolutions for views [C, h, w]: 32 8x8/4 and 64 4x4/2, the first two of the Nature CNN (the
     third has no room in 42x42), or 32, 32 and 128 3x3/2 for a small grid (Raileanu & Rocktäschel 2020).
     """
     channels = shape[0]
     if small:
         kinds = [(32, 3, 2, 1), (32, 3, 2, 1), (128, 3, 2, 1)]
     else:
-        kinds = [(32, 8, 4, 0), (64, 4, 2, 0)]
+        kinds = [(32, 2 * FOLD, FOLD, 0), (64, 4, 2, 0)]
     layers: list[nn.Module] = []
     for width, kernel, stride, padding in kinds:
         layers += [nn.Conv2d(channels, width, kernel, stride, padding), activation()]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten())
+    return nn.Sequential(*layers)
 
 
 def perceptron(widths: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -52,12 +53,11 @@ def orthogonal(module: nn.Module, gain: float = math.sqrt(2)) -> nn.Module:
     return module
 
 
-def once(function: Callable[[Views], Tensor], views: Views) -> Tensor:
-    """Return ``function(views)`` [N, ...], computed once for each distinct small grid on a CPU."""
-    image = views.get("image")
-    if len(views) > 1 or image is None or image.device.type != "cpu" or min(image.shape[2:]) >= CODES:
+def once(function: Callable[[Views], Tensor], views: Views, small: bool) -> Tensor:
+    """Return ``function(views)`` [N, ...], computed once for each distinct ``small`` grid on a CPU."""
+    if len(views) > 1 or not small or views["image"].device.type != "cpu":
         return function(views)
-    images, index = distinct(image)
+    images, index = distinct(views["image"])
     return repeat(function({"image": images}), index)
 
 
@@ -65,7 +65,8 @@ class Embedding(nn.Module):
     """Convolutions on the image of a view, joined with its vector, and linear layers of ``widths``: views of N
     observations -> [N, widths[-1]], or the convolutions' output if there are no ``widths``.
 
-    Runs in bfloat16 where autocast is on, and on a CPU in chunks that fit its caches. Pixels are in units of ``scale``.
+    Images come as [N, C, h, w], or folded, as `View.kept` has them. Runs in bfloat16 where autocast is on, and on a CPU
+    in chunks. Pixels are in units of ``scale``.
     """
 
     def __init__(
@@ -73,19 +74,20 @@ class Embedding(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
+        self.small = view.small("image")
         self.inputs = {name: math.prod(shape) for name, shape in view.shapes.items()}
         self.convolutions: nn.Sequential | None = None
         size = self.inputs.get("vector", 0)
         if "image" in view.shapes:
             shape = view.shapes["image"]
-            self.convolutions = convolutions(shape, view.small("image"), activation)
+            self.convolutions = convolutions(shape, self.small, activation)
             size += self.convolutions(torch.zeros(1, *shape)).numel()
         self.layers = perceptron((size, *widths), activation) if widths else nn.Identity()
         self.size = widths[-1] if widths else size
 
     def forward(self, views: Views) -> Tensor:
         """Embed views of N observations, float32 [N, size]."""
-        return once(self._chunks, views)
+        return once(self._chunks, views, self.small)
 
     def _chunks(self, views: Views) -> Tensor:
         rows = max(1, CHUNK_VALUES // max(self.inputs.values()))
@@ -100,11 +102,13 @@ class Embedding(nn.Module):
         if self.convolutions is not None:
             first, *others = self.convolutions
             assert isinstance(first, nn.Conv2d)
-            weight = first.weight / self.scale  # rather than each pixel
-            y = F.conv2d(views["image"], weight, first.bias, first.stride, first.padding)
+            images, weight, stride = views["image"], first.weight / self.scale, first.stride  # rather than each pixel
+            if images.shape[1] > weight.shape[1]:
+                weight, stride = folded(weight, FOLD, FOLD), (1, 1)
+            y = F.conv2d(images, weight, first.bias, stride, first.padding)
             for layer in others:
                 y = layer(y)
-            parts.append(y)
+            parts.append(flattened(y))
         if "vector" in views:
             parts.append(views["vector"])
         joined = torch.cat(parts, -1) if len(parts) > 1 else parts[0]

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .view import Views
+from ....backbones.rectified import folded
+from .view import FOLD, Views
 
 LIMIT = 5.0
 """Whitened values are clipped to plus and minus this."""
@@ -73,7 +74,15 @@ class Whitening(nn.Module):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
+        self.shapes = dict(shapes)
         self.moments = nn.ModuleDict({name: Moments(math.prod(shape)) for name, shape in shapes.items()})
+
+    @property
+    def known(self) -> bool:
+        """Return whether some views were seen, so that a batch can be whitened in pieces. False on other devices than a
+        CPU, where asking would make the host wait.
+        """
+        return all(m.count.device.type == "cpu" and bool(m.count) for m in self.moments.values())
 
     @torch.no_grad()
     def update(self, views: Views) -> None:
@@ -83,13 +92,15 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def forward(self, views: Views) -> Views:
-        """Whiten views of N observations."""
+        """Whiten views of N observations; images may be folded."""
         found = {}
         for name, x in views.items():
             m = self.moments[name]
             assert isinstance(m, Moments)
             rows = flat(x)
             mean, variance = m.mean.float(), (m.squares / m.count.clamp(min=1)).float()
+            if x.shape[1:] != self.shapes[name]:
+                mean, variance = (self._folded(name, y) for y in (mean, variance))
             if x.device.type != "cpu" or not m.count:  # asking any other device would make the host wait
                 own = _moments(some(rows))
                 mean, variance = (torch.where(m.count > 0, *two) for two in zip((mean, variance), own, strict=True))
@@ -99,3 +110,9 @@ class Whitening(nn.Module):
                 white = white.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
             found[name] = white
         return found
+
+    def _folded(self, name: str, values: Tensor) -> Tensor:
+        """Return ``values`` [D], one for each pixel and channel, in the order of folded views."""
+        channels, height, width = self.shapes[name]
+        image = values.view(1, height, width, channels).permute(0, 3, 1, 2)
+        return flat(folded(image[:, :, : height // FOLD * FOLD, : width // FOLD * FOLD], FOLD, FOLD))[0]
