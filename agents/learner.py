@@ -121,7 +121,7 @@ class Learner:
         with torch.set_grad_enabled(single):
             out = self.model.unroll(rollout, self.shares, length, self.mapped)
         learnt = self._learnt(rollout)
-        rewarded = self.streams.score(learnt, _detached(out.features), self.steps)
+        rewarded = self.streams.score(learnt, _detached(out.features), self.steps, single=single)
         rollout = rollout._replace(intrinsic={k: r for k, r in rewarded.reward.items() if k != EXTRINSIC})
         self.intrinsic = {k: r for k, r in rollout.intrinsic.items() if k not in self.streams.unpaid}
         if self.replay is not None:

@@ -115,10 +115,11 @@ class Streams:
         return {PRODUCT} if self.multiplied and self.warming else self.warming
 
     @torch.no_grad()
-    def score(self, rollout: Rollout, features: Features, steps: int) -> Rewarded:
+    def score(self, rollout: Rollout, features: Features, steps: int, *, single: bool = False) -> Rewarded:
         """Score the rollout, normalise the rewards, and then update statistics. NonFiniteError for a reward that is not
         finite, where the host can tell (on a GPU the update is gated); ValueError for one of another shape or type.
-        ``steps`` were made before this rollout: a reward that warms up for more than those is 0.
+        ``steps`` were made before this rollout: a reward that warms up for more than those is 0. ``single``: one update
+        on the whole rollout follows, so that the graph of a context that has one is of use.
         """
         source = str(rollout.source)
         if self.next.get(source) != rollout.sequence:  # a gap in the sequence, or lost environments
@@ -135,7 +136,10 @@ class Streams:
                 found.divisor[name] = torch.full_like(nothing[0, 0], torch.nan)
                 continue
             memory = self._memory(source, name, partial(module.initial_state, rollout.reward.shape[1]), name)
-            scored = _checked(name, module.score(rollout, features, memory), rollout)
+            graph = single and module.keeps_graph
+            with torch.set_grad_enabled(graph):
+                scored = module.score(rollout, features, memory)
+            scored = _checked(name, scored, rollout, graph=graph)
             finite &= scored.raw.isfinite().all()
             normaliser = self.normalisers[name]
             start = partial(normaliser.initial_state, scored.raw)
@@ -244,9 +248,9 @@ def _kept(name: str, state: State, lent: Iterable[Any]) -> State:
         raise ValueError(f"'{name}' has to remember a tree of tensors, not {state!r}; () is nothing.") from None
 
 
-def _checked(name: str, scored: Scored, rollout: Rollout) -> Scored:
-    """Return ``scored`` with the reward set to 0 on rows that cross a reset. Raise an error for a wrong type, shape or
-    non-finite value.
+def _checked(name: str, scored: Scored, rollout: Rollout, *, graph: bool) -> Scored:
+    """Return ``scored`` with the reward set to 0 on rows that cross a reset, and without a graph, but for that of the
+    context if it is to keep it. Raise an error for a wrong type, shape or non-finite value.
     """
     if not isinstance(scored, Scored):
         raise ValueError(f"'{name}' has to return Scored(raw, state, context) from score, not {type(scored).__name__}.")
@@ -254,10 +258,10 @@ def _checked(name: str, scored: Scored, rollout: Rollout) -> Scored:
     if (raw.shape, raw.dtype) != (like.shape, like.dtype):
         kinds = f"{raw.dtype} {list(raw.shape)}, not {like.dtype} {list(like.shape)}"
         raise ValueError(f"'{name}' gives a reward of {kinds}: return one number per step and environment.")
-    raw = torch.where(rollout.valid, raw, 0.0)
+    raw = torch.where(rollout.valid, raw.detach(), 0.0)
     if raw.device.type == "cpu" and not raw.isfinite().all():
         raise NonFiniteError(f"The reward of '{name}' became non-finite; the update was not made. Correct that reward.")
     try:
-        return scored._replace(raw=raw, context=tree_map(Tensor.detach, scored.context))
+        return scored._replace(raw=raw, context=tree_map(lambda x: x if graph else x.detach(), scored.context))
     except TypeError:
         raise ValueError(f"'{name}' has to hand on a tree of tensors as context; () is nothing.") from None

@@ -167,10 +167,13 @@ class IntrinsicReward(Auxiliary):
     (possibly clipped). Row 0 was scored with the previous rollout, unless ``first[0]``. Episodic memories are cleared
     at ``first`` and then include that observation. Memories are kept for each ``rollout.source``, and cleared after a
     gap in ``rollout.sequence`` or the loss of an environment. ``needs``: entries of ``rollout.info`` that it reads,
-    which not every environment has. ``over`` what something is new and what it ``trains``, in words, are for lists.
+    which not every environment has. ``keeps_graph``: where one update follows, ``score`` runs with gradients enabled,
+    and ``forward`` goes on from the context instead of computing it again. ``over`` what something is new and what it
+    ``trains``, in words, are for lists.
     """
 
     needs: tuple[str, ...] = ()
+    keeps_graph: ClassVar[bool] = False
     over: ClassVar[str] = ""
     trains: ClassVar[str] = ""
 
@@ -190,7 +193,7 @@ class IntrinsicReward(Auxiliary):
 
     @abc.abstractmethod
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
-        """Score T transitions, without gradient; changes nothing in self."""
+        """Score T transitions, without gradient unless it ``keeps_graph``; changes nothing in self."""
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
         """Update running statistics; called once per rollout, after scoring."""

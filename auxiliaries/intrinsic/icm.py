@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from msgspec import Meta
@@ -39,6 +39,13 @@ class ICMConfig(IntrinsicConfig):
     """Learning rate of the reward's own networks (Adam)."""
 
 
+class Context(NamedTuple):
+    """What scoring computed, for the models to learn from."""
+
+    views: Views  # [T + 1, B, ...]
+    graph: tuple[()] | tuple[Tensor, Tensor]  # features [T + 1, B, D] and errors [T, B], where their graph is kept
+
+
 class ICM(IntrinsicReward):
     """``1/2 |f(phi[t], a[t]) - phi[t + 1]|^2`` in features phi from which the action between two observations can be
     told: what the agent does not influence need not be in them.
@@ -48,6 +55,7 @@ class ICM(IntrinsicReward):
     paper = "error of predicting controllable features (ICM, Pathak et al. 2017)"
     over = "life"
     trains = "an inverse and a forward model"
+    keeps_graph = True
 
     def __init__(self, config: ICMConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -58,36 +66,34 @@ class ICM(IntrinsicReward):
         self.inverse = InverseModel(self.embedding.size, spec.num_actions, config.hidden)
         self.dynamics = ForwardModel(self.embedding.size, spec.num_actions, config.hidden)
 
-    def embed(self, rollout: Rollout) -> Tensor:
-        """Return the features phi [T + 1, B, D]."""
-        return self._embed(self.view(rollout.observation), rollout)
-
-    def _embed(self, views: Views, rollout: Rollout) -> Tensor:
-        phi: Tensor = self.embedding(views)
+    def embed(self, views: Views, rollout: Rollout) -> Tensor:
+        """Return the features phi [T + 1, B, D] of views that were kept."""
+        phi: Tensor = self.embedding(taken(views))
         return phi.view(*rollout.first.shape, -1)
+
+    def predicted(self, views: Views, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return the features phi [T + 1, B, D] and the squared error [T, B] of predicting them."""
+        phi = self.embed(views, rollout)
+        inputs = phi if self.config.shape_features else phi.detach()
+        guess = self.dynamics(inputs[:-1], torch.where(rollout.valid, rollout.action, 0))
+        return phi, squared_error(guess, inputs[1:])
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the forward model's error; the context keeps the views [T + 1, B, ...]."""
         with self.precision(rollout.reward.device):
-            context = self.view.kept(rollout.observation)
-            phi = self._embed(taken(context), rollout)
-            guess = self.dynamics(phi[:-1], torch.where(rollout.valid, rollout.action, 0))
-        return Scored(squared_error(guess, phi[1:]), (), context)
+            views = self.view.kept(rollout.observation)
+            phi, error = self.predicted(views, rollout)
+        return Scored(error, (), Context(views, (phi, error) if error.requires_grad else ()))
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return ``(1 - beta) L_inverse + beta L_forward`` [T, B]; a row that crosses a reset is not a transition."""
-        assert isinstance(scored.context, dict)
+        assert isinstance(scored.context, Context)
         valid = rollout.valid
         action = torch.where(valid, rollout.action, 0)
         with self.precision(rollout.reward.device):
-            phi = self._embed(taken(scored.context), rollout)
-            before, after = phi[:-1], phi[1:]
-            logits = self.inverse(before, after)
-            if not self.config.shape_features:
-                before, after = before.detach(), after.detach()
-            guess = self.dynamics(before, action)
+            phi, error = scored.context.graph or self.predicted(scored.context.views, rollout)
+            logits = self.inverse(phi[:-1], phi[1:])
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
-        error = squared_error(guess, after)
         self.metrics = {
             "accuracy": average((logits.detach().argmax(-1) == action).float(), valid),
             "chance": Commonest.of(one_hot(action, logits.shape[-1]), valid),

@@ -74,7 +74,7 @@ class Context(NamedTuple):
     """What `observe` and `forward` reuse."""
 
     known: Known  # of the observations arrived at
-    error: Float[Tensor, "T B"]  # of predicting them
+    graph: tuple[Tensor, ...]  # the embeddings, where their graph is kept
 
 
 def running_mean(distance: Float[Tensor, "T B k"], before: Running) -> tuple[Float[Tensor, "T B"], Running]:
@@ -153,37 +153,35 @@ class NGU(Distilled):
         return phi.view(*rollout.first.shape, -1)
 
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
-        """Score T transitions; the context keeps RND's errors and what is known of the observations."""
+        """Score T transitions; the context keeps what is known of the observations."""
         assert isinstance(state, Memory)
         c, valid = self.config, rollout.valid
         with self.precision(rollout.reward.device):
             phi = self.embed(rollout)
-            white = self.whitened({name: x[1:] for name, x in rollout.observation.items()})
-            error, target = self.networks.error(taken(white))
-            known = Known(target.view(*valid.shape, -1), white)
-        context = Context(known, error.view(valid.shape))
+            graph, phi = (phi,) if phi.requires_grad else (), phi.detach()
+            known = self.known(self.whitened({name: x[1:] for name, x in rollout.observation.items()}), rollout)
 
         def nearby(x: Tensor, recalled: Recalled) -> Tensor:
             return nearest(squared_distances(x, recalled), c.neighbours).transpose(0, 1)
 
         near = compared(nearby, state.episode, phi, rollout.first)[1:]
         mean, running = running_mean(near, state.distance)
-        bonus, factor = episodic_bonus(near, mean, c), modulator(context.error, self.errors, c.limit)
+        bonus, factor = episodic_bonus(near, mean, c), modulator(known.error.detach(), self.errors, c.limit)
         episode = remember(state.episode, phi, rollout.first)
         self.metrics = {
             "episodic_bonus": average(bonus, valid),
             "factor": average(factor, valid),
-            "error": average(context.error, valid),
+            "error": average(known.error.detach(), valid),
             "distance": average(mean, valid),
             "memory": average(episode.length / self.entries, torch.ones_like(valid[0])),
         }
-        return Scored(torch.where(valid, bonus * factor, 0.0), Memory(episode, running), context)
+        return Scored(torch.where(valid, bonus * factor, 0.0), Memory(episode, running), Context(known, graph))
 
     def observe(self, rollout: Rollout, features: Features, scored: Scored) -> None:
         """Include the rollout in the statistics of observations and of errors."""
         assert isinstance(scored.context, Context)
         super().observe(rollout, features, scored)
-        error = torch.where(rollout.valid, scored.context.error, 0.0).double()
+        error = torch.where(rollout.valid, scored.context.known.error.detach(), 0.0).double()
         self.errors += torch.stack([rollout.valid.sum(), error.sum(), error.square().sum()])
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
@@ -192,7 +190,7 @@ class NGU(Distilled):
         valid = rollout.valid
         action = torch.where(valid, rollout.action, 0)
         with self.precision(rollout.reward.device):
-            phi = self.embed(rollout)
+            phi = scored.context.graph[0] if scored.context.graph else self.embed(rollout)
             logits = self.inverse(phi[:-1], phi[1:])
         inverse = F.cross_entropy(logits.flatten(0, 1), action.flatten(), reduction="none").view_as(rollout.reward)
         error, mask = super().forward(rollout, features, scored._replace(context=scored.context.known))

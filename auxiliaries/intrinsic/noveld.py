@@ -15,9 +15,8 @@ from ...envs.experience import Rollout, Spec
 from ...envs.trees import State, tree_map
 from ..base import Scored
 from ..reduction import average
-from .parts.distillation import Distilled, DistilledConfig, Known
+from .parts.distillation import Distilled, DistilledConfig
 from .parts.keys import KeyConfig, Visits, first_visits
-from .parts.view import taken
 
 
 @dataclass(frozen=True)
@@ -75,16 +74,13 @@ class NovelD(Distilled):
     def score(self, rollout: Rollout, features: Features, state: State) -> Scored:
         """Score T transitions; the context keeps what is known of the observations arrived at."""
         number, memory = self.visits(rollout, state)
-        shape = rollout.first.shape
         with self.precision(rollout.reward.device):
-            views = self.whitened(rollout.observation)
-            square, target = self.networks.error(taken(views))
-            known = tree_map(lambda x: x[1:], Known(target.view(*shape, -1), views))
-        error = (square * self.config.size).sqrt().view_as(rollout.first)
+            known = self.known(self.whitened(rollout.observation), rollout)
+        error = (known.error.detach() * self.config.size).sqrt()
         fresh = number == 1
         bonus = rises(error, fresh, self.config.alpha)
         self.metrics = first_visits(number, rollout) | {
             "error": average(error[1:], rollout.valid),
             "paid": average((bonus > 0).float(), rollout.valid & fresh),
         }
-        return Scored(bonus, memory, known)
+        return Scored(bonus, memory, tree_map(lambda x: x[1:], known))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from ...backbones import Features
 from ...envs.experience import Rollout
 from ..base import Scored
-from .parts.distillation import Distilled, DistilledConfig, Known
-from .parts.view import taken
+from .parts.distillation import Distilled, DistilledConfig
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,6 @@ class RND(Distilled):
 
     def score(self, rollout: Rollout, features: Features, state: object) -> Scored:
         """Score T transitions by the error at o[t + 1]; the context keeps what is known of them."""
-        shape = rollout.reward.shape
         with self.precision(rollout.reward.device):
-            views = self.whitened({name: x[1:] for name, x in rollout.observation.items()})
-            error, target = self.networks.error(taken(views))
-        return Scored(error.view(shape), (), Known(target.view(*shape, -1), views))
+            known = self.known(self.whitened({name: x[1:] for name, x in rollout.observation.items()}), rollout)
+        return Scored(known.error, (), known)

@@ -46,6 +46,7 @@ class Known(NamedTuple):
 
     target: Tensor  # [T, B, size]
     views: Views  # whitened, and kept as networks read them
+    error: Tensor  # [T, B], with a graph in the environments that the predictor learns from if gradients were enabled
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Distilled(IntrinsicReward, abc.ABC):
     """Rewards from the error of RND's predictor on whitened observations, which it learns. Their context, or what they
     give to this ``forward`` as one, is what is `Known` of the observations arrived at.
     """
+
+    keeps_graph = True
 
     def __init__(self, config: DistilledConfig, spec: Spec, sizes: Sizes) -> None:
         super().__init__(config)
@@ -91,16 +94,39 @@ class Distilled(IntrinsicReward, abc.ABC):
         every = min(-(-rollout.reward.numel() // MOST), rollout.reward.shape[1])
         self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
 
+    def known(self, views: Views, rollout: Rollout) -> Known:
+        """Return what is known of whitened views [N, B, ...]."""
+        shape = next(iter(views.values())).shape[:2]
+        with torch.no_grad():
+            target = self.networks.target(taken(views)).view(*shape, -1)
+        error = torch.zeros(shape, device=target.device)
+        mine, *others = self._turns(rollout)
+        for some in (mine, *others):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and some == mine):
+                error[:, some] = self._error(views, target, some)
+        return Known(target, views, error)
+
+    def _error(self, views: Views, target: Tensor, some: slice) -> Tensor:
+        """Return the predictor's error [N, some] in some environments."""
+        error, _ = self.networks.error(taken(views, some), target[:, some].flatten(0, 1))
+        return error.view(len(target), -1)
+
+    def _turns(self, rollout: Rollout) -> list[slice]:
+        """Return the parts of the environments that take turns in learning, first the one whose turn it is."""
+        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
+        return [slice((rollout.sequence + i) % every, None, every) for i in range(every)]
+
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; targets and
         views are those that were scored.
         """
         assert isinstance(scored.context, Known)
-        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
-        mine = slice(rollout.sequence % every, None, every)
+        target, views, error = scored.context
+        mine, mask = self._turns(rollout)[0], torch.zeros_like(rollout.valid)
+        mask[:, mine] = rollout.valid[:, mine]
+        if error.requires_grad:
+            return error, mask
+        value = torch.zeros_like(rollout.reward)
         with self.precision(rollout.reward.device):
-            target = scored.context.target[:, mine]
-            error, _ = self.networks.error(taken(scored.context.views, mine), target.flatten(0, 1))
-        value, mask = torch.zeros_like(rollout.reward), torch.zeros_like(rollout.valid)
-        value[:, mine], mask[:, mine] = error.view(target.shape[:2]), rollout.valid[:, mine]
+            value[:, mine] = self._error(views, target, mine)
         return value, mask

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....backbones.rectified import flattened, folded
+from ....backbones.rectified import convolve_few, flattened, folded
 from ....backbones.repeats import distinct, repeat
 from .view import FOLD, View, Views
 
@@ -107,7 +107,7 @@ class Embedding(nn.Module):
                 weight, stride = folded(weight, FOLD, FOLD), (1, 1)
             y = F.conv2d(images, weight, first.bias, stride, first.padding)
             for layer in others:
-                y = layer(y)
+                y = convolve_few(y, layer) if isinstance(layer, nn.Conv2d) else layer(y)
             parts.append(flattened(y))
         if "vector" in views:
             parts.append(views["vector"])

@@ -119,7 +119,7 @@ def moved(kind, seed, ends=0.1):
 def explained(icm, seen, y):
     """R^2 of y in the features: the part of their variance that y explains, by regression on y, y^2 and y^3."""
     with torch.no_grad():
-        phi = icm.embed(seen).flatten(0, 1).double()
+        phi = icm.embed(icm.view.kept(seen.observation), seen).flatten(0, 1).double()
     y = (y.flatten().double() - y.mean()) / y.std()
     known = torch.stack([torch.ones_like(y), y, y**2, y**3], -1)
     residual = phi - known @ torch.linalg.lstsq(known, phi).solution

@@ -147,7 +147,7 @@ def test_statistics_are_those_of_valid_rows():
     module, of = build(), rollout(SPEC, T, B, ends=0.3)
     scored = scores(module, of)
     module.observe(of, GIVEN, scored)
-    errors = scored.context.error[of.valid].double()
+    errors = scored.context.known.error[of.valid].double()
     torch.testing.assert_close(module.errors, torch.stack([of.valid.sum(), errors.sum(), errors.square().sum()]))
     assert scores(module, of).raw.isfinite().all()
 
@@ -161,7 +161,7 @@ def test_the_loss_is_that_of_the_action_and_of_the_random_features():
     right = []
     for t, b in mask.nonzero().tolist():
         p = softmax(module.inverse.layers(torch.cat([phi[t, b], phi[t + 1, b]])).tolist())
-        loss = -math.log(p[of.action[t, b]]) + scored.context.error[t, b].item()
+        loss = -math.log(p[of.action[t, b]]) + scored.context.known.error[t, b].item()
         assert value[t, b].item() == pytest.approx(loss, abs=1e-4)
         right.append(p[of.action[t, b]] == max(p))
     assert figures(module)["accuracy"].item() == pytest.approx(sum(right) / len(right))
@@ -265,7 +265,7 @@ def test_new_places_of_the_episode_pay_and_new_places_of_the_life_pay_more(moves
     module = learned(module, [walking(seed, moves) for seed in range(4)])
     shown = figures(module)
     assert (shown["accuracy"] > shown["chance"] + 0.4) == moves
-    assert shown["error"] < 0.05 * first.context.error.mean()
+    assert shown["error"] < 0.05 * first.context.known.error.mean()
     assert shown["factor"] < 1.1, "nothing is new any more"
     assert shown["episodic_bonus"] > 0.1 * first.raw.mean(), "but each episode begins anew"
     known = scores(module, standing(*[0] * 11, 1, 2, *[0] * 3)).raw[:, 0]
