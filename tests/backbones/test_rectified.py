@@ -7,7 +7,17 @@ from torch.nn import functional as F
 
 from morello.backbones import rectified
 from morello.backbones.convolutional import DeepCNN, NatureCNN, ShallowCNN
-from morello.backbones.rectified import KnownConvolution, chain, convolve, foldable, folded, unfolded
+from morello.backbones.rectified import (
+    FewPositions,
+    KnownConvolution,
+    chain,
+    convolve,
+    convolve_few,
+    flattened,
+    foldable,
+    folded,
+    unfolded,
+)
 
 N, C, OUT = 5, 3, 7
 
@@ -143,3 +153,58 @@ def test_chains_of_plain_convolutions_are_told_from_other_networks():
         assert chain(nn.Sequential(nn.Conv2d(3, 6, 3, **odd), nn.ReLU())) is None
     assert chain(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ELU())) is None
     assert chain(nn.Sequential(nn.Conv2d(3, 6, 3))) is None
+
+
+def test_squares_of_pixels_become_channels():
+    x = images(12, 20)
+    y = folded(x, 4, 2)
+    assert y.shape == (N, 8 * C, 6, 5)
+    for row in range(12):
+        for column in range(20):
+            channel = ((row % 2) * 4 + column % 4) * C
+            assert y[:, channel : channel + C, row // 2, column // 4].equal(x[:, :, row, column])
+    w, b = images(8, 8, seed=1)[:, :C], torch.randn(N)
+    x = images(28, 20)
+    torch.testing.assert_close(F.conv2d(folded(x, 4, 4), folded(w, 4, 4), b), F.conv2d(x, w, b, 4))
+
+
+def test_maps_are_flattened_with_gradients_in_their_own_order():
+    maps = images(3, 4).requires_grad_()
+    weight = torch.randn(N, 3 * 4 * C)
+    (flattened(maps) * weight).sum().backward()
+    assert torch.equal(flattened(maps), maps.flatten(1))
+    assert torch.equal(maps.grad, weight.view(N, C, 3, 4))
+    assert maps.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(9, 4, (2, 2)), (7, 3, (1, 2)), (4, 4, (2, 2))])
+def test_gradients_of_few_positions_are_those_of_differences(side, kernel, stride):
+    x = images(side, side).double().requires_grad_()
+    w, b = torch.randn(OUT, C, kernel, kernel).double().requires_grad_(), torch.randn(OUT).double().requires_grad_()
+    assert torch.equal(FewPositions.apply(x, w, b, stride), F.conv2d(x, w, b, stride))
+    assert torch.autograd.gradcheck(lambda *given: FewPositions.apply(*given, stride), (x, w, b))
+
+
+@pytest.mark.parametrize(("side", "few"), [(9, True), (10, True), (12, False)])
+def test_few_positions_in_bfloat16_have_products_of_their_own_and_others_do_not(monkeypatch, side, few):
+    layer, x = nn.Conv2d(C, OUT, 4, 2), images(side, side).bfloat16().requires_grad_()
+    called, apply = [], FewPositions.apply
+    monkeypatch.setattr(FewPositions, "apply", lambda *given: called.append(1) or apply(*given))
+
+    def gradients(function):
+        x.grad = None
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = function(x)
+        y.float().square().sum().backward()
+        return y.detach(), x.grad, layer.weight.grad, layer.bias.grad
+
+    found = gradients(lambda x: convolve_few(x, layer))
+    assert bool(called) == few
+    for mine, its in zip(found, gradients(layer), strict=True):
+        assert mine.dtype == its.dtype
+        torch.testing.assert_close(mine, its, rtol=0.05, atol=0.05 * float(its.abs().max()))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        convolve_few(x, layer)
+    convolve_few(x.detach().float(), layer)
+    assert len(called) == few

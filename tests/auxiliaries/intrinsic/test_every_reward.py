@@ -358,3 +358,58 @@ def test_its_loss_never_trains_the_agent(name):
         assert not any(p.grad is not None and p.grad.any() for p in model.parameters())
         reached |= {k for k, p in own.items() if p.grad is not None and p.grad.any()}
     assert reached == {k for k, p in own.items() if p.requires_grad}, "every weight of its own is trained"
+
+
+GRAPHS = [name for name, kind in INTRINSIC_REWARDS.items() if kind.keeps_graph]
+"""Rewards whose ``forward`` can go on from the graph of what was scored."""
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_going_on_from_the_graph_of_scoring_gives_the_same_loss_and_gradient(name, world):
+    start, rows = built(name, WORLDS[world]), experience(WORLDS[world], number=2)
+    start.warm_up(rows[0])
+    seen = features(SIZES, T, B, A)
+    gradients, losses, scores = [], [], []
+    for graph in (False, True):
+        module = copy.deepcopy(start)
+        with torch.set_grad_enabled(graph):
+            scored = module.score(rows[1], seen, module.initial_state(B))
+        module.observe(rows[1], seen, scored)
+        kept = any(x.requires_grad for x in tree_flatten(scored.context)[0])
+        assert kept == graph
+        assert not any(x.requires_grad for x in tree_flatten(scored.state)[0])
+        value, mask = module(rows[1], seen, scored)
+        loss = value[mask].mean()
+        loss.backward()
+        scores.append(scored.raw.detach())
+        losses.append(loss.detach())
+        gradients.append([p.grad.clone() for p in module.parameters() if p.grad is not None])
+    torch.testing.assert_close(scores[1], scores[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(losses[1], losses[0])
+    assert len(gradients[0]) > 2
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("config", [A2C, PPO], ids=["one update", "several"])
+def test_where_one_update_follows_nothing_is_embedded_twice(name, config, monkeypatch):
+    world = cheap(name)
+    module, calls, forward = built(name, world), [], INTRINSIC_REWARDS[name].forward
+
+    def counted(self, rollout, *given):
+        graph = any(x.requires_grad for x in tree_flatten(given[-1].context)[0])
+        calls.append(graph)
+        return forward(self, rollout, *given)
+
+    monkeypatch.setattr(INTRINSIC_REWARDS[name], "forward", counted)
+    torch.manual_seed(0)
+    model = ActorCritic(world, streams=(EXTRINSIC, name))
+    learner = Learner(model, config, 10**6, plugins={name: module})
+    rows = experience(world, number=2)
+    for one in rows:
+        learner.step(one)
+    assert calls == [config is A2C] * len(calls)
+    assert len(calls) == (2 if config is A2C else 8)
+    memories = tree_flatten(learner.streams.memories)[0]
+    assert not any(x.requires_grad for x in memories if isinstance(x, torch.Tensor))

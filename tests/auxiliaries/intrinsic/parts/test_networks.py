@@ -10,7 +10,7 @@ from morello.auxiliaries.intrinsic.parts import networks
 from morello.auxiliaries.intrinsic.parts.distillation import Distillation
 from morello.auxiliaries.intrinsic.parts.dynamics import ForwardModel, InverseModel
 from morello.auxiliaries.intrinsic.parts.networks import Embedding, convolutions, once, orthogonal, perceptron
-from morello.auxiliaries.intrinsic.parts.view import View
+from morello.auxiliaries.intrinsic.parts.view import View, taken
 
 from ....support.rollouts import spec
 
@@ -177,3 +177,14 @@ def test_models_of_dynamics_read_both_of_their_inputs():
     changed = [logits - inverse(y, x), logits - inverse(x, x), guess - forward(y, action)]
     for difference in (*changed, guess - forward(x, (action + 1) % 7)):
         assert difference.abs().amax(-1).median() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(36, 44, 3), (42, 42, 4), (43, 47, 1)])
+@pytest.mark.parametrize("widths", [(D,), ()])
+def test_folded_images_are_embedded_as_others_are(shape, widths):
+    world = spec(image=shape)
+    view, images = View(world, 42), torch.randint(256, (3, 5, *shape), dtype=torch.uint8)
+    module = embedding(view, widths, scale=255.0)
+    plain, kept = view({"image": images}), taken(view.kept({"image": images}))
+    assert kept["image"].shape[1] == 16 * plain["image"].shape[1]
+    close(trained(module, module, kept), trained(module, module, plain))

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from morello.auxiliaries.intrinsic.parts.view import View
+from morello.auxiliaries.intrinsic.parts.view import View, taken
+from morello.auxiliaries.intrinsic.parts.whitening import Whitening
+from morello.backbones.rectified import folded
 
 from ....support.rollouts import spec
 
@@ -81,3 +83,43 @@ def test_what_is_seen_is_not_the_rollouts_memory_that_will_be_overwritten():
     before = found.clone()
     images.fill_(0)
     assert torch.equal(found, before)
+
+
+@pytest.mark.parametrize("shape", [(42, 42, 3), (36, 44, 3), (84, 84, 1), (97, 131, 3), (130, 140, 2)])
+@pytest.mark.parametrize("environments", [B, 47])
+def test_what_is_kept_are_the_views_folded(shape, environments):
+    observation = {"image": torch.randint(256, (T, environments, *shape), dtype=torch.uint8)}
+    view = View(spec(image=shape), 42)
+    found, plain = view.kept(observation)["image"], view(observation)["image"]
+    channels, height, width = view.shapes["image"]
+    assert found.shape == (T, environments, height // 4, width // 4, 16 * channels)
+    expected = folded(plain[:, :, : height // 4 * 4, : width // 4 * 4], 4, 4)
+    assert torch.equal(taken({"image": found})["image"], expected)
+    some = taken({"image": found}, slice(1, None, 2))["image"]
+    assert torch.equal(some, expected.unflatten(0, (T, environments))[:, 1::2].flatten(0, 1))
+
+
+def test_small_grids_and_vectors_are_kept_as_they_are():
+    view = View(spec(image=(7, 7, 3), vector=11), 42)
+    images = torch.randint(11, (T, B, 7, 7, 3), dtype=torch.uint8)
+    found = view.kept({"image": images, "vector": torch.full((T, B, 11), 1.001)})
+    assert torch.equal(found["image"], images.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = view.kept({"image": images, "vector": torch.full((T, B, 11), 1.001)})
+    assert found["image"].dtype == torch.bfloat16
+    assert torch.equal(found["vector"], torch.full((T, B, 11), 1.001)), "vectors keep their precision"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_whitened_views_are_the_same_folded_before_or_after(known):
+    """An even number of images, of which a few pass at a time."""
+    view, observation = View(spec(image=(45, 86, 3)), 42), {}
+    observation["image"] = torch.randint(256, (T, 70, 45, 86, 3), dtype=torch.uint8)
+    whitening = Whitening(view.shapes)
+    assert not whitening.known
+    if known:
+        whitening.update(view({"image": observation["image"][:, :9]}))
+        assert whitening.known
+    found = view.kept(observation, whitening, at_once=not known)["image"]
+    expected = folded(whitening(view(observation))["image"][:, :, :44, :84], 4, 4)
+    assert torch.equal(taken({"image": found})["image"], expected)
