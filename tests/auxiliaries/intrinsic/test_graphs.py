@@ -1,0 +1,83 @@
+"""Rewards that keep the graph of what was scored: ``forward`` goes on from it and learns the same, where one update
+follows.
+"""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils._pytree import tree_flatten
+
+from morello.agents.learner import Learner
+from morello.agents.learner_config import LearnerConfig
+from morello.agents.model import EXTRINSIC, ActorCritic
+from morello.auxiliaries import INTRINSIC_REWARDS
+
+from ...support.registered import SIZES, built
+from ...support.rollouts import features, rollout, spec
+
+T, B, A = 11, 5, 3
+WORLDS = {
+    "vector": spec(vector=11, actions=A),
+    "grid": spec(image=(7, 7, 3), actions=A),
+    "image": spec(image=(36, 44, 3), actions=A),
+}
+A2C = LearnerConfig(learning_rate=0.01, constant_rate=True)
+PPO = replace(A2C, epochs=2, minibatches=2, clip=0.2, optimizer="adam", advantage="standardised", target_kl=None)
+
+GRAPHS = [name for name, kind in INTRINSIC_REWARDS.items() if kind.keeps_graph]
+
+
+def experience(world):
+    return [rollout(world, T, B, i, 0.15)._replace(sequence=i) for i in range(2)]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_going_on_from_the_graph_of_scoring_gives_the_same_loss_and_gradient(name, world):
+    start, rows = built(name, WORLDS[world]), experience(WORLDS[world])
+    start.warm_up(rows[0])
+    seen = features(SIZES, T, B, A)
+    gradients, losses, scores = [], [], []
+    for graph in (False, True):
+        module = copy.deepcopy(start)
+        with torch.set_grad_enabled(graph):
+            scored = module.score(rows[1], seen, module.initial_state(B))
+        module.observe(rows[1], seen, scored)
+        kept = any(x.requires_grad for x in tree_flatten(scored.context)[0])
+        assert kept == graph
+        assert not any(x.requires_grad for x in tree_flatten(scored.state)[0])
+        value, mask = module(rows[1], seen, scored)
+        loss = value[mask].mean()
+        loss.backward()
+        scores.append(scored.raw.detach())
+        losses.append(loss.detach())
+        gradients.append([p.grad.clone() for p in module.parameters() if p.grad is not None])
+    torch.testing.assert_close(scores[1], scores[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(losses[1], losses[0])
+    assert len(gradients[0]) > 2
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("config", [A2C, PPO], ids=["one update", "several"])
+def test_where_one_update_follows_nothing_is_embedded_twice(name, config, monkeypatch):
+    world = WORLDS["vector"]
+    module, calls, forward = built(name, world), [], INTRINSIC_REWARDS[name].forward
+
+    def counted(self, rollout, *given):
+        graph = any(x.requires_grad for x in tree_flatten(given[-1].context)[0])
+        calls.append(graph)
+        return forward(self, rollout, *given)
+
+    monkeypatch.setattr(INTRINSIC_REWARDS[name], "forward", counted)
+    torch.manual_seed(0)
+    model = ActorCritic(world, streams=(EXTRINSIC, name))
+    learner = Learner(model, config, 10**6, plugins={name: module})
+    for one in experience(world):
+        learner.step(one)
+    assert calls == [config is A2C] * len(calls)
+    assert len(calls) == (2 if config is A2C else 8)
+    memories = tree_flatten(learner.streams.memories)[0]
+    assert not any(x.requires_grad for x in memories if isinstance(x, torch.Tensor))
