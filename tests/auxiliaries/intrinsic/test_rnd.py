@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from morello.auxiliaries.intrinsic.parts.view import taken
 from morello.auxiliaries.intrinsic.parts.whitening import flat
 from morello.auxiliaries.intrinsic.rnd import RND, RNDConfig
 from morello.backbones import Sizes
+from morello.backbones.rectified import folded
 from morello.envs.trees import tree_map
 
 from ...support.rewards import learn, part, permuted, score, snapshot, unchanged, unseen
@@ -92,6 +94,17 @@ def test_warming_up_sets_statistics_and_nothing_else(world):
         assert moments.count == len(x) == 2 * T * B
         torch.testing.assert_close(moments.mean, x.mean(0), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(moments.squares / moments.count, x.var(0, correction=0), rtol=1e-3, atol=1e-4)
+
+
+def test_before_anything_was_seen_a_rollout_is_whitened_by_its_own_moments():
+    """All of it at once: parts of it would have moments of their own, and are only apart once some are known."""
+    rnd, rows = built(SMALL), rollout(SMALL, 12, 16, 5)
+    observation = {"image": torch.randint(256, (12, 16, 20, 22, 1), dtype=torch.uint8)}
+    for _ in range(2):
+        white = rnd.whitening(rnd.view(observation))["image"]
+        expected = folded(white[:, :, :20, :20], 4, 4)
+        assert torch.equal(taken(rnd.whitened(observation))["image"], expected)
+        rnd.whitening.update(rnd.view(rows.observation))
 
 
 def test_a_warm_up_is_asked_for_by_default():
