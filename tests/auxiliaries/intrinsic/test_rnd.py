@@ -39,10 +39,13 @@ class Table(nn.Module):
 
     def __init__(self, states):
         super().__init__()
-        self.guess, self.target = torch.nn.Parameter(torch.zeros(states, D)), torch.randn(states, D)
+        self.guess, self.table = torch.nn.Parameter(torch.zeros(states, D)), torch.randn(states, D)
+
+    def target(self, views):
+        return views["vector"] @ self.table
 
     def error(self, views, target=None):
-        target = views["vector"] @ self.target
+        target = self.target(views)
         return (views["vector"] @ self.guess - target).square().mean(-1), target
 
 
@@ -53,7 +56,7 @@ def test_in_a_table_the_error_of_a_state_seen_n_times_has_fallen_by_1_minus_a_to
     rnd.whitening.update, rnd.whitening.known = (lambda views: None), True
     optimizer = torch.optim.SGD(rnd.parameters(), lr=a * D / 2)
     visits = [0] * states
-    start = rnd.networks.target.square().mean(-1)
+    start = rnd.networks.table.square().mean(-1)
     for state in [3, 3, 7, 3, 7, 0, 3, 3]:
         seen = torch.eye(states)[[1, state]].unsqueeze(1)  # what was acted from is not what is scored
         one = rollout(VECTOR, 1, 1, 0, 0.0)._replace(observation={"vector": seen})
