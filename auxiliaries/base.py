@@ -168,8 +168,8 @@ class IntrinsicReward(Auxiliary):
     at ``first`` and then include that observation. Memories are kept for each ``rollout.source``, and cleared after a
     gap in ``rollout.sequence`` or the loss of an environment. ``needs``: entries of ``rollout.info`` that it reads,
     which not every environment has. ``keeps_graph``: where one update follows, ``score`` runs with gradients enabled,
-    and ``forward`` goes on from the context instead of computing it again. ``over`` what something is new and what it
-    ``trains``, in words, are for lists.
+    so that ``forward`` can go on from the context instead of computing it again; state and metrics are to be detached.
+    ``over`` what something is new and what it ``trains``, in words, are for lists.
     """
 
     needs: tuple[str, ...] = ()

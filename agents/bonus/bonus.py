@@ -79,7 +79,7 @@ class Bonus:
         nothing = rollout.reward.new_zeros(T + 1, B, 0)
         features = Unread(None, nothing, nothing, nothing, {})
         try:
-            rewarded = self.streams.score(rollout, features, self.steps)
+            rewarded = self.streams.score(rollout, features, self.steps, single=self.optimizer is not None)
         except NonFiniteError:
             self.calls += 1  # the next call does not go on from what was remembered
             raise

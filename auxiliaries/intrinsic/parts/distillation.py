@@ -83,7 +83,7 @@ class Distilled(IntrinsicReward, abc.ABC):
 
     def whitened(self, observation: Mapping[str, Tensor]) -> Views:
         """Return whitened views [T, B, ...] of observations, as networks read them in the precision here."""
-        return self.view.kept(observation, self.whitening, at_once=not self.whitening.known)
+        return self.view.kept(observation, self.whitening, at_once=not self.whitening.begun)
 
     def warm_up(self, rollout: Rollout) -> None:
         """Learn the statistics of observations."""
@@ -95,26 +95,35 @@ class Distilled(IntrinsicReward, abc.ABC):
         self.whitening.update(self.arrived(rollout, slice(rollout.sequence % every, None, every)))
 
     def known(self, views: Views, rollout: Rollout) -> Known:
-        """Return what is known of whitened views [N, B, ...]."""
+        """Return what is known of whitened views [N, B, ...]: if gradients are enabled, with a graph of the errors in
+        the environments whose turn it is to be learnt from.
+        """
         shape = next(iter(views.values())).shape[:2]
         with torch.no_grad():
             target = self.networks.target(taken(views)).view(*shape, -1)
+        if not torch.is_grad_enabled():
+            return Known(target, views, self._error(views, target, slice(None)))
+        mine, rest = self._turns(rollout)
         error = torch.zeros(shape, device=target.device)
-        mine, *others = self._turns(rollout)
-        for some in (mine, *others):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and some == mine):
-                error[:, some] = self._error(views, target, some)
+        error[:, mine] = self._error(views, target, mine)
+        if len(rest):
+            with torch.no_grad():
+                others = self._error(views, target, rest)
+            error[:, rest] = others
         return Known(target, views, error)
 
-    def _error(self, views: Views, target: Tensor, some: slice) -> Tensor:
+    def _error(self, views: Views, target: Tensor, some: slice | Tensor) -> Tensor:
         """Return the predictor's error [N, some] in some environments."""
         error, _ = self.networks.error(taken(views, some), target[:, some].flatten(0, 1))
         return error.view(len(target), -1)
 
-    def _turns(self, rollout: Rollout) -> list[slice]:
-        """Return the parts of the environments that take turns in learning, first the one whose turn it is."""
-        every = max(1, min(round(1 / self.config.train_share), rollout.reward.shape[1]))
-        return [slice((rollout.sequence + i) % every, None, every) for i in range(every)]
+    def _turns(self, rollout: Rollout) -> tuple[slice, Tensor]:
+        """Return the environments whose turn it is to be learnt from, and the others, int64."""
+        number = rollout.reward.shape[1]
+        every = max(1, min(round(1 / self.config.train_share), number))
+        index = torch.arange(number, device=rollout.reward.device)
+        turns = [slice((rollout.sequence + i) % every, None, every) for i in range(every)]
+        return turns[0], torch.cat([index[:0], *(index[turn] for turn in turns[1:])])
 
     def forward(self, rollout: Rollout, features: Features, scored: Scored) -> tuple[Tensor, Tensor]:
         """Return the error [T, B] to be minimised, and the environments in turn that it is computed for; targets and

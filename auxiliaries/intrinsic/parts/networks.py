@@ -65,8 +65,8 @@ class Embedding(nn.Module):
     """Convolutions on the image of a view, joined with its vector, and linear layers of ``widths``: views of N
     observations -> [N, widths[-1]], or the convolutions' output if there are no ``widths``.
 
-    Images come as [N, C, h, w], or folded, as `View.kept` has them. Runs in bfloat16 where autocast is on, and on a CPU
-    in chunks. Pixels are in units of ``scale``.
+    Images come as [N, C, h, w] or, as their channels tell, folded (`View.kept`). Runs in bfloat16 where autocast is on,
+    and on a CPU in chunks. Pixels are in units of ``scale``.
     """
 
     def __init__(

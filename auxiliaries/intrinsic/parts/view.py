@@ -84,8 +84,8 @@ class View:
                 self.shapes[name] = tuple(shape)
 
     def __call__(self, observation: Mapping[str, Tensor], *, fold: bool = False) -> Views:
-        """Return the views of N observations; N are all leading axes, row-major. ``fold``: images larger than a small
-        grid as [N, 16 C, h / 4, w / 4], squares of pixels as channels, as networks read them.
+        """Return the views of N observations; N are all leading axes, row-major. ``fold``: images but for small grids
+        and means as [N, 16 C, h // 4, w // 4], squares of pixels as channels, as networks read them.
         """
         found: Views = {}
         for name, shape in self.shapes.items():
@@ -101,9 +101,9 @@ class View:
     def kept(
         self, observation: Mapping[str, Tensor], change: Callable[[Views], Views] = dict, *, at_once: bool = False
     ) -> Views:
-        """Return the views of observations [T, B, ...] after ``change``, as [T, B, ...]: images folded, channels last
-        and in the precision of networks here. On a CPU a few pass through all of that at a time, or all ``at_once``, so
-        that what lies between stays in cache.
+        """Return the views of observations [T, B, ...] after ``change`` (or unchanged), as [T, B, ...]: images channels
+        last and in the precision of networks here, and folded unless they are small grids. On a CPU a few pass through
+        all of that at a time, or all ``at_once``, so that what lies between stays in cache.
         """
         shape = next(iter(observation.values())).shape[:2]
         flat = [observation[name].flatten(0, 1) for name in self.shapes]
@@ -131,7 +131,7 @@ class View:
         return name == "image" and name in self.shapes and min(self.shapes[name][1:]) < CODES and self.factor == 1
 
 
-def taken(views: Views, environments: slice = slice(None)) -> Views:
+def taken(views: Views, environments: slice | Tensor = slice(None)) -> Views:
     """Return the views [N, ...] of some or all environments out of what was ``kept``, images as [N, C, h, w]."""
     some = {name: x[:, environments].flatten(0, 1) for name, x in views.items()}
     return {name: x.permute(0, 3, 1, 2) if x.dim() == 4 else x for name, x in some.items()}

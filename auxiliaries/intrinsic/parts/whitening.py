@@ -78,7 +78,7 @@ class Whitening(nn.Module):
         self.moments = nn.ModuleDict({name: Moments(math.prod(shape)) for name, shape in shapes.items()})
 
     @property
-    def known(self) -> bool:
+    def begun(self) -> bool:
         """Return whether some views were seen, so that a batch can be whitened in pieces. False on other devices than a
         CPU, where asking would make the host wait.
         """

@@ -66,7 +66,7 @@ def close(one, other):
 def built_rnd():
     rnd = RND(RNDConfig(size=FEATURES, train_share=1.0), WORLD, NOWHERE)
     rnd.whitening = nn.Identity()
-    rnd.whitening.known = True
+    rnd.whitening.begun = True
     rnd.networks.target, rnd.networks.trunk, rnd.networks.head = Weights("target"), Weights("predictor"), nn.Identity()
     return rnd
 

@@ -13,6 +13,7 @@ from morello.agents.learner import Learner
 from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import EXTRINSIC, ActorCritic
 from morello.auxiliaries import INTRINSIC_REWARDS
+from morello.auxiliaries.intrinsic.parts.networks import Embedding
 
 from ...support.registered import SIZES, built
 from ...support.rollouts import features, rollout, spec
@@ -33,10 +34,11 @@ def experience(world):
     return [rollout(world, T, B, i, 0.15)._replace(sequence=i) for i in range(2)]
 
 
+@pytest.mark.parametrize("more", [{}, {"train_share": 0.2}, {"train_share": 1.0}, {"shape_features": False}], ids=str)
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_going_on_from_the_graph_of_scoring_gives_the_same_loss_and_gradient(name, world):
-    start, rows = built(name, WORLDS[world]), experience(WORLDS[world])
+def test_going_on_from_the_graph_of_scoring_gives_the_same_loss_and_gradient(name, world, more):
+    start, rows = built(name, WORLDS[world], **more), experience(WORLDS[world])
     start.warm_up(rows[0])
     seen = features(SIZES, T, B, A)
     gradients, losses, scores = [], [], []
@@ -60,24 +62,39 @@ def test_going_on_from_the_graph_of_scoring_gives_the_same_loss_and_gradient(nam
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", [*GRAPHS, "ride"])
 @pytest.mark.parametrize("config", [A2C, PPO], ids=["one update", "several"])
 def test_where_one_update_follows_nothing_is_embedded_twice(name, config, monkeypatch):
-    world = WORLDS["vector"]
-    module, calls, forward = built(name, world), [], INTRINSIC_REWARDS[name].forward
+    """Of rewards that keep their graph: others are scored without one."""
+    world, single = WORLDS["vector"], config is A2C
+    module, kept, embedded, scoring = built(name, world), [], [], []
+    forward, score, embed = type(module).forward, type(module).score, Embedding.forward
 
-    def counted(self, rollout, *given):
-        graph = any(x.requires_grad for x in tree_flatten(given[-1].context)[0])
-        calls.append(graph)
+    def learns(self, rollout, *given):
+        kept.append(any(x.requires_grad for x in tree_flatten(given[-1].context)[0]))
         return forward(self, rollout, *given)
 
-    monkeypatch.setattr(INTRINSIC_REWARDS[name], "forward", counted)
+    def scores(self, *given):
+        scoring.append(torch.is_grad_enabled())
+        return score(self, *given)
+
+    def embeds(self, views):
+        if torch.is_grad_enabled():
+            embedded.append(len(views["vector"]))
+        return embed(self, views)
+
+    monkeypatch.setattr(type(module), "forward", learns)
+    monkeypatch.setattr(type(module), "score", scores)
+    monkeypatch.setattr(Embedding, "forward", embeds)
     torch.manual_seed(0)
-    model = ActorCritic(world, streams=(EXTRINSIC, name))
-    learner = Learner(model, config, 10**6, plugins={name: module})
+    learner = Learner(ActorCritic(world, streams=(EXTRINSIC, name)), config, 10**6, plugins={name: module})
     for one in experience(world):
         learner.step(one)
-    assert calls == [config is A2C] * len(calls)
-    assert len(calls) == (2 if config is A2C else 8)
+    keeps = single and name in GRAPHS
+    assert scoring == [keeps] * 2
+    assert kept == [keeps] * (2 if single else 8)
+    if keeps:  # three of five environments learn from the first rollout, and two from the second
+        own = {"icm": [(T + 1, B, B)], "ngu": [(T + 1, B, B), (T, 3, 2)], "rnd": [(T, 3, 2)], "noveld": [(T + 1, 3, 2)]}
+        assert embedded == [rows * n[i] for i in (0, 1) for rows, *n in own[name]]
     memories = tree_flatten(learner.streams.memories)[0]
     assert not any(x.requires_grad for x in memories if isinstance(x, torch.Tensor))

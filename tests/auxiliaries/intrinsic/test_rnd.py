@@ -53,7 +53,7 @@ def test_in_a_table_the_error_of_a_state_seen_n_times_has_fallen_by_1_minus_a_to
     states, a = 11, 0.3
     rnd = built(VECTOR)
     rnd.networks, rnd.whitening = Table(states), nn.Identity()
-    rnd.whitening.update, rnd.whitening.known = (lambda views: None), True
+    rnd.whitening.update, rnd.whitening.begun = (lambda views: None), True
     optimizer = torch.optim.SGD(rnd.parameters(), lr=a * D / 2)
     visits = [0] * states
     start = rnd.networks.table.square().mean(-1)

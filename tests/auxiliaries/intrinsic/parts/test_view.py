@@ -116,10 +116,10 @@ def test_whitened_views_are_the_same_folded_before_or_after(known):
     view, observation = View(spec(image=(45, 86, 3)), 42), {}
     observation["image"] = torch.randint(256, (T, 70, 45, 86, 3), dtype=torch.uint8)
     whitening = Whitening(view.shapes)
-    assert not whitening.known
+    assert not whitening.begun
     if known:
         whitening.update(view({"image": observation["image"][:, :9]}))
-        assert whitening.known
+        assert whitening.begun
     found = view.kept(observation, whitening, at_once=not known)["image"]
     expected = folded(whitening(view(observation))["image"][:, :, :44, :84], 4, 4)
     assert torch.equal(taken({"image": found})["image"], expected)
