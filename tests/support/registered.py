@@ -5,10 +5,21 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
+from morello.agents.learner_config import LearnerConfig
 from morello.auxiliaries import INTRINSIC_REWARDS
 from morello.backbones import Sizes
 
+from .rollouts import spec
+
 SIZES = Sizes(None, 17, 13)
+A = 3
+WORLDS = {
+    "vector": spec(vector=11, actions=A),
+    "grid": spec(image=(7, 7, 3), actions=A),
+    "image": spec(image=(36, 44, 3), actions=A),
+}
+A2C = LearnerConfig(learning_rate=0.01, constant_rate=True)
+PPO = replace(A2C, epochs=2, minibatches=2, clip=0.2, optimizer="adam", advantage="standardised", target_kl=None)
 SMALL = {"size": 12, "hidden": 16, "buffer": 64, "queue": 16, "pool": 64, "batch": 16, "memory": 32, "warmup_steps": 0}
 """Settings that make a reward fast, of those that it has."""
 OPTIONS = {

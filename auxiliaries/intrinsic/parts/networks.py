@@ -102,7 +102,8 @@ class Embedding(nn.Module):
         if self.convolutions is not None:
             first, *others = self.convolutions
             assert isinstance(first, nn.Conv2d)
-            images, weight, stride = views["image"], first.weight / self.scale, first.stride  # rather than each pixel
+            images, stride = views["image"], first.stride
+            weight = first.weight / self.scale  # rather than each pixel
             if images.shape[1] > weight.shape[1]:
                 weight, stride = folded(weight, FOLD, FOLD), (1, 1)
             y = F.conv2d(images, weight, first.bias, stride, first.padding)

@@ -3,7 +3,6 @@ agent, at weight 0 not even by a bit.
 """
 
 import copy
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,24 +10,16 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from morello.agents.learner import Learner
-from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import EXTRINSIC, ActorCritic
 from morello.auxiliaries import INTRINSIC_REWARDS, IntrinsicReward
 from morello.auxiliaries.pooling import value_of
 
 from ...support.plugins import weighed
-from ...support.registered import IMAGES, SIZES, built
+from ...support.registered import A2C, IMAGES, PPO, SIZES, WORLDS, built
 from ...support.rewards import part, permuted
-from ...support.rollouts import features, rollout, spec
+from ...support.rollouts import features, rollout
 
 T, B, A, CELLS = 11, 5, 3, 7
-WORLDS = {
-    "vector": spec(vector=11, actions=A),
-    "grid": spec(image=(7, 7, 3), actions=A),
-    "image": spec(image=(36, 44, 3), actions=A),
-}
-A2C = LearnerConfig(learning_rate=0.01, constant_rate=True)
-PPO = replace(A2C, epochs=2, minibatches=2, clip=0.2, optimizer="adam", advantage="standardised", target_kl=None)
 
 SHARED = {
     "byol_explore": "its unit is the deviation of all rewards, this rollout's included",

@@ -3,29 +3,20 @@ follows.
 """
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils._pytree import tree_flatten
 
 from morello.agents.learner import Learner
-from morello.agents.learner_config import LearnerConfig
 from morello.agents.model import EXTRINSIC, ActorCritic
 from morello.auxiliaries import INTRINSIC_REWARDS
 from morello.auxiliaries.intrinsic.parts.networks import Embedding
 
-from ...support.registered import SIZES, built
-from ...support.rollouts import features, rollout, spec
+from ...support.registered import A2C, PPO, SIZES, WORLDS, built
+from ...support.rollouts import features, rollout
 
 T, B, A = 11, 5, 3
-WORLDS = {
-    "vector": spec(vector=11, actions=A),
-    "grid": spec(image=(7, 7, 3), actions=A),
-    "image": spec(image=(36, 44, 3), actions=A),
-}
-A2C = LearnerConfig(learning_rate=0.01, constant_rate=True)
-PPO = replace(A2C, epochs=2, minibatches=2, clip=0.2, optimizer="adam", advantage="standardised", target_kl=None)
 
 GRAPHS = [name for name, kind in INTRINSIC_REWARDS.items() if kind.keeps_graph]
 
